@@ -1,0 +1,120 @@
+"""Validation at the public edge: every message names the argument, the rule and what came.
+
+Nothing here knows about networks or pictures. A function of the package calls these once, at its
+first lines, so that wrong input never reaches a library and comes back as that library's traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+Value = TypeVar("Value")
+
+
+def choice(argument: str, value: str, options: Iterable[str]) -> str:
+    """Return ``value`` if it is one of ``options``; otherwise raise with the nearest names."""
+    names = [str(option) for option in options]
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be a name (str), got {describe(value)}")
+    if value not in names:
+        near = difflib.get_close_matches(value, names, n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names[:12])}"
+        raise ValueError(f"{argument} must be a known name, got {value!r}; {hint}")
+    return value
+
+
+def number(
+    argument: str,
+    value: float,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    below: float = math.inf,
+) -> float:
+    """Return ``value`` as a float with ``low <= value <= high`` and ``value < below``."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{argument} must be a number, got {describe(value)}")
+    result = float(value)
+    rules = [f">= {low:g}"] if low > -math.inf else []
+    rules += [f"<= {high:g}"] if high < math.inf else []
+    rules += [f"< {below:g}"] if below < math.inf else []
+    if not math.isfinite(result) or not (low <= result <= high) or not result < below:
+        raise ValueError(f"{argument} must be {' and '.join(rules) or 'finite'}, got {result:g}")
+    return result
+
+
+def images(argument: str, x: torch.Tensor, channels: int | None = None) -> torch.Tensor:
+    """Return ``x`` if it is a finite float batch ``(N, C, H, W)`` with N >= 1."""
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"{argument} must be a torch.Tensor (N, C, H, W), got {describe(x)}")
+    if x.ndim != 4 or x.shape[0] == 0:
+        raise ValueError(f"{argument} must have shape (N, C, H, W) with N >= 1, got {shape(x)}")
+    if not x.is_floating_point():
+        raise TypeError(f"{argument} must be a floating-point tensor, got {x.dtype}")
+    if channels is not None and x.shape[1] != channels:
+        raise ValueError(f"{argument} must have {channels} channels, got {shape(x)}")
+    if not torch.isfinite(x).all():
+        raise ValueError(f"{argument} must be finite, got NaN or infinity")
+    return x
+
+
+def maps(argument: str, value: torch.Tensor) -> torch.Tensor:
+    """Return ``value`` if it is a finite float batch of maps ``(N, H, W)``."""
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{argument} must be a torch.Tensor (N, H, W), got {describe(value)}")
+    if value.ndim != 3:
+        raise ValueError(f"{argument} must have shape (N, H, W), got {shape(value)}")
+    if not value.is_floating_point():
+        raise TypeError(f"{argument} must be a floating-point tensor, got {value.dtype}")
+    if not torch.isfinite(value).all():
+        raise ValueError(f"{argument} must be finite, got NaN or infinity")
+    return value
+
+
+def targets(
+    argument: str, target: int | Iterable[int] | torch.Tensor, count: int, classes: int
+) -> torch.Tensor:
+    """Return one class index per image, ``(count,)`` int64.
+
+    A single integer is meant for every image. Fewer or more targets than images is an error:
+    zipping the two, as grad-cam does, would leave the rest of the batch without a map.
+    """
+    if isinstance(target, bool):
+        raise TypeError(f"{argument} must be class indices (int), got {describe(target)}")
+    result = torch.as_tensor(np.asarray(target) if not torch.is_tensor(target) else target)
+    if result.is_floating_point() or result.is_complex() or result.dtype == torch.bool:
+        raise TypeError(f"{argument} must be class indices (int), got {result.dtype}")
+    if result.ndim == 0:
+        result = result.repeat(count)
+    if result.shape != (count,):
+        raise ValueError(
+            f"{argument} must be one class index or one per image ({count}), got {shape(result)}"
+        )
+    wrong = result[(result < 0) | (result >= classes)]
+    if len(wrong):
+        raise ValueError(f"{argument} must be in 0..{classes - 1}, got {int(wrong[0])}")
+    return result.detach().to("cpu", torch.int64)
+
+
+def same_shape(first: str, a: torch.Tensor, second: str, b: torch.Tensor) -> None:
+    """Raise unless the two maps have one shape."""
+    if a.shape != b.shape:
+        raise ValueError(f"{first} and {second} must have one shape, got {shape(a)} and {shape(b)}")
+
+
+def describe(value: object) -> str:
+    """Say what came, shortly: type, and the value where it is short."""
+    text = repr(value)
+    return f"{type(value).__name__} {text}" if len(text) <= 40 else type(value).__name__
+
+
+def shape(value: torch.Tensor) -> str:
+    """The shape as people write it: ``(2, 3, 224, 224)``."""
+    return str(tuple(value.shape))
