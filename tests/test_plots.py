@@ -1,0 +1,225 @@
+"""Figures: scales, alpha, regions, errors, and nothing changed outside."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from xaiutils import plots
+
+rng = np.random.default_rng(0)
+PICTURE = rng.random((12, 16, 3))
+POSITIVE = rng.random((12, 16)) + 0.25
+SIGNED = rng.normal(size=(12, 16))
+ZERO = np.zeros((12, 16))
+MASK = np.zeros((12, 16), bool)
+MASK[3:8, :5] = True  # touches the border
+LOOKS = {"mask": MASK, "boxes": [[1, 2, 9, 8]]}
+
+FIGURES = {
+    "picture": lambda: plots.picture(PICTURE, "title", **LOOKS),
+    "heatmap": lambda: plots.heatmap(SIGNED, title="title", clip=95),
+    "overlay": lambda: plots.overlay(PICTURE, POSITIVE, **LOOKS),
+    "panels": lambda: plots.panels([PICTURE, SIGNED, (PICTURE, ZERO)], columns=2, suptitle="s"),
+    "stages": lambda: plots.stages(PICTURE, *[SIGNED] * 4, SIGNED),
+    "gallery": lambda: plots.gallery([[PICTURE, *[SIGNED] * 3]] * 2, row_titles=["cat", "dog"]),
+    "pipeline": lambda: plots.pipeline(
+        PICTURE, rng.random((5, 3, 4)), *[SIGNED] * 5, threshold=0.5, sigma=2, clip=99, title="t"
+    ),
+    "curves": lambda: plots.curves(
+        np.arange(4), {"a": np.arange(4), "b": np.ones(4)}, xlabel="x", ylabel="y",
+        bands={"a": (np.arange(4) - 1, np.arange(4) + 1)}, mark=2,
+    ),
+    "bars": lambda: plots.bars(
+        {"a": 1, "b": -0.5}, intervals={"a": (0.5, 2)}, chance=0.1, highlight="b"
+    ),
+    "ledger": lambda: plots.ledger({"input": 0.9, "bias": 0.2, "epsilon": -0.1}),
+}  # fmt: skip
+
+
+def limits(figure: Figure, axes: int = 0, image: int = -1) -> tuple[float, float]:
+    return figure.axes[axes].images[image].get_clim()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_drawn_and_nothing_outside_is_changed(name, tmp_path):
+    before, numbers = dict(mpl.rcParams), plt.get_fignums()
+    figure = FIGURES[name]()
+    plots.save(figure, tmp_path / "a.png")
+    assert isinstance(figure, Figure)
+    assert plt.get_fignums() == numbers
+    assert dict(mpl.rcParams) == before
+    assert 100 * figure.get_figwidth() <= 830.001
+
+
+@pytest.mark.parametrize("name", ["stages", "bars", "ledger"])
+def test_the_users_settings_do_not_change_the_bytes(name):
+    png = plots._png(FIGURES[name]())
+    with mpl.rc_context({"font.size": 20, "figure.facecolor": "red", "image.cmap": "jet"}):
+        assert FIGURES[name]()._repr_png_() == png
+
+
+def test_a_notebook_gets_one_png_and_a_stable_text():
+    figure = plots.panels([POSITIVE] * 3)
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert repr(figure) == "<Figure size 830x242 with 6 Axes>"
+
+
+def test_saving_is_deterministic_and_scales(tmp_path):
+    paths = [plots.save(plots.heatmap(SIGNED), tmp_path / f"{i}.png") for i in range(2)]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    figure = plots.heatmap(SIGNED)
+    plots.save(figure, tmp_path / "large.png", scale=2)
+    assert plots.save(figure, tmp_path / "again.png").read_bytes() == paths[0].read_bytes()
+    with Image.open(paths[0]) as small, Image.open(tmp_path / "large.png") as large:
+        assert large.size == (2 * small.width, 2 * small.height)
+        assert "Software" not in small.info
+        assert small.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
+
+
+def test_signed_maps_have_symmetric_limits():
+    low, high = limits(plots.heatmap(SIGNED))
+    assert (low, high) == (-np.abs(SIGNED).max(), np.abs(SIGNED).max())
+    clipped = limits(plots.heatmap(SIGNED, clip=90))
+    assert clipped[1] == -clipped[0] == pytest.approx(np.percentile(np.abs(SIGNED), 90))
+    assert limits(plots.heatmap(POSITIVE, signed=True)) == (-POSITIVE.max(), POSITIVE.max())
+
+
+def test_sequential_limits_start_at_zero_unless_told():
+    assert limits(plots.heatmap(POSITIVE)) == (0, POSITIVE.max())
+    assert limits(plots.heatmap(POSITIVE, limits=(0.2, 3))) == (0.2, 3)
+    assert limits(plots.heatmap(np.full((4, 4), 0.5))) == (0, 0.5)
+
+
+def test_a_map_of_zeros_is_said_to_be_zero():
+    figure = plots.heatmap(ZERO)
+    assert limits(figure) == (0, 1)
+    assert "all zero" in [text.get_text() for text in figure.texts]
+    sparse = ZERO.copy()
+    sparse[0, 0] = 2
+    assert limits(plots.heatmap(sparse, clip=50)) == (0, 2)  # the percentile is 0
+
+
+def test_the_clip_is_stated():
+    texts = [text.get_text() for text in plots.heatmap(SIGNED, clip=99, caption="mine").texts]
+    assert "mine\nclip 99 %" in texts
+
+
+def test_an_overlay_is_clear_where_the_map_is_zero_and_grows_with_its_size():
+    ramp = np.linspace(-1, 1, 192).reshape(12, 16)
+    ramp[0, 0], ramp[5, 5] = -1, 0
+    figure = plots.overlay(PICTURE, ramp, opacity=0.6)
+    photo, shown = figure.axes[0].images
+    alpha = shown.get_alpha()
+    assert photo.get_array().ndim == 2  # greyed
+    assert alpha[5, 5] == 0
+    np.testing.assert_allclose(alpha, 0.6 * np.abs(ramp))
+
+
+def test_panels_counts_axes_and_accepts_tensors_and_pairs():
+    tensor = torch.rand(12, 16, dtype=torch.bfloat16, requires_grad=True)
+    image = torch.randint(0, 256, (12, 16, 3), dtype=torch.uint8)
+    figure = plots.panels([tensor, image, (image, tensor)], columns=2, colorbar=False)
+    assert len(figure.axes) == 3
+    assert len(plots.panels([tensor, image, (image, tensor)]).axes) == 5  # two colour bars
+    assert len(plots.stages(PICTURE, *[POSITIVE] * 4).axes) == 5 + 4
+    assert len(plots.stages(PICTURE, *[POSITIVE] * 5).axes) == 6 + 5
+
+
+def test_the_pipeline_shows_six_maps_and_the_four_strongest_channels():
+    channels = torch.arange(6.0)[:, None, None].expand(6, 3, 4)
+    axes = plots.pipeline(PICTURE, channels, *[POSITIVE] * 5).axes
+    assert len(axes) == 6 + 4
+    assert [int(a.images[0].get_array().max()) for a in axes[6:]] == [2, 3, 4, 5]
+
+
+def test_a_column_of_the_gallery_has_one_kind_of_scale():
+    rows = [[PICTURE, POSITIVE, SIGNED, POSITIVE], [PICTURE, POSITIVE, POSITIVE, POSITIVE]]
+    figure = plots.gallery(rows)
+    assert limits(figure, 6) == (-POSITIVE.max(), POSITIVE.max())
+    assert limits(figure, 5) == (0, POSITIVE.max())
+    assert [t.get_text() for t in figure.texts][:1] == ["image"]
+
+
+def test_regions_are_drawn_inside_the_picture():
+    for mask in (MASK, MASK | True, MASK & False):
+        axes = plots.picture(PICTURE, mask=mask, boxes=torch.tensor([2, 3, 9, 10])).axes[0]
+        assert axes.get_xlim() == (-0.5, 15.5)
+        assert axes.get_ylim() == (11.5, -0.5)
+        assert len(axes.collections) == mask.any()
+        assert axes.patches[0].get_bbox().bounds == (1.5, 2.5, 7, 7)
+    assert not plots.picture(PICTURE, boxes=[]).axes[0].patches
+
+
+def test_the_ledger_puts_negative_shares_left_of_zero():
+    figure = plots.ledger({"input": 0.9, "bias": 0.2, "epsilon": -0.1})
+    spans = [(p.get_x(), p.get_x() + p.get_width()) for p in figure.axes[0].patches]
+    np.testing.assert_allclose(spans, [(0, 0.9), (0.9, 1.1), (0, -0.1)], atol=1e-12)
+    legend = figure.legends[0]
+    assert legend.get_title().get_text() == "sum 1.000"
+    assert legend.get_texts()[2].get_text() == "epsilon −0.100"
+
+
+def test_bars_print_their_numbers():
+    assert [t.get_text() for t in FIGURES["bars"]().axes[0].texts] == ["1", "−0.5"]
+
+
+def test_lines_differ_without_colour():
+    lines = plots.curves([0, 1] * np.ones(2), {n: np.ones(2) for n in "abcdefg"}, xlabel="",
+                         ylabel="").axes[0].lines  # fmt: skip
+    assert len({(line.get_linestyle(), line.get_marker()) for line in lines}) == 7
+
+
+NAN = np.where(MASK, np.nan, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "match"),
+    [
+        (lambda: plots.picture(POSITIVE), ValueError, r"image must have shape \(H, W, 3\), got"),
+        (lambda: plots.picture(torch.rand(3, 8, 8)), ValueError, r"image .*got \(3, 8, 8\)"),
+        (lambda: plots.picture(PICTURE * 3), ValueError, r"image must be uint8 or float in \[0, 1"),
+        (lambda: plots.picture("cat.png"), TypeError, "image must be a NumPy array or tensor, got"),
+        (lambda: plots.heatmap(PICTURE), ValueError, r"map must have shape \(H, W\), got \(12, "),
+        (lambda: plots.heatmap(NAN), ValueError, "map must be finite, got NaN"),
+        (lambda: plots.heatmap(ZERO[:0]), ValueError, r"map must have shape .*got \(0, 16\)"),
+        (lambda: plots.heatmap(ZERO * 1j), TypeError, "map must hold real numbers, got complex"),
+        (lambda: plots.heatmap(SIGNED, signed=False), ValueError, "map must be >= 0 where signed"),
+        (lambda: plots.heatmap(SIGNED, clip=101), ValueError, "clip must be .*<= 100, got 101"),
+        (lambda: plots.heatmap(SIGNED, limits=(1, 1)), ValueError, "limits must be low < high"),
+        (lambda: plots.overlay(PICTURE, ZERO[1:]), ValueError, r"shape \(12, 16\), got \(11, 16"),
+        (lambda: plots.overlay(PICTURE, ZERO, opacity=2), ValueError, "opacity must be .*got 2"),
+        (lambda: plots.picture(PICTURE, mask=MASK[1:]), ValueError, "mask must have shape"),
+        (lambda: plots.picture(PICTURE, boxes=[5, 5, 5, 9]), ValueError, "boxes must be rows x0"),
+        (lambda: plots.panels([]), ValueError, "items must hold at least one .*got none"),
+        (lambda: plots.panels([None]), ValueError, r"items\[0\] must hold a picture or a map"),
+        (lambda: plots.panels([ZERO, NAN]), ValueError, r"items\[1\] must be finite"),
+        (lambda: plots.panels([ZERO], titles=["a", "b"]), ValueError, "titles must have 1 entries"),
+        (lambda: plots.panels([ZERO], captions=[]), ValueError, "captions must have 1 entries"),
+        (lambda: plots.panels([ZERO], row_titles=[]), ValueError, "row_titles must have 1"),
+        (lambda: plots.panels([ZERO], columns=0), ValueError, "columns must be >= 1, got 0"),
+        (lambda: plots.stages(PICTURE, ZERO, NAN, ZERO, ZERO), ValueError, "bounded must be fini"),
+        (lambda: plots.stages(PICTURE, ZERO.T, *[ZERO] * 3), ValueError, "cam must have its pict"),
+        (lambda: plots.gallery([[PICTURE, ZERO]]), ValueError, r"rows\[0\] must have 4 entries"),
+        (lambda: plots.pipeline(PICTURE, *[ZERO] * 6), ValueError, r"activations .*\(K, h, w\)"),
+        (
+            lambda: plots.curves(np.ones(2), {"a": np.ones(3)}, xlabel="", ylabel=""),
+            ValueError,
+            r"series\['a'\] must have 2 entries, got 3",
+        ),
+        (lambda: plots.bars({}), ValueError, "values must hold at least one entry, got none"),
+        (lambda: plots.bars({"a": np.nan}), ValueError, r"values\['a'\] must be finite, got nan"),
+        (lambda: plots.bars({"a": 1}, highlight="b"), ValueError, "highlight must be a known"),
+        (lambda: plots.bars({"a": 1}, intervals={"b": (0, 1)}), ValueError, "intervals must be a"),
+        (lambda: plots.ledger({"a": "b"}), TypeError, r"shares\['a'\] must be a number, got str"),
+        (lambda: plots.save(Figure(), "a.jpg"), ValueError, r"path must end in \.png, got 'a.jpg'"),
+    ],
+)
+def test_errors_name_the_argument_the_rule_and_what_came(call, error, match):
+    with pytest.raises(error, match=match):
+        call()

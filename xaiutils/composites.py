@@ -1,0 +1,110 @@
+"""Composites: tables that give every linear step its rule by what it is and where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from xaiutils import checks
+from xaiutils.graph import GraphError, Step
+from xaiutils.operations import BATCH_NORM, CONVOLUTION, LINEAR, WEIGHTED
+from xaiutils.rules import Rule, alpha_beta, epsilon, flat, gamma, z, z_box, z_plus
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a composite: which steps get which rule.
+
+    ``kinds`` are of `convolution`, `linear`, `batch_norm` (one that follows no convolution and so
+    counts as a diagonal convolution); ``place`` is ``"head"`` (after the CAM layer), ``"body"``,
+    ``"input"`` (reads the picture first) or ``"anywhere"``.
+    """
+
+    kinds: tuple[str, ...]
+    place: str
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Which rule stands where: the first row that fits a step gives its rule."""
+
+    name: str
+    rows: tuple[Row, ...]
+    source: str
+
+    def rule_for(self, step: Step, place: str, first: bool) -> Rule:
+        """The rule of ``step``, which stands in ``place`` (head or body)."""
+        for row in self.rows:
+            if step.kind in row.kinds and (
+                row.place in ("anywhere", place) or (row.place == "input" and first)
+            ):
+                return row.rule
+        raise GraphError(f"composite {self.name} has no rule for {step} in the {place}")
+
+    def with_input_rule(self, rule: Rule) -> Composite:
+        """The same composite with ``rule`` on the layers that read the picture."""
+        return replace(
+            self,
+            name=f"{self.name}, {rule.name} first",
+            rows=(Row(WEIGHTED, "input", rule), *self.rows),
+        )
+
+
+_CONVOLUTIONS = (CONVOLUTION, BATCH_NORM)
+_PAPER = "Dhore et al., Enhancing Explainable AI, section III"
+_KOHLBRENNER = "Kohlbrenner et al. 2020, arXiv 1910.09840; rules as in zennit 0.5.1"
+
+
+def paper(
+    alpha: float = 1.0, beta: float = 0.0, *, convolution_bias: bool = False, head_bias: bool = True
+) -> Composite:
+    """The paper's composite: LRP-z on the fully connected head, LRP-αβ on the convolutions.
+
+    The head is everything after the CAM layer. The paper gives neither α and β nor what becomes
+    of biases: here α = 1, β = 0, the convolutions' biases count as zero and the head's take part.
+    """
+    body = alpha_beta(alpha, beta, bias=convolution_bias)
+    head = z(bias=head_bias)
+    rows = (
+        Row(WEIGHTED, "head", head),
+        Row(_CONVOLUTIONS, "body", body),
+        Row((LINEAR,), "body", head),
+    )
+    return Composite("paper", rows, _PAPER)
+
+
+def _by_type(
+    name: str,
+    convolution: Rule,
+    linear: Rule,
+    first: Rule | None = None,
+    source: str = _KOHLBRENNER,
+) -> Composite:
+    rows = (Row(_CONVOLUTIONS, "anywhere", convolution), Row((LINEAR,), "anywhere", linear))
+    return Composite(
+        name, (() if first is None else (Row(WEIGHTED, "input", first),)) + rows, source
+    )
+
+
+COMPOSITES: dict[str, Composite] = {
+    composite.name: composite
+    for composite in (
+        paper(),
+        _by_type("z", z(), z(), source="Bach et al. 2015, eq. 56, on every layer"),
+        _by_type(
+            "epsilon", epsilon(), epsilon(), source="Bach et al. 2015, eq. 58, on every layer"
+        ),
+        _by_type("epsilon_plus", z_plus(), epsilon()),
+        _by_type("epsilon_alpha2_beta1", alpha_beta(2, 1), epsilon()),
+        _by_type("epsilon_plus_flat", z_plus(), epsilon(), flat()),
+        _by_type("epsilon_alpha2_beta1_flat", alpha_beta(2, 1), epsilon(), flat()),
+        _by_type("epsilon_gamma_box", gamma(), epsilon(), z_box()),
+    )
+}
+
+
+def composite_named(composite: str | Composite) -> Composite:
+    """The composite itself, or the one of that name in `COMPOSITES`."""
+    if isinstance(composite, Composite):
+        return composite
+    return COMPOSITES[checks.choice("composite", composite, COMPOSITES)]

@@ -1,0 +1,482 @@
+"""The network as a list of steps: traced once, run forward once per explanation.
+
+`Graph` reads a module with torch.fx and names every operation's kind (see operations.py);
+`Graph.run` computes the steps in order and records what the walk back will ask for. Nothing is
+hooked and nothing is written to the caller's module: the traced copy borrows the caller's
+parameters at the start of each run, so it never explains by weights that have since changed.
+"""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from xaiutils import checks
+from xaiutils.operations import (
+    AVERAGE,
+    BATCH_NORM,
+    CONSTANT,
+    CONVOLUTION,
+    GATE,
+    KINDS,
+    NONNEGATIVE,
+    PASS,
+    PRODUCT,
+    RELU,
+    ROUTING,
+    SAFE,
+    SUM,
+    UNKNOWN,
+    WEIGHTED,
+    affine,
+    batch_norm_parameters,
+    lookup,
+)
+
+
+class GraphError(ValueError):
+    """The network cannot be read, or holds an operation that has no rule."""
+
+
+@dataclass(eq=False)
+class Step:
+    """One operation of the network.
+
+    ``name`` is unique. ``path`` is what people call it: the module whose output this is, such as
+    ``features.29`` or ``layer4``, or the name where no module returns it. ``shape`` is that of one
+    example, ``(1, ...)``, or None where the result is not one tensor.
+    """
+
+    node: fx.Node
+    name: str
+    path: str
+    kind: str
+    inputs: tuple[Step, ...]
+    module: nn.Module | None = None
+    shape: tuple[int, ...] | None = None
+    nonnegative: bool = False
+    batch_norm: nn.Module | None = None  # the one that this convolution has taken in
+    users: list[Step] = field(default_factory=list)
+
+    @property
+    def target(self) -> Any:
+        """The module, function or method name that is called."""
+        return self.node.target if self.module is None else self.module
+
+    @property
+    def operation(self) -> str:
+        """What stands there, in words that a reader knows: ``Conv2d``, ``add``, ``layer_norm``."""
+        if self.module is not None:
+            return type(self.module).__name__
+        return getattr(self.node.target, "__name__", str(self.node.target))
+
+    @property
+    def varying(self) -> tuple[Step, ...]:
+        """The inputs that depend on the picture."""
+        return tuple(step for step in self.inputs if step.kind != CONSTANT)
+
+    def apply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        """This weighted step with another weight and bias; stride, padding and groups stay."""
+        return affine(self.module, self.node.args[3:], x, w, b)
+
+    def __repr__(self) -> str:
+        """Short, for messages."""
+        return f"{self.path} ({self.operation})"
+
+
+@dataclass
+class Recording:
+    """What one forward pass left for the walk back.
+
+    Attributes:
+        logits: (N, K), differentiable with respect to ``leaf``.
+        leaf: The result of the step that was made a leaf, (N, C, h, w), or None.
+        inputs: Of each recorded step the tensors that it read, in the order of ``Step.varying``.
+        outputs: Of each step that was recorded with its gradient graph, the result.
+        weights: Of each recorded weighted step, weight and bias (batch norm folded in).
+        constants: Of each recorded sum, what it adds that does not depend on the picture.
+    """
+
+    logits: Tensor
+    leaf: Tensor | None = None
+    inputs: dict[Step, list[Any]] = field(default_factory=dict)
+    outputs: dict[Step, Any] = field(default_factory=dict)
+    weights: dict[Step, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
+    constants: dict[Step, Tensor] = field(default_factory=dict)
+
+    def vjp(self, step: Step, cotangent: Any) -> tuple[Tensor | None, ...]:
+        """The transposed derivative of one step, of its varying inputs, applied to ``cotangent``."""
+        inputs = self.inputs[step]
+        pairs = zip(_leaves(self.outputs[step]), _leaves(cotangent), strict=True)
+        outputs, cotangents = zip(*(pair for pair in pairs if pair[1] is not None), strict=True)
+        flat = [tensor for value in inputs for tensor in _leaves(value)]
+        gradients = torch.autograd.grad(
+            outputs, flat, cotangents, retain_graph=True, allow_unused=True
+        )
+        found = iter(gradients)
+        return tuple(_like(value, found) for value in inputs)
+
+
+class Graph:
+    """A traced network: ``steps`` in the order of computation, from ``input`` to ``output``."""
+
+    def __init__(self, module: nn.Module, shape: tuple[int, int, int]) -> None:
+        """Trace ``module`` for pictures of ``shape`` (C, H, W).
+
+        Raises:
+            GraphError: The module cannot be traced, does not take pictures of this shape, or does
+                not return one tensor of logits (N, K).
+            ValueError: The module is in train mode.
+        """
+        self.source = module
+        _require_eval(module)
+        self.copy = _structural_copy(module)
+        tracer = _Tracer()
+        try:
+            nodes = list(tracer.trace(self.copy).nodes)
+        except Exception as error:  # torch.fx passes on whatever the forward method raises
+            raise GraphError(
+                f"module must be traceable by torch.fx, {type(module).__name__} is not: {error}; "
+                "its forward must not branch on the values of tensors"
+            ) from error
+        _take_out_of_place(nodes, self.copy)
+        self.steps = self._read(nodes, tracer.returned_by)
+        self._last_use = _last_uses(self.steps, self.output)
+        self._measure(shape)
+        self._classify(Counter(str(node.target) for node in nodes if node.op == "call_module"))
+
+    def _read(self, nodes: list[fx.Node], returned_by: Mapping[fx.Node, str]) -> list[Step]:
+        steps: dict[fx.Node, Step] = {}
+        for node in nodes[:-1]:
+            module = self.copy.get_submodule(str(node.target)) if node.op == "call_module" else None
+            found = lookup(KINDS, node.target if module is None else module)
+            kind = CONSTANT if node.op == "get_attr" else KINDS.get(found, UNKNOWN)
+            inputs = tuple(steps[other] for other in node.all_input_nodes)
+            step = Step(node, node.name, returned_by.get(node, node.name), kind, inputs, module)
+            for other in inputs:
+                other.users.append(step)
+            steps[node] = step
+        places = [step for step in steps.values() if step.node.op == "placeholder"]
+        result = nodes[-1].args[0]
+        if len(places) != 1 or not isinstance(result, fx.Node):
+            raise GraphError(
+                "module must take one tensor of images and return one tensor of logits, "
+                f"got {len(places)} arguments and {type(result).__name__} returned"
+            )
+        self.input, self.output = places[0], steps[result]
+        self.input.kind = ROUTING
+        return list(steps.values())
+
+    def _measure(self, shape: tuple[int, int, int]) -> None:
+        """Learn every step's shape from a run on the meta device, which computes nothing."""
+        step: Step | None = None
+        try:
+            for step, value in self._values(torch.empty((2, *shape), device="meta", dtype=_dtype(self.copy))):
+                if isinstance(value, Tensor):
+                    step.shape = (1, *value.shape[1:]) if value.ndim else ()
+                elif not _holds_tensors(value):
+                    step.kind = CONSTANT  # a size or the like: nothing of the picture is in it
+        except Exception as error:  # whatever the network's own code raises
+            last = "its input" if step is None else step
+            raise GraphError(
+                f"module must take images (N, {', '.join(map(str, shape))}); after {last}: {error}"
+            ) from error
+        if self.output.shape is None or len(self.output.shape) != 2:
+            raise GraphError(f"module must return logits (N, K), got shape {self.output.shape}")
+
+    def _classify(self, calls: Counter[str]) -> None:
+        """Find what does not depend on the picture, signs, and the batch norms to fold."""
+        for step in self.steps:
+            if step.inputs and not step.varying:
+                step.kind = CONSTANT
+            if step.kind == BATCH_NORM:
+                before = step.inputs[0]
+                alone = before.kind == CONVOLUTION and before.users == [step]
+                if alone and before.module and calls[str(before.node.target)] == 1:
+                    before.batch_norm, step.kind = step.module, PASS
+            if step.operation in ("truediv", "div") and step.varying != step.inputs[:1]:
+                step.kind = UNKNOWN  # a picture in the denominator is no scaling
+            step.nonnegative = _is_nonnegative(step)
+
+    @property
+    def classes(self) -> int:
+        """The number of logits."""
+        return int(self.output.shape[1])  # type: ignore[index]
+
+    def find(self, layer: str) -> Step:
+        """The step called ``layer``: a module's path (its last call) or a step's own name."""
+        paths = {step.name: step for step in self.steps} | {step.path: step for step in self.steps}
+        return paths[checks.choice("layer", layer, paths)]
+
+    def after(self, step: Step) -> set[Step]:
+        """All steps whose result depends on that of ``step``, without ``step``."""
+        found = {step}
+        for other in self.steps:
+            if not found.isdisjoint(other.inputs):
+                found.add(other)
+        return found - {step}
+
+    def before(self, step: Step) -> list[Step]:
+        """All steps that ``step`` depends on, in order of computation, without ``step``."""
+        found = {step}
+        for other in reversed(self.steps):
+            if not found.isdisjoint(other.users):
+                found.add(other)
+        return [other for other in self.steps if other in found and other is not step]
+
+    def value_at(self, step: Step, x: Tensor) -> Any:
+        """The result of ``step`` for the images ``x``; nothing after it is computed."""
+        _borrow(self.copy, self.source)
+        return next(value for found, value in self._values(x) if found is step)
+
+    def run(
+        self,
+        x: Tensor,
+        *,
+        inputs_of: Container[Step] = (),
+        graph_of: Container[Step] = (),
+        leaf: Step | None = None,
+    ) -> Recording:
+        """One forward pass of ``x`` (N, C, H, W), normalised.
+
+        Args:
+            x: The images; left as they are.
+            inputs_of: Steps whose inputs and weights are recorded.
+            graph_of: Steps recorded with the gradient graph between inputs and result as well, so
+                that ``Recording.vjp`` need not compute them again.
+            leaf: The step with respect to whose result the logits can be differentiated.
+
+        Raises:
+            GraphError: ``x`` does not fit the network.
+            ValueError: The module is in train mode.
+        """
+        _require_eval(self.source)
+        _borrow(self.copy, self.source)
+        record = Recording(logits=x)
+        live = set() if leaf is None else self.after(leaf)
+        step = self.input
+        # Outside inference mode, since its tensors can never be differentiated.
+        with torch.inference_mode(False):
+            try:
+                x = x.clone() if x.is_inference() else x.detach()
+                for step, value in self._values(x, record, inputs_of, graph_of, leaf, live):
+                    if step is self.output:
+                        record.logits = value
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                raise GraphError(
+                    f"x must fit the network; {checks.shape(x)} {x.dtype} on {x.device} failed "
+                    f"after {step}: {error}"
+                ) from error
+        return record
+
+    def _values(
+        self,
+        x: Tensor,
+        record: Recording | None = None,
+        inputs_of: Container[Step] = (),
+        graph_of: Container[Step] = (),
+        leaf: Step | None = None,
+        live: Container[Step] = (),
+    ) -> Iterator[tuple[Step, Any]]:
+        """Compute the steps in order; each value is forgotten after its last use."""
+        env: dict[fx.Node, Any] = {self.input.node: x}
+        for step in self.steps:
+            attached = step in graph_of
+            if attached:
+                for other in step.varying:
+                    env[other.node] = _as_leaf(env[other.node])
+            if step is not self.input:
+                weights = _weights(step, env) if step.kind in WEIGHTED else None
+                if record is not None and (attached or step in inputs_of):
+                    record.inputs[step] = [env[other.node] for other in step.varying]
+                    if weights is not None:
+                        record.weights[step] = weights
+                    if step.kind == SUM and not _only_pictures(step):
+                        zeros = {o.node: torch.zeros_like(env[o.node]) for o in step.varying}
+                        record.constants[step] = _compute(step, {**env, **zeros}, None, False)
+                overwrite = step not in live and _may_overwrite(step, graph_of)
+                with torch.set_grad_enabled(attached or step in live):
+                    if step.node.op == "get_attr":
+                        found = operator.attrgetter(str(step.node.target))(self.copy)
+                        env[step.node] = found.to(x.device) if x.is_meta else found
+                    else:
+                        env[step.node] = _compute(step, env, weights, overwrite)
+            if attached and record is not None:
+                record.outputs[step] = env[step.node]
+                if step not in live:
+                    env[step.node] = _detached(env[step.node])
+            if step is leaf and record is not None:
+                env[step.node] = record.leaf = env[step.node].detach().requires_grad_()
+            yield step, env[step.node]
+            for done in self._last_use.get(step, ()):
+                del env[done.node]
+
+
+class _Tracer(fx.Tracer):
+    """torch.fx's tracer, which also notes which module returned a value.
+
+    Of nested modules that return the same value the outermost gives the name: ``layer4`` rather
+    than ``layer4.2``; the whole network gives none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.returned_by: dict[fx.Node, str] = {}
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        result = super().call_module(m, forward, args, kwargs)
+        if isinstance(result, fx.Proxy):
+            self.returned_by[result.node] = self.path_of_module(m)
+        return result
+
+
+def _structural_copy(module: nn.Module) -> nn.Module:
+    """The same modules around parameters on the meta device: no storage, no hooks, eval mode."""
+    tensors = (*module.parameters(), *module.buffers())
+    memo: dict[int, Any] = {id(t): torch.empty_like(t, device="meta") for t in tensors}
+    for parameter in module.parameters():
+        memo[id(parameter)] = nn.Parameter(memo[id(parameter)], requires_grad=False)
+    twin = copy.deepcopy(module, memo)
+    for part in twin.modules():
+        for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
+            getattr(part, hooks).clear()
+    return twin.eval()
+
+
+def _borrow(twin: nn.Module, source: nn.Module) -> None:
+    """Let ``twin`` use the parameters and buffers that ``source`` has now."""
+    parts = dict(twin.named_modules())
+    for path, module in source.named_modules():
+        if path not in parts or type(parts[path]) is not type(module):
+            raise GraphError(f"{path} has changed since the module was traced; wrap it again")
+        for name, value in module._parameters.items():
+            parts[path]._parameters[name] = (
+                None if value is None else nn.Parameter(value.detach(), requires_grad=False)
+            )
+        for name, value in module._buffers.items():
+            parts[path]._buffers[name] = None if value is None else value.detach()
+
+
+def _dtype(module: nn.Module) -> torch.dtype:
+    floats = (t.dtype for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
+    return next(floats, torch.float32)
+
+
+def _require_eval(module: nn.Module) -> None:
+    if any(part.training for part in module.modules()):
+        raise ValueError("module must be in eval mode, got train mode; call module.eval() first")
+
+
+def _take_out_of_place(nodes: list[fx.Node], module: nn.Module) -> None:
+    for node in nodes:
+        if node.op in ("call_function", "call_method"):
+            node.target = SAFE.get(node.target, node.target)
+            if "inplace" in node.kwargs:
+                node.kwargs = {**node.kwargs, "inplace": False}
+    for part in module.modules():
+        if hasattr(part, "inplace"):
+            part.inplace = False
+
+
+def _last_uses(steps: list[Step], output: Step) -> dict[Step, list[Step]]:
+    last = {step: step.users[-1] if step.users else step for step in steps if step is not output}
+    uses: dict[Step, list[Step]] = {}
+    for step, user in last.items():
+        uses.setdefault(user, []).append(step)
+    return uses
+
+
+def _is_nonnegative(step: Step) -> bool:
+    """Whether the result cannot be negative, whatever the picture: known from the graph alone."""
+    if lookup(NONNEGATIVE, step.target) is not None or step.kind == GATE:
+        return True
+    keeps_sign = step.kind in (ROUTING, AVERAGE, PASS)
+    if step.kind in (SUM, PRODUCT):  # two pictures; with a number nothing is known
+        keeps_sign = step.operation != "sub" and len(step.inputs) == 2
+    return keeps_sign and bool(step.inputs) and all(other.nonnegative for other in step.inputs)
+
+
+def _weights(step: Step, env: Mapping[fx.Node, Any]) -> tuple[Tensor, Tensor | None]:
+    module = step.module
+    if module is None:
+        args = fx.node.map_arg((*step.node.args, None, None), lambda node: env[node])
+        return args[1], step.node.kwargs.get("bias", args[2])  # type: ignore[return-value]
+    if step.kind == BATCH_NORM:
+        return batch_norm_parameters(module)
+    weight, bias = module.weight, module.bias
+    if step.batch_norm is not None:
+        scale, shift = batch_norm_parameters(step.batch_norm)
+        weight = weight * scale.view(-1, *[1] * (weight.ndim - 1))  # type: ignore[operator,union-attr]
+        bias = shift if bias is None else bias * scale + shift  # type: ignore[operator]
+    return weight, bias  # type: ignore[return-value]
+
+
+def _compute(
+    step: Step,
+    env: Mapping[fx.Node, Any],
+    weights: tuple[Tensor, Tensor | None] | None,
+    overwrite: bool,
+) -> Any:
+    if weights is not None:
+        return step.apply(env[step.inputs[0].node], *weights)
+    if step.kind == PASS:
+        return env[step.inputs[0].node]
+    if overwrite:
+        return torch.relu_(env[step.inputs[0].node])
+    args = fx.node.map_arg(step.node.args, lambda node: env[node])
+    kwargs = fx.node.map_arg(step.node.kwargs, lambda node: env[node])
+    if step.module is not None:
+        return step.module(*args, **kwargs)
+    if step.node.op == "call_method":
+        return getattr(args[0], str(step.node.target))(*args[1:], **kwargs)
+    return step.node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def _may_overwrite(step: Step, taken: Container[Step]) -> bool:
+    """Whether a ReLU may work in place: nobody else reads what the layer before it computed."""
+    if lookup(RELU, step.target) is None:
+        return False
+    before = step.inputs[0]
+    while before.kind == PASS and before.users == [step] and before not in taken:
+        before, step = before.inputs[0], before
+    return before.kind in WEIGHTED and before.users == [step] and before not in taken
+
+
+def _only_pictures(step: Step) -> bool:
+    """Whether every summand depends on the picture."""
+    numbers = [a for a in step.node.args if isinstance(a, int | float) and a != 0]
+    return not numbers and step.varying == step.inputs
+
+
+def _leaves(value: Any) -> list[Any]:
+    """The tensors of a value that is one, or a tuple of them; None stands for itself."""
+    if isinstance(value, tuple | list):
+        return [leaf for part in value for leaf in _leaves(part)]
+    return [value]
+
+
+def _holds_tensors(value: Any) -> bool:
+    return any(isinstance(leaf, Tensor) for leaf in _leaves(value))
+
+
+def _like(value: Any, found: Iterator[Any]) -> Any:
+    return next(found) if isinstance(value, Tensor) else tuple(_like(v, found) for v in value)
+
+
+def _as_leaf(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value if value.requires_grad else value.detach().requires_grad_()
+    return tuple(_as_leaf(part) for part in value)
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else tuple(_detached(v) for v in value)

@@ -1,0 +1,327 @@
+"""Layer-wise relevance propagation: one walk back over a recorded pass, and its ledger.
+
+Weighted steps (convolutions, linear layers, batch norms that stand alone) follow the rule that the
+composite gives them (rules.py, composites.py). The rest has no choice: activations pass relevance
+on, maximum pooling gives it to the winner, average pooling and ``+`` divide it in proportion, the
+signal takes all of a product and its gate none. Relevance that reaches no pixel is booked: each
+term by its own formula where it arises, never as what is missing in the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xaiutils import checks
+from xaiutils.composites import Composite
+from xaiutils.graph import Graph, GraphError, Recording, Step
+from xaiutils.operations import (
+    ACTIVATION,
+    AVERAGE,
+    GATE,
+    LINEAR,
+    PASS,
+    PRODUCT,
+    ROUTING,
+    SUM,
+    WEIGHTED,
+)
+from xaiutils.rules import STABILISER, Part, Rule, Situation
+
+_HANDED_DOWN = (*WEIGHTED, ACTIVATION, AVERAGE, PASS, PRODUCT, ROUTING, SUM)
+
+
+@dataclass
+class Ledger:
+    """How the relevance that an output started with was spent; every field is (N,) float.
+
+    ``start`` = ``input`` + ``bias`` + ``epsilon`` + ``unreceived``, up to rounding.
+
+    Attributes:
+        start: Relevance given to the logits (the explained logit itself, or 1).
+        input: Sum of the relevance that arrived at the picture.
+        bias: Taken by biases and by constants that are added.
+        epsilon: Taken by stabilisers, where the denominator is not zero.
+        unreceived: Of outputs whose denominator is exactly zero: nobody can claim it.
+        steps: Of each step that took some, its bias, epsilon and unreceived terms.
+    """
+
+    start: Tensor
+    input: Tensor
+    bias: Tensor
+    epsilon: Tensor
+    unreceived: Tensor
+    steps: dict[str, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
+
+    @property
+    def residual(self) -> Tensor:
+        """What the terms miss of the start, (N,): rounding, and nothing else."""
+        return self.start - (self.input + self.bias + self.epsilon + self.unreceived)
+
+    def shares(self) -> dict[str, Tensor]:
+        """Each term divided by the start, (N,); NaN where the start is 0."""
+        terms = {name: getattr(self, name) for name in ("input", "bias", "epsilon", "unreceived")}
+        return {name: term / self.start for name, term in terms.items()}
+
+    def book(self, step: Step, bias: Tensor, epsilon: Tensor, unreceived: Tensor) -> None:
+        """Add what ``step`` kept, each (N,)."""
+        self.bias, self.epsilon = self.bias + bias, self.epsilon + epsilon
+        self.unreceived = self.unreceived + unreceived
+        zero = torch.zeros_like(bias)
+        b, e, u = self.steps.get(step.name, (zero, zero, zero))
+        self.steps[step.name] = (b + bias, e + epsilon, u + unreceived)
+
+
+class Plan:
+    """What relevance will need of a forward pass: the rule of each step that it will visit.
+
+    Args:
+        graph: The traced network.
+        composite: Gives each weighted step its rule.
+        head_after: The CAM layer; everything after it is the head.
+        gates: ``"signal"``: of a product the signal takes all and its gate counts as a constant;
+            ``"half"``: each factor takes half.
+
+    Raises:
+        GraphError: A step on the way from the logits to the picture has no rule; it is named.
+    """
+
+    def __init__(
+        self, graph: Graph, composite: Composite, head_after: Step | None, gates: str = "signal"
+    ) -> None:
+        """Visit the steps backwards once and look up their rules."""
+        self.graph, self.composite = graph, composite
+        self.gates = checks.choice("gates", gates, ("signal", "half"))
+        self.visited = self._visit()
+        self.rules, self.first = self._look_up(
+            set() if head_after is None else graph.after(head_after)
+        )
+        plain = {step for step, rule in self.rules.items() if rule.plain}
+        proportional = {s for s in self.visited if s.kind in (AVERAGE, ROUTING, SUM)}
+        self.graph_of = (plain | proportional) - {graph.input}
+        self.inputs_of = set(self.rules) - plain
+
+    def receivers(self, step: Step) -> tuple[Step, ...]:
+        """The inputs of ``step`` that relevance is handed to."""
+        if step.kind != PRODUCT or len(step.varying) < 2 or self.gates == "half":
+            return step.varying
+        signals = tuple(i for i in step.varying if not _is_gate(i, step))
+        if len(signals) != 1:
+            raise GraphError(
+                f"{step} multiplies two results, and which of them is the signal cannot be told "
+                '(neither is a gate, or both are); gates="half" gives each of them half'
+            )
+        return signals
+
+    def _visit(self) -> set[Step]:
+        visited = {self.graph.output}
+        for step in reversed(self.graph.steps):
+            if step not in visited or step is self.graph.input:
+                continue
+            if step.kind not in _HANDED_DOWN:
+                raise GraphError(
+                    f"no relevance rule for {step.operation}, at {step.path} in the network; put "
+                    "an operation that has one in its place (a final softmax can be left out), "
+                    "or use a CAM alone"
+                )
+            visited.update(self.receivers(step))
+        if self.graph.input not in visited:
+            raise GraphError("the logits must depend on the images, but no relevance reaches them")
+        return visited
+
+    def _look_up(self, head: set[Step]) -> tuple[dict[Step, Rule], set[Step]]:
+        rules: dict[Step, Rule] = {}
+        first: set[Step] = set()
+        behind: set[Step] = set()  # a weighted step stands between these and the picture
+        for step in self.graph.steps:
+            covered = not behind.isdisjoint(step.inputs)
+            if step.kind in WEIGHTED and step in self.visited:
+                place = "head" if step in head else "body"
+                rules[step] = self.composite.rule_for(step, place, first=not covered)
+                if not covered:
+                    first.add(step)
+                elif rules[step].needs_bounds:
+                    raise GraphError(
+                        f"z_box must stand at the layer that reads the images, not {step}"
+                    )
+                covered = True
+            if covered:
+                behind.add(step)
+        return rules, first
+
+
+@dataclass
+class Relevance:
+    """What `propagate` returns.
+
+    Attributes:
+        map: (N, C, H, W), signed, in units of the start (logits by default).
+        ledger: How the start was spent.
+        layers: Relevance at the outputs of the steps that were asked for, by path.
+    """
+
+    map: Tensor
+    ledger: Ledger
+    layers: dict[str, Tensor] = field(default_factory=dict)
+
+
+def propagate(
+    plan: Plan,
+    record: Recording,
+    start: Tensor,
+    *,
+    bounds: tuple[Tensor, Tensor] | None = None,
+    read: Iterable[Step] = (),
+    forget: bool = False,
+) -> Relevance:
+    """Walk back from the logits to the picture.
+
+    Args:
+        plan: The rules; ``record`` must come from a run with its ``inputs_of`` and ``graph_of``.
+        record: The forward pass.
+        start: (N, K), the relevance that each logit starts with.
+        bounds: Lowest and highest possible picture, (1, C, 1, 1), for the z_box rule.
+        read: Steps at whose output the relevance is wanted too.
+        forget: Free the recording on the way; it can then be walked only once.
+    """
+    graph, wanted = plan.graph, set(read)
+    zero = start.new_zeros(len(start))
+    ledger = Ledger(start.sum(1), zero, zero, zero, zero)
+    arrived: dict[Step, Any] = {graph.output: start}
+    layers: dict[str, Tensor] = {}
+    for step in reversed(graph.steps):
+        if step not in arrived:
+            continue
+        if step in wanted:
+            layers[step.path] = arrived[step]
+        if step is graph.input:
+            break
+        shares = _hand_down(plan, record, step, arrived.pop(step), ledger, bounds)
+        for receiver, share in zip(plan.receivers(step), shares, strict=True):
+            arrived[receiver] = _plus(arrived.get(receiver), share)
+        if forget:
+            record.inputs.pop(step, None)
+            record.outputs.pop(step, None)
+    result = arrived[graph.input].contiguous()
+    ledger.input = _per_image(result)
+    return Relevance(result, ledger, layers)
+
+
+def _hand_down(
+    plan: Plan,
+    record: Recording,
+    step: Step,
+    relevance: Any,
+    ledger: Ledger,
+    bounds: tuple[Tensor, Tensor] | None,
+) -> tuple[Any, ...]:
+    """The shares of ``step``'s receivers."""
+    if step.kind in (ACTIVATION, PASS):
+        return (relevance,)
+    if step.kind == ROUTING:
+        return record.vjp(step, relevance)
+    if step.kind == PRODUCT:
+        receivers = plan.receivers(step)
+        shapes = [(len(relevance), *(receiver.shape or ())[1:]) for receiver in receivers]
+        return tuple(relevance.sum_to_size(shape) / len(receivers) for shape in shapes)
+    if step.kind in (AVERAGE, SUM):
+        s, absorbed, unreceived = _divide(relevance, record.outputs[step].detach(), STABILISER)
+        constant = record.constants.get(step)
+        bias = torch.zeros_like(absorbed) if constant is None else _per_image(s * constant)
+        ledger.book(step, bias, absorbed, unreceived)
+        pairs = zip(record.inputs[step], record.vjp(step, s), strict=True)
+        return tuple(value.detach() * gradient for value, gradient in pairs)
+    rule, (weight, b), x = plan.rules[step], record.weights[step], record.inputs[step][0].detach()
+    if rule.plain:
+        s, absorbed, unreceived = _divide(relevance, record.outputs[step].detach(), rule.epsilon)
+        ledger.book(step, _bias_share(step, s, b), absorbed, unreceived)
+        return (x * record.vjp(step, s)[0],)
+    if rule.needs_bounds and bounds is not None:
+        bounds = _bounds_at(plan.graph, step, bounds)
+    situation = Situation(x, weight, b, step.inputs[0].nonnegative, bounds)
+    return (_sum_of_parts(step, rule, situation, relevance, ledger),)
+
+
+def _sum_of_parts(
+    step: Step, rule: Rule, situation: Situation, relevance: Tensor, ledger: Ledger
+) -> Tensor:
+    total: Tensor | None = None
+    parts = rule.parts(situation)
+    output = None
+    if any(part.where is not None for part in parts):
+        output = step.apply(situation.x, situation.w, situation.b)
+    for part in parts:
+        meant = relevance
+        if part.where is not None and output is not None:
+            meant = relevance * part.where(output)
+        share = _share(step, part, rule.epsilon, meant, ledger)
+        total = share if total is None else total.add_(share)
+    if output is not None:  # an output of exactly zero has no sign: no part is meant for it
+        zero = torch.zeros_like(ledger.bias)
+        ledger.book(step, zero, zero, _per_image(relevance * (output == 0)))
+    assert total is not None
+    return total
+
+
+def _share(step: Step, part: Part, stabiliser: float, relevance: Tensor, ledger: Ledger) -> Tensor:
+    inputs = [x.detach().requires_grad_() for x, _ in part.terms]
+    with torch.enable_grad():
+        z = step.apply(inputs[0], part.terms[0][1], part.bias)
+        for x, (_, w) in zip(inputs[1:], part.terms[1:], strict=True):
+            z = z + step.apply(x, w, None)
+    s, absorbed, unreceived = _divide(relevance, z.detach(), stabiliser)
+    bias = _bias_share(step, s, part.bias)
+    ledger.book(step, part.factor * bias, part.factor * absorbed, part.factor * unreceived)
+    gradients = torch.autograd.grad(z, inputs, s)
+    total = gradients[0].mul_(inputs[0].detach())
+    for x, gradient in zip(inputs[1:], gradients[1:], strict=True):
+        total.addcmul_(x.detach(), gradient)
+    return total if part.factor == 1 else total.mul_(part.factor)
+
+
+def _divide(relevance: Tensor, z: Tensor, stabiliser: float) -> tuple[Tensor, Tensor, Tensor]:
+    """``relevance / z``, stabilised, and what the stabiliser and zero denominators took, (N,)."""
+    zero = z == 0
+    unreceived = _per_image(relevance * zero)
+    if stabiliser == 0:
+        return (relevance / z).masked_fill_(zero, 0), torch.zeros_like(unreceived), unreceived
+    sign = torch.where(z < 0, -1.0, 1.0)
+    s = relevance / (z + stabiliser * sign)
+    return s, stabiliser * _per_image((s * sign).masked_fill_(zero, 0)), unreceived
+
+
+def _bias_share(step: Step, s: Tensor, bias: Tensor | None) -> Tensor:
+    """The sum over outputs of s_j b_j, (N,)."""
+    if bias is None:
+        return s.new_zeros(len(s))
+    return _per_image(s * (bias if step.kind == LINEAR else bias.view(-1, *[1] * (s.ndim - 2))))
+
+
+def _per_image(value: Tensor) -> Tensor:
+    return value.flatten(1).sum(1)
+
+
+def _bounds_at(graph: Graph, step: Step, bounds: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The bounds of the picture, carried through what stands between it and the first layer."""
+    low, high = (graph.value_at(step.inputs[0], bound) for bound in bounds)
+    return torch.minimum(low, high), torch.maximum(low, high)
+
+
+def _is_gate(step: Step, product: Step) -> bool:
+    """Whether a factor says how much of the other passes: a sigmoid, or one value per channel."""
+    while step.kind in (ROUTING, PASS) and len(step.inputs) == 1:
+        step = step.inputs[0]
+    if step.kind == GATE:
+        return True
+    small, whole = torch.Size(step.shape or ()), torch.Size(product.shape or ())
+    return small.numel() < whole.numel()
+
+
+def _plus(a: Any, b: Any) -> Any:
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b if isinstance(a, Tensor) else tuple(_plus(x, y) for x, y in zip(a, b, strict=True))

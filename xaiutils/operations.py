@@ -1,0 +1,129 @@
+"""What each operation of a network does, which is all that a relevance rule needs to know of it.
+
+`KINDS` sorts modules, functions and tensor methods into a few kinds. An operation that is not in
+the table is `UNKNOWN`: it runs in the forward pass, and relevance refuses it by name.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import Permute, stochastic_depth
+
+CONVOLUTION = "convolution"  # linear in its input, with a weight and a bias
+LINEAR = "linear"
+BATCH_NORM = "batch_norm"  # one that follows no convolution: a diagonal convolution
+AVERAGE = "average"  # linear, without parameters: average pooling, mean
+ROUTING = "routing"  # every output is one of the inputs: reshape, concat, max pooling
+ACTIVATION = "activation"  # elementwise, zero at zero
+PASS = "pass"  # hands its input on as it is: dropout in eval mode, a folded batch norm
+GATE = "gate"  # elementwise, says how much passes: sigmoid, softmax
+SUM = "sum"
+PRODUCT = "product"
+CONSTANT = "constant"  # does not depend on the picture
+UNKNOWN = "unknown"
+
+WEIGHTED = (CONVOLUTION, LINEAR, BATCH_NORM)
+
+MODULES: dict[str, tuple[type[nn.Module], ...]] = {
+    CONVOLUTION: (nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    LINEAR: (nn.Linear,),
+    BATCH_NORM: (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
+    AVERAGE: (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+    + (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+    ROUTING: (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+    + (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
+    + (nn.Flatten, nn.Unflatten, nn.ZeroPad2d, nn.ChannelShuffle, nn.PixelUnshuffle, Permute),
+    PASS: (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout),
+    ACTIVATION: (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.SiLU)
+    + (nn.GELU, nn.Mish, nn.Hardswish, nn.Tanh),
+    GATE: (nn.Sigmoid, nn.Hardsigmoid, nn.Softmax),
+}
+FUNCTIONS: dict[str, tuple[Callable[..., Any], ...]] = {
+    CONVOLUTION: (F.conv1d, F.conv2d, F.conv3d),
+    LINEAR: (F.linear,),
+    AVERAGE: (F.avg_pool1d, F.avg_pool2d, F.adaptive_avg_pool1d, F.adaptive_avg_pool2d)
+    + (torch.mean, torch.sum),
+    ROUTING: (F.max_pool1d, F.max_pool2d, torch.max_pool2d, F.adaptive_max_pool2d, torch.flatten)
+    + (torch.reshape, torch.permute, torch.transpose, torch.squeeze, torch.unsqueeze)
+    + (torch.cat, torch.concat, torch.stack, torch.chunk, torch.split, torch.unbind)
+    + (torch.roll, torch.flip, operator.getitem),
+    PASS: (F.dropout, F.dropout2d, F.alpha_dropout, stochastic_depth, torch.clone),
+    ACTIVATION: (F.relu, torch.relu, F.relu6, F.leaky_relu, F.elu, F.selu, F.celu, F.silu)
+    + (F.gelu, F.mish, F.hardswish, torch.tanh),
+    GATE: (torch.sigmoid, F.sigmoid, F.hardsigmoid, F.softmax, torch.softmax),
+    SUM: (operator.add, operator.sub, torch.add, torch.sub),
+    PRODUCT: (operator.mul, operator.truediv, torch.mul, torch.div),
+}
+METHODS: dict[str, tuple[str, ...]] = {
+    AVERAGE: ("mean", "sum"),
+    ROUTING: ("view", "reshape", "flatten", "permute", "transpose", "squeeze", "unsqueeze")
+    + ("contiguous", "chunk", "split", "unbind", "expand"),
+    PASS: ("clone",),
+    ACTIVATION: ("relu", "tanh"),
+    GATE: ("sigmoid", "softmax"),
+    SUM: ("add", "sub"),
+    PRODUCT: ("mul", "div"),
+}
+KINDS: dict[Any, str] = {
+    target: kind
+    for table in (MODULES, FUNCTIONS, METHODS)
+    for kind, targets in table.items()
+    for target in targets
+}
+SAFE: dict[Any, Any] = {  # a value that somebody else may read is never overwritten
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
+    torch.relu_: torch.relu,
+    F.relu_: torch.relu,
+    **{f"{name}_": name for name in ("relu", "add", "sub", "mul", "div")},
+    "view": "reshape",  # the same numbers, whatever the memory layout
+}
+RELU = (nn.ReLU, F.relu, torch.relu, "relu")
+NONNEGATIVE = (*RELU, nn.ReLU6, F.relu6)
+POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, F.max_pool1d, F.max_pool2d, torch.max_pool2d)
+
+
+def lookup(table: Any, target: Any) -> Any:
+    """The entry for ``target``: for a module that of the nearest class it descends from."""
+    if isinstance(target, nn.Module):
+        return next((c for c in type(target).__mro__ if c in table), None)
+    return target if target in table else None
+
+
+def affine(
+    module: nn.Module | None, args: tuple[Any, ...], x: Tensor, w: Tensor, b: Tensor | None
+) -> Tensor:
+    """A convolution, linear layer or batch norm applied to ``x`` with the weight and bias given.
+
+    A rule calls this with weights of its own (their positive part, ones, squares) and keeps
+    stride, padding, dilation and groups. ``args`` are those of a functional call after the bias.
+    """
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        return module._conv_forward(x, w, b)  # type: ignore[arg-type]
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        per_channel = (1, -1) + (1,) * (x.ndim - 2)
+        return x * w.view(per_channel) + (0 if b is None else b.view(per_channel))
+    if w.ndim == 2:
+        return F.linear(x, w, b)
+    convolution = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[w.ndim]
+    return convolution(x, w, b, *args)
+
+
+def batch_norm_parameters(module: nn.Module) -> tuple[Tensor, Tensor]:
+    """Batch norm in eval mode as ``scale * x + shift``, one number each per channel."""
+    mean, variance = module.running_mean, module.running_var
+    scale = torch.rsqrt(variance + module.eps)  # type: ignore[operator,arg-type]
+    if module.weight is not None:
+        scale = scale * module.weight
+    shift = -mean * scale  # type: ignore[operator]
+    if module.bias is not None:
+        shift = shift + module.bias
+    return scale, shift
