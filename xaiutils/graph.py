@@ -112,7 +112,7 @@ class Recording:
     constants: dict[Step, Tensor] = field(default_factory=dict)
 
     def vjp(self, step: Step, cotangent: Any) -> tuple[Tensor | None, ...]:
-        """The transposed derivative of one step, of its varying inputs, applied to ``cotangent``."""
+        """The transposed derivative of one step by its varying inputs, times ``cotangent``."""
         inputs = self.inputs[step]
         pairs = zip(_leaves(self.outputs[step]), _leaves(cotangent), strict=True)
         outputs, cotangents = zip(*(pair for pair in pairs if pair[1] is not None), strict=True)
@@ -178,7 +178,8 @@ class Graph:
         """Learn every step's shape from a run on the meta device, which computes nothing."""
         step: Step | None = None
         try:
-            for step, value in self._values(torch.empty((2, *shape), device="meta", dtype=_dtype(self.copy))):
+            x = torch.empty((2, *shape), device="meta", dtype=_dtype(self.copy))
+            for step, value in self._values(x):
                 if isinstance(value, Tensor):
                     step.shape = (1, *value.shape[1:]) if value.ndim else ()
                 elif not _holds_tensors(value):
@@ -294,22 +295,16 @@ class Graph:
             if attached:
                 for other in step.varying:
                     env[other.node] = _as_leaf(env[other.node])
-            if step is not self.input:
-                weights = _weights(step, env) if step.kind in WEIGHTED else None
-                if record is not None and (attached or step in inputs_of):
-                    record.inputs[step] = [env[other.node] for other in step.varying]
-                    if weights is not None:
-                        record.weights[step] = weights
-                    if step.kind == SUM and not _only_pictures(step):
-                        zeros = {o.node: torch.zeros_like(env[o.node]) for o in step.varying}
-                        record.constants[step] = _compute(step, {**env, **zeros}, None, False)
+            weights = _weights(step, env) if step.kind in WEIGHTED else None
+            if record is not None and (attached or step in inputs_of):
+                _note(record, step, env, weights)
+            if step.node.op == "get_attr":
+                constant = operator.attrgetter(str(step.node.target))(self.copy)
+                env[step.node] = constant.to("meta") if x.is_meta else constant
+            elif step is not self.input:
                 overwrite = step not in live and _may_overwrite(step, graph_of)
                 with torch.set_grad_enabled(attached or step in live):
-                    if step.node.op == "get_attr":
-                        found = operator.attrgetter(str(step.node.target))(self.copy)
-                        env[step.node] = found.to(x.device) if x.is_meta else found
-                    else:
-                        env[step.node] = _compute(step, env, weights, overwrite)
+                    env[step.node] = _compute(step, env, weights, overwrite)
             if attached and record is not None:
                 record.outputs[step] = env[step.node]
                 if step not in live:
@@ -384,7 +379,7 @@ def _take_out_of_place(nodes: list[fx.Node], module: nn.Module) -> None:
                 node.kwargs = {**node.kwargs, "inplace": False}
     for part in module.modules():
         if hasattr(part, "inplace"):
-            part.inplace = False
+            setattr(part, "inplace", False)  # noqa: B010, a module's attributes are untyped
 
 
 def _last_uses(steps: list[Step], output: Step) -> dict[Step, list[Step]]:
@@ -405,8 +400,23 @@ def _is_nonnegative(step: Step) -> bool:
     return keeps_sign and bool(step.inputs) and all(other.nonnegative for other in step.inputs)
 
 
+def _note(
+    record: Recording,
+    step: Step,
+    env: Mapping[fx.Node, Any],
+    weights: tuple[Tensor, Tensor | None] | None,
+) -> None:
+    """Record what ``step`` reads."""
+    record.inputs[step] = [env[other.node] for other in step.varying]
+    if weights is not None:
+        record.weights[step] = weights
+    if step.kind == SUM and not _only_pictures(step):
+        zeros = {other.node: torch.zeros_like(env[other.node]) for other in step.varying}
+        record.constants[step] = _compute(step, {**env, **zeros}, None, False)
+
+
 def _weights(step: Step, env: Mapping[fx.Node, Any]) -> tuple[Tensor, Tensor | None]:
-    module = step.module
+    module: Any = step.module
     if module is None:
         args = fx.node.map_arg((*step.node.args, None, None), lambda node: env[node])
         return args[1], step.node.kwargs.get("bias", args[2])  # type: ignore[return-value]
@@ -415,9 +425,9 @@ def _weights(step: Step, env: Mapping[fx.Node, Any]) -> tuple[Tensor, Tensor | N
     weight, bias = module.weight, module.bias
     if step.batch_norm is not None:
         scale, shift = batch_norm_parameters(step.batch_norm)
-        weight = weight * scale.view(-1, *[1] * (weight.ndim - 1))  # type: ignore[operator,union-attr]
-        bias = shift if bias is None else bias * scale + shift  # type: ignore[operator]
-    return weight, bias  # type: ignore[return-value]
+        weight = weight * scale.view(-1, *[1] * (weight.ndim - 1))
+        bias = shift if bias is None else bias * scale + shift
+    return weight, bias
 
 
 def _compute(

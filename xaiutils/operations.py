@@ -88,7 +88,6 @@ SAFE: dict[Any, Any] = {  # a value that somebody else may read is never overwri
 }
 RELU = (nn.ReLU, F.relu, torch.relu, "relu")
 NONNEGATIVE = (*RELU, nn.ReLU6, F.relu6)
-POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, F.max_pool1d, F.max_pool2d, torch.max_pool2d)
 
 
 def lookup(table: Any, target: Any) -> Any:
@@ -107,7 +106,7 @@ def affine(
     stride, padding, dilation and groups. ``args`` are those of a functional call after the bias.
     """
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        return module._conv_forward(x, w, b)  # type: ignore[arg-type]
+        return module._conv_forward(x, w, b)
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         per_channel = (1, -1) + (1,) * (x.ndim - 2)
         return x * w.view(per_channel) + (0 if b is None else b.view(per_channel))
@@ -117,13 +116,10 @@ def affine(
     return convolution(x, w, b, *args)
 
 
-def batch_norm_parameters(module: nn.Module) -> tuple[Tensor, Tensor]:
+def batch_norm_parameters(module: Any) -> tuple[Tensor, Tensor]:
     """Batch norm in eval mode as ``scale * x + shift``, one number each per channel."""
-    mean, variance = module.running_mean, module.running_var
-    scale = torch.rsqrt(variance + module.eps)  # type: ignore[operator,arg-type]
+    scale = torch.rsqrt(module.running_var + module.eps)
     if module.weight is not None:
         scale = scale * module.weight
-    shift = -mean * scale  # type: ignore[operator]
-    if module.bias is not None:
-        shift = shift + module.bias
-    return scale, shift
+    shift = -module.running_mean * scale
+    return scale, shift if module.bias is None else shift + module.bias

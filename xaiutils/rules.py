@@ -136,6 +136,14 @@ def z_plus(*, bias: bool = True) -> Rule:
     return replace(alpha_beta(1, 0, bias=bias), name="z_plus" if bias else "z_plus, no bias")
 
 
+def _above(output: Tensor) -> Tensor:
+    return output > 0
+
+
+def _below(output: Tensor) -> Tensor:
+    return output < 0
+
+
 def _gamma(s: Situation, value: float) -> list[Part]:
     w_plus, w_minus, x_plus, x_minus = s.split()
     parts = []
@@ -146,7 +154,7 @@ def _gamma(s: Situation, value: float) -> list[Part]:
         b = None
         if s.b is not None:
             b = s.b + value * (s.b.clamp(min=0) if sign > 0 else s.b.clamp(max=0))
-        parts.append(Part(terms, b, where=lambda out, sign=sign: sign * out > 0))
+        parts.append(Part(terms, b, where=_above if sign > 0 else _below))
     return parts
 
 

@@ -16,6 +16,7 @@ CONTRAST = 0.36  # smallest distance of a piece to both colours of the surface, 
 HARD_CONTRAST = (0.22, 0.6)  # share of that contrast that is left
 HARD_NOISE = (0.03, 0.09)
 HARD_EXPOSURE = (0.45, 0.9)
+HARD_LEAF = 0.8  # circumradius of the leaf, in those of the target
 HARD_OVERLAP = (0.5, 0.9)  # distance of the leaf's centre from the target's, in its radii
 
 Color = tuple[float, float, float]
@@ -99,7 +100,7 @@ def lay_out(
         center = (x + reach * math.cos(direction), y + reach * math.sin(direction))
         angle = generator.uniform(-math.pi, math.pi)
         color = linear(_color(generator, surface, CONTRAST))
-        leaf = SceneObject("leaf", "occluder", center, 1.05 * radius, angle, color, 0.05, height)
+        leaf = SceneObject("leaf", "occluder", center, HARD_LEAF * radius, angle, color, 0.05, height)
         pieces.append(leaf)
     return tuple(pieces)
 

@@ -1,0 +1,52 @@
+"""xaiutils: Grad-CAM++ x composite-LRP hybrid explanations of CNNs.
+
+The verbs of the paper, ready for ``import xaiutils as xai``; each name is loaded when it is first
+used, so that importing the package stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "checks": (),
+    "images": ("Sample", "Transform", "denormalise", "load_image", "sample_photograph"),
+    "imagenet": ("open_imagenet", "sample_target"),
+    "models": ("MODELS", "Classifier", "load_model", "wrap"),
+    "cam": ("CAMS",),
+    "rules": (),
+    "composites": ("COMPOSITES", "Composite", "paper"),
+    "graph": ("GraphError",),
+    "lrp": ("Ledger", "Relevance"),
+    "hybrid": (
+        "Explanation",
+        "bound",
+        "class_activation_map",
+        "explain",
+        "fuse",
+        "grad_cam_plus_plus",
+        "relevance",
+        "smooth",
+    ),
+    "scenes": (),
+    "plots": (),
+}
+_NAMES = {name: home for home, names in _HOME.items() for name in names}
+
+__all__ = sorted((*_NAMES, *_HOME))  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module where it lives."""
+    if name in _NAMES:
+        return getattr(import_module(f"xaiutils.{_NAMES[name]}"), name)
+    if name in _HOME:
+        return import_module(f"xaiutils.{name}")
+    raise AttributeError(f"module 'xaiutils' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,322 @@
+r"""The paper on one page: bounding figure, fusion, smoothing, and all five steps at once.
+
+Dhore et al., "Enhancing Explainable AI: A Hybrid Approach Combining GradCAM and LRP for CNN
+Interpretability", section III. With the Grad-CAM++ map :math:`C \in [0, 1]`, the threshold
+:math:`t` and the composite relevance :math:`L` (mean over colour channels):
+
+.. math:: P = \mathrm{minmax}(\mathrm{relu}(C - t)), \qquad E = G_\sigma * (P \odot L).
+
+`explain` computes them from one forward pass: the activations of the CAM layer, the gradient of
+the logit behind them, and one walk back of relevance. `grad_cam_plus_plus` and `relevance` give
+each half alone. The caller's module, its gradients and the random state stay as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from xaiutils import checks
+from xaiutils.cam import CAMS, min_max, to_image, undefined_alphas
+from xaiutils.composites import Composite, composite_named
+from xaiutils.graph import Recording, Step
+from xaiutils.lrp import Ledger, Plan, Relevance, propagate
+from xaiutils.models import Classifier, require_map
+from xaiutils.rules import Rule
+
+Target = int | Iterable[int] | Tensor | None
+
+THRESHOLD = 0.2  # arbitrary until calibrated; the paper gives none
+SIGMA_SHARE = 1 / 64  # of the image's height; arbitrary until calibrated
+
+
+def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
+    r"""The bounding figure: :math:`P = \mathrm{minmax}(\mathrm{relu}(C - t))`.
+
+    Dhore et al., section III-B. For a map with minimum 0 and maximum 1 it is
+    :math:`\mathrm{relu}(C - t) / (1 - t)`.
+
+    Args:
+        cam: (N, H, W) in [0, 1].
+        threshold: t in [0, 1).
+
+    Returns:
+        (N, H, W) in [0, 1]; zeros for an image whose map nowhere exceeds the threshold, or is
+        the same everywhere.
+    """
+    checks.maps("cam", cam)
+    threshold = checks.number("threshold", threshold, low=0, below=1)
+    low, high = float(cam.min()), float(cam.max())
+    if low < 0 or high > 1 + 1e-6:
+        raise ValueError(f"cam must be scaled to [0, 1], got values from {low:g} to {high:g}")
+    return min_max((cam - threshold).clamp(min=0))
+
+
+def fuse(bounded: Tensor, relevance: Tensor) -> Tensor:
+    r"""Fusion: the elementwise product :math:`P \odot L` (section III-D); it keeps L's sign.
+
+    Args:
+        bounded: The bounding figure, (N, H, W) in [0, 1].
+        relevance: Relevance averaged over the colour channels, (N, H, W), signed.
+
+    Returns:
+        (N, H, W). Relevance outside the figure is lost: conservation ends here.
+    """
+    checks.maps("bounded", bounded)
+    checks.maps("relevance", relevance)
+    checks.same_shape("bounded", bounded, "relevance", relevance)
+    return bounded * relevance
+
+
+def smooth(map: Tensor, sigma: float) -> Tensor:
+    r"""Smoothing: :math:`G_\sigma * m`, SciPy's Gaussian (section III-E).
+
+    The border is reflected about the pixels' edge, which keeps the sum; the kernel ends at 4 σ.
+
+    Args:
+        map: (N, H, W), signed.
+        sigma: Standard deviation in pixels, >= 0; 0 changes nothing.
+    """
+    checks.maps("map", map)
+    sigma = checks.number("sigma", sigma, low=0)
+    if sigma == 0:
+        return map.clone()
+    smoothed = gaussian_filter(map.detach().cpu().numpy(), (0, sigma, sigma), mode="reflect")
+    return torch.from_numpy(smoothed).to(map)
+
+
+@dataclass
+class Explanation:
+    """Every stage of the hybrid for N images; all maps are (N, H, W).
+
+    Attributes:
+        target: (N,) the class that both factors explain.
+        logits: (N, K).
+        cam: Class activation map, in [0, 1].
+        bounded: Bounding figure, in [0, 1].
+        relevance: Mean over colour channels of the relevance, signed, in logits / C.
+        product: ``bounded * relevance``, signed.
+        hybrid: ``product``, smoothed.
+        conservation: How the start of the relevance was spent.
+        relevance_per_channel: (N, C, H, W); its sum is ``conservation.input``.
+        settings: What the maps were computed with.
+        notes: What went other than expected, one sentence each, naming the image.
+    """
+
+    target: Tensor
+    logits: Tensor
+    cam: Tensor
+    bounded: Tensor
+    relevance: Tensor
+    product: Tensor
+    hybrid: Tensor
+    conservation: Ledger
+    relevance_per_channel: Tensor
+    settings: dict[str, str | float]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def retention(self) -> Tensor:
+        """(N,) share of the relevance that fusion keeps: sum(product) / sum(relevance)."""
+        return self.product.sum((1, 2)) / self.relevance.sum((1, 2))
+
+
+def explain(
+    classifier: Classifier,
+    x: Tensor,
+    target: Target = None,
+    *,
+    threshold: float = THRESHOLD,
+    sigma: float | None = None,
+    composite: str | Composite = "paper",
+    cam: str = "grad_cam_plus_plus",
+    cam_layer: str | None = None,
+    input_rule: Rule | None = None,
+    start: str = "logit",
+    gates: str = "signal",
+) -> Explanation:
+    """The hybrid explanation of each image: all five steps, from one forward pass.
+
+    Args:
+        classifier: From `load_model` or `wrap`.
+        x: (N, C, H, W), preprocessed by the classifier.
+        target: Class index, or one per image; by default the predicted class of each image.
+        threshold: Of the bounding figure, in [0, 1). 0.2 is arbitrary: the paper gives none.
+        sigma: Of the Gaussian, in pixels. The default, H / 64, is as arbitrary.
+        composite: A name in `COMPOSITES` or a composite such as ``paper(alpha=2, beta=1)``.
+        cam: A name in `CAMS`.
+        cam_layer: Another layer for the CAM alone; the composite's head stays where it is.
+        input_rule: A rule for the layer that reads the image, before the composite's own.
+        start: ``"logit"``: relevance starts with the logit, so that it is spent in logits; a
+            negative logit turns the map over. ``"one"``: it starts with 1, which is what
+            comparisons across classes need.
+        gates: See `xaiutils.lrp.Plan`.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong; the message says which, the rule and what
+            came. A network with an operation that has no rule raises GraphError, a ValueError.
+    """
+    threshold = checks.number("threshold", threshold, low=0, below=1)
+    sigma = x.shape[-2] * SIGMA_SHARE if sigma is None else checks.number("sigma", sigma, low=0)
+    seen = _look(classifier, x, target, cam, cam_layer, composite, input_rule, start, gates)
+    assert seen.cam is not None
+    assert seen.relevance is not None
+    mean = seen.relevance.map.mean(1)
+    bounded = bound(seen.cam, threshold)
+    product = fuse(bounded, mean)
+    settings: dict[str, str | float] = {
+        "threshold": threshold,
+        "sigma": sigma,
+        "composite": composite_named(composite).name,
+        "cam": cam,
+        "cam_layer": cam_layer or classifier.cam_layer,
+        "input_rule": "" if input_rule is None else input_rule.name,
+        "start": start,
+    }
+    empty = "bounding figure is empty: the CAM nowhere exceeds the threshold"
+    return Explanation(
+        target=seen.target,
+        logits=seen.logits,
+        cam=seen.cam,
+        bounded=bounded,
+        relevance=mean,
+        product=product,
+        hybrid=smooth(product, sigma),
+        conservation=seen.relevance.ledger,
+        relevance_per_channel=seen.relevance.map,
+        settings=settings,
+        notes=(*seen.notes, *_notes((bounded == 0).flatten(1).all(1), empty)),
+    )
+
+
+def class_activation_map(
+    classifier: Classifier,
+    x: Tensor,
+    target: Target = None,
+    *,
+    cam: str = "grad_cam_plus_plus",
+    cam_layer: str | None = None,
+) -> Tensor:
+    """The CAM of each image, (N, H, W) in [0, 1]: a method of `CAMS`, upsampled and scaled."""
+    seen = _look(classifier, x, target, cam, cam_layer)
+    assert seen.cam is not None
+    return seen.cam
+
+
+def grad_cam_plus_plus(classifier: Classifier, x: Tensor, target: Target = None) -> Tensor:
+    """Step 1, Grad-CAM++ at the classifier's CAM layer: (N, H, W) in [0, 1]."""
+    return class_activation_map(classifier, x, target)
+
+
+def relevance(
+    classifier: Classifier,
+    x: Tensor,
+    target: Target = None,
+    composite: str | Composite = "paper",
+    *,
+    input_rule: Rule | None = None,
+    start: str = "logit",
+    gates: str = "signal",
+    layers: Iterable[str] = (),
+) -> Relevance:
+    """Step 3, composite LRP: relevance of every pixel and channel, (N, C, H, W), with its ledger.
+
+    Args:
+        classifier, x, target, composite, input_rule, start, gates: As in `explain`.
+        layers: Names of layers whose relevance is wanted as well.
+    """
+    seen = _look(
+        classifier, x, target, None, None, composite, input_rule, start, gates, tuple(layers)
+    )
+    assert seen.relevance is not None
+    return seen.relevance
+
+
+@dataclass
+class _Seen:
+    target: Tensor
+    logits: Tensor
+    cam: Tensor | None
+    relevance: Relevance | None
+    notes: list[str]
+
+
+def _look(
+    classifier: Classifier,
+    x: Tensor,
+    target: Target,
+    cam: str | None = None,
+    cam_layer: str | None = None,
+    composite: str | Composite | None = None,
+    input_rule: Rule | None = None,
+    start: str = "logit",
+    gates: str = "signal",
+    layers: tuple[str, ...] = (),
+) -> _Seen:
+    """One forward pass, and from it the CAM, the relevance, or both."""
+    graph = classifier.graph
+    classifier.check(x)
+    checks.choice("start", start, ("logit", "one"))
+    if cam is not None:
+        checks.choice("cam", cam, CAMS)
+    head = graph.find(classifier.cam_layer)
+    leaf = None if cam is None else _cam_step(classifier, cam_layer)
+    plan = None
+    if composite is not None:
+        chosen = composite_named(composite)
+        chosen = chosen if input_rule is None else chosen.with_input_rule(input_rule)
+        plan = Plan(graph, chosen, head, gates)
+    read = [graph.find(name) for name in layers]
+    record = graph.run(
+        x,
+        inputs_of=plan.inputs_of if plan else (),
+        graph_of=plan.graph_of if plan else (),
+        leaf=leaf,
+    )
+    logits = record.logits.detach()
+    chosen_target = logits.argmax(1).cpu()
+    if target is not None:
+        chosen_target = checks.targets("target", target, len(x), graph.classes)
+    index = chosen_target.to(logits.device)[:, None]
+    seen = _Seen(chosen_target, logits, None, None, [])
+    with torch.inference_mode(False):
+        if cam is not None:
+            seen.cam = _cam(record, index, cam, tuple(x.shape[-2:]), seen.notes)
+        if plan is not None:
+            value = logits.gather(1, index) if start == "logit" else torch.ones_like(logits[:, :1])
+            seen.notes += _notes(value[:, 0] == 0, "relevance starts from a logit of exactly 0")
+            spread = torch.zeros_like(logits).scatter(1, index, value)
+            seen.relevance = propagate(
+                plan, record, spread, bounds=classifier.bounds(x), read=read, forget=True
+            )
+    return seen
+
+
+def _cam_step(classifier: Classifier, cam_layer: str | None) -> Step:
+    step = classifier.graph.find(cam_layer or classifier.cam_layer)
+    require_map(step)
+    return step
+
+
+def _cam(
+    record: Recording, index: Tensor, cam: str, size: tuple[int, ...], notes: list[str]
+) -> Tensor:
+    a = record.leaf
+    assert a is not None
+    (g,) = torch.autograd.grad(record.logits.gather(1, index).sum(), a, retain_graph=True)
+    a = a.detach()
+    if cam == "grad_cam_plus_plus":
+        notes += _notes(
+            undefined_alphas(a, g) > 0, "Grad-CAM++ counts some alphas as 0: 2 + g ΣA is not > 0"
+        )
+    result = to_image(CAMS[cam].function(a, g), (size[0], size[1]))
+    notes += _notes((result == 0).flatten(1).all(1), "the CAM is nowhere positive, or constant")
+    return result
+
+
+def _notes(which: Tensor, text: str) -> list[str]:
+    return [f"image {i}: {text}" for i in which.nonzero()[:, 0].tolist()]

@@ -1,0 +1,407 @@
+"""Classifiers: a network with its classes, its preprocessing and its CAM layer.
+
+`load_model` gives the shipped scene classifiers and every torchvision classifier, with published
+weights or a file of yours; `wrap` takes your own network. Neither changes the module it is given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xaiutils import checks
+from xaiutils.graph import Graph, GraphError, Step
+from xaiutils.images import Transform
+from xaiutils.operations import ACTIVATION, CONVOLUTION, LINEAR, ROUTING
+
+SCENE_SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A network that can be explained.
+
+    Attributes:
+        name: What tables and figures call it.
+        module: The network, in eval mode; the caller's own, never changed.
+        classes: A name for each logit.
+        transform: Pictures to the network's input.
+        graph: The traced network.
+        cam_layer: Name of the layer whose activations the CAM reads; what follows it is the head.
+        cam_reason: Why this layer.
+        weights: Where the weights come from, with the file's sha256 where there is one.
+        notes: What a reader should know.
+    """
+
+    name: str
+    module: nn.Module
+    classes: tuple[str, ...]
+    transform: Transform
+    graph: Graph = field(repr=False)
+    cam_layer: str
+    cam_reason: str
+    weights: str
+    notes: tuple[str, ...] = ()
+
+    def preprocess(self, images: Any) -> Tensor:
+        """Pictures as the network wants them: (N, C, H, W), on its device and in its dtype."""
+        like = _example(self.module)
+        return self.transform(images).to(like.device, like.dtype)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Logits (N, K), without gradient."""
+        return self.graph.run(self.check(x)).logits.detach()
+
+    def top(self, x: Tensor, k: int = 5) -> list[list[tuple[str, float]]]:
+        """For each image its ``k`` likeliest classes with their softmax probability."""
+        found = self.predict(x).softmax(1).topk(min(k, len(self.classes)))
+        return [
+            [(self.classes[i], p) for i, p in zip(row_i, row_p, strict=True)]
+            for row_i, row_p in zip(found.indices.tolist(), found.values.tolist(), strict=True)
+        ]
+
+    def class_index(self, name: str) -> int:
+        """The index of the class called ``name``, or with this number."""
+        if name.isdecimal() and int(name) < len(self.classes):
+            return int(name)
+        return self.classes.index(checks.choice("class", name, self.classes))
+
+    def check(self, x: Tensor) -> Tensor:
+        """``x`` if the network can take it: finite, (N, C, H, W), its dtype and its device."""
+        checks.images("x", x, self.transform.channels)
+        like = _example(self.module)
+        if x.dtype != like.dtype or x.device != like.device:
+            raise TypeError(
+                f"x must be {like.dtype} on {like.device} as the classifier's weights, "
+                f"got {x.dtype} on {x.device}"
+            )
+        return x
+
+    def bounds(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """The darkest and the brightest possible input, (1, C, 1, 1): 0 and 1, normalised."""
+        mean, std = (
+            like.new_tensor(v)[None, :, None, None]
+            for v in (self.transform.mean, self.transform.std)
+        )
+        return -mean / std, (1 - mean) / std
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A name that `load_model` knows: where it comes from and the names of its weights."""
+
+    name: str
+    family: str
+    weights: tuple[str, ...]
+
+
+def _registry() -> dict[str, ModelRecord]:
+    from torchvision import models
+
+    shipped = [ModelRecord(f"scenes_vgg_seed{seed}", "scenes", ()) for seed in SCENE_SEEDS]
+    published = [
+        ModelRecord(name, "torchvision", tuple(w.name for w in models.get_model_weights(name)))
+        for name in models.list_models(module=models)
+    ]
+    return {record.name: record for record in (*shipped, *published)}
+
+
+MODELS: dict[str, ModelRecord] = _registry()
+
+
+def load_model(
+    name: str,
+    weights: str | Path | None = None,
+    *,
+    preset: str | None = None,
+    cam_layer: str | None = None,
+) -> Classifier:
+    """A classifier by name.
+
+    Args:
+        name: A name in `MODELS`: ``scenes_vgg_seed0`` (shipped), or any torchvision classifier.
+        weights: For torchvision models: None for the published default weights or the name of
+            another published set (both are downloaded once by torchvision, which checks their
+            hash); ``"random"`` for an untrained network (seed 0); or a file with a state dict,
+            ``.safetensors``, ``.pth`` or ``.pt``. Files that need pickle are refused.
+        preset: Which published weights' preprocessing a file goes with. By default that of the
+            weights whose published hash the file has, otherwise of the default weights.
+        cam_layer: See `wrap`.
+
+    Raises:
+        ValueError: Unknown name, weights that do not fit (the keys are listed), a pickle.
+        FileNotFoundError: No such file; or the weights are neither on disk nor to be downloaded.
+    """
+    record = MODELS[checks.choice("name", name, MODELS)]
+    if record.family == "scenes":
+        if weights is not None:
+            raise ValueError(f"weights must be None for the shipped {name}, got {weights!r}")
+        return _load_scenes(name, cam_layer)
+    return _load_torchvision(record, weights, preset, cam_layer)
+
+
+def wrap(
+    module: nn.Module,
+    classes: Sequence[str] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    size: int | tuple[int, int] | None = None,
+    cam_layer: str | None = None,
+    *,
+    name: str | None = None,
+    transform: Transform | None = None,
+) -> Classifier:
+    """Your own network as a classifier.
+
+    Args:
+        module: Takes (N, C, H, W), returns logits (N, K); in eval mode; torch.fx must trace it.
+        classes: A name per logit; by default ``class 0``, ``class 1``, ...
+        mean, std: Of each channel, for pixels in [0, 1], as in training; by default 0 and 1.
+        size: Pictures are resized to exactly this (side, or height and width); by default they
+            are taken as they are.
+        cam_layer: The layer to read the CAM from, by module path; by default the last feature map
+            behind an activation before the layer whose channels are the classes.
+        name: What tables call it; by default the module's class.
+        transform: The preprocessing itself, instead of ``mean``, ``std`` and ``size``.
+
+    Raises:
+        ValueError: Train mode, a network that cannot be traced, a wrong number of classes,
+            an unknown layer; each says what came.
+    """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, got {checks.describe(module)}")
+    if transform is None:
+        channels = _channels(module) if mean is None and std is None else len(mean or std or ())
+        pair = (size, size) if isinstance(size, int) else size
+        transform = Transform(
+            resize=None if pair is None else (int(pair[0]), int(pair[1])),
+            crop=None,
+            mean=tuple(mean) if mean is not None else (0.0,) * channels,
+            std=tuple(std) if std is not None else (1.0,) * channels,
+        )
+    return _classifier(name or type(module).__name__, module, classes, transform, cam_layer, "own")
+
+
+def _classifier(
+    name: str,
+    module: nn.Module,
+    classes: Iterable[str] | None,
+    transform: Transform,
+    cam_layer: str | None,
+    weights: str,
+    notes: tuple[str, ...] = (),
+) -> Classifier:
+    graph = Graph(module, (transform.channels, *(transform.size or (224, 224))))
+    names = tuple(classes or (f"class {i}" for i in range(graph.classes)))
+    if len(names) != graph.classes:
+        raise ValueError(f"classes must name each of {graph.classes} logits, got {len(names)}")
+    if cam_layer is None:
+        step, reason = find_cam_layer(graph)
+    else:
+        step, reason = graph.find(cam_layer), "chosen by the caller"
+        require_map(step)
+    return Classifier(name, module, names, transform, graph, step.path, reason, weights, notes)
+
+
+def find_cam_layer(graph: Graph) -> tuple[Step, str]:
+    """The layer for the CAM, with the reason.
+
+    It is the last feature map (four dimensions, more than one position) behind an activation
+    before the layer whose channels are the classes: pooling after it only coarsens it, and what
+    stands behind the class layer no longer describes features. Where no activation qualifies (a
+    residual sum or a normalisation comes last) it is the last feature map itself.
+    """
+    weighted = [s for s in graph.before(graph.output) if s.kind in (CONVOLUTION, LINEAR)]
+    weighted += [graph.output] if graph.output.kind in (CONVOLUTION, LINEAR) else []
+    if not weighted:
+        raise GraphError("module must have a linear layer or convolution that gives the classes")
+    maps = [s for s in graph.before(weighted[-1]) if _is_map(s) and s is not graph.input]
+    activated = [s for s in maps if _is_activated(s)]
+    if activated:
+        step = activated[-1]
+        h, w = (step.shape or ())[2:]
+        return step, (
+            f"last activated feature map ({h} x {w}) before {weighted[-1].path}, "
+            "whose channels are the classes"
+        )
+    if not maps:
+        raise GraphError("module must have a feature map (N, C, H, W); name a layer by cam_layer=")
+    return maps[-1], (
+        f"last feature map before {weighted[-1].path}; no activation comes last, so it can be "
+        "negative"
+    )
+
+
+def _is_map(step: Step) -> bool:
+    shape = step.shape or ()
+    return len(shape) == 4 and shape[2] * shape[3] > 1 and step.kind != "constant"
+
+
+def require_map(step: Step) -> None:
+    """Raise unless ``step`` gives feature maps with more than one position."""
+    if not _is_map(step):
+        raise ValueError(
+            f"cam_layer must give feature maps (N, C, h, w) with h * w > 1, "
+            f"{step} gives {step.shape}"
+        )
+
+
+def _is_activated(step: Step) -> bool:
+    """An activation, or activations side by side, as a Fire or Inception module ends."""
+    if step.kind == ACTIVATION:
+        return True
+    joins = step.kind == ROUTING and len(step.varying) > 1
+    return joins and all(_is_activated(other) for other in step.varying)
+
+
+def _load_scenes(name: str, cam_layer: str | None) -> Classifier:
+    from xaiutils import scenes
+    from xaiutils.scene_net import load_scene_net
+
+    seed = int(name[-1])
+    transform = Transform(
+        resize=(scenes.SIZE, scenes.SIZE), crop=None, mean=scenes.MEAN, std=scenes.STD
+    )
+    module = load_scene_net(seed)
+    return _classifier(name, module, scenes.CLASSES, transform, cam_layer, f"shipped, seed {seed}")
+
+
+def _load_torchvision(
+    record: ModelRecord, weights: str | Path | None, preset: str | None, cam_layer: str | None
+) -> Classifier:
+    from torchvision import models
+
+    enum = models.get_model_weights(record.name)
+    if preset is not None:
+        checks.choice("preset", preset, record.weights)
+    chosen = enum[preset] if preset is not None else enum.DEFAULT
+    notes: tuple[str, ...] = ()
+    if weights is None or str(weights) in record.weights:
+        chosen = enum.DEFAULT if weights is None else enum[str(weights)]
+        module, source = _download(record.name, chosen), f"torchvision {chosen.name}"
+    elif weights == "random":
+        module, source = _untrained(record.name), "random, seed 0"
+    else:
+        state, digest = read_state_dict(weights)
+        published = [w for w in enum if digest.startswith(_published_hash(w.url))]
+        chosen = published[0] if published and preset is None else chosen
+        if not published and preset is None and len(record.weights) > 1:
+            notes = (f"preprocessing of {chosen.name} assumed; other presets: preset=",)
+        module, source = _untrained(record.name), f"{Path(weights).name}, sha256 {digest}"
+        load_state_dict(module, state)
+    for branch in ("AuxLogits", "aux1", "aux2"):  # only training uses them
+        if hasattr(module, branch):
+            setattr(module, branch, None)
+            setattr(module, "aux_logits", False)  # noqa: B010, untyped
+    classes = chosen.meta["categories"]
+    transform = Transform.from_weights(chosen)
+    return _classifier(record.name, module.eval(), classes, transform, cam_layer, source, notes)
+
+
+def _download(name: str, weights: Any) -> nn.Module:
+    from torchvision import models
+
+    try:
+        return models.get_model(name, weights=weights)
+    except OSError as error:
+        raise FileNotFoundError(
+            f"the weights {weights.name} of {name} are not on this machine and cannot be "
+            f"downloaded ({error}); fetch {weights.url} elsewhere and give the file: "
+            f'load_model("{name}", weights="FILE"), or use a shipped model such as scenes_vgg_seed0'
+        ) from error
+    except RuntimeError as error:
+        raise ValueError(f"the weights {weights.name} of {name} must be intact: {error}") from error
+
+
+def _untrained(name: str) -> nn.Module:
+    from torchvision import models
+
+    # The published weights of these two were trained with auxiliary outputs and another input.
+    extra = {"transform_input": True, "aux_logits": True, "init_weights": False}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return models.get_model(
+            name, weights=None, **(extra if name in ("googlenet", "inception_v3") else {})
+        )
+
+
+def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], str]:
+    """A state dict from a file, and the file's sha256; tensors only, never pickle.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: Another kind of file, or one that holds more than tensors.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"weights must be a file with a state dict, there is no {file}")
+    if file.suffix not in (".safetensors", ".pth", ".pt"):
+        raise ValueError(f"weights must be .safetensors, .pth or .pt, got {file.name}")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(file)
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # each format has errors of its own
+        raise ValueError(
+            f"weights must be a state dict of tensors, {file.name} is not: it is damaged or needs "
+            f"pickle, which can run code and is refused ({str(error).splitlines()[0]})"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(
+            f"weights must be a state dict of tensors, {file.name} holds "
+            f"{checks.describe(state)}; save model.state_dict() alone"
+        )
+    return state, digest
+
+
+def load_state_dict(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Fill ``module`` with ``state``; every key must fit.
+
+    Raises:
+        ValueError: Keys are missing, unexpected or of another shape; they are listed.
+    """
+    own = module.state_dict()
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in state if key not in own]
+    shapes = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in state and own[key].shape != state[key].shape
+    ]
+    if missing or unexpected or shapes:
+        raise ValueError(
+            f"weights must fit {type(module).__name__}; missing: {_some(missing)}; "
+            f"unexpected: {_some(unexpected)}; of another shape: {_some(shapes)}"
+        )
+    module.load_state_dict(state, strict=False)  # only batch counters can be missing
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown or "none"
+
+
+def _published_hash(url: str) -> str:
+    found = re.search(r"-([0-9a-f]{8,})\.pth$", url)
+    return found.group(1) if found else "no hash in the name"
+
+
+def _example(module: nn.Module) -> Tensor:
+    tensors = (t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
+    return next(tensors, torch.empty(0))
+
+
+def _channels(module: nn.Module) -> int:
+    convolutions = (m for m in module.modules() if isinstance(m, nn.Conv2d))
+    return next((m.in_channels for m in convolutions), 3)
