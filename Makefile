@@ -1,0 +1,60 @@
+# Two commands on a machine with Python 3.11, make and a C compiler: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# A smaller, CPU-only pair: make TORCH_INDEX=https://download.pytorch.org/whl/cpu demo
+TORCH_INDEX ?=
+READY := $(VENV)/.ready
+NBVAL := --nbval --nbval-current-env --nbval-sanitize-with nbval.ini --nbval-cell-timeout 120
+
+.PHONY: setup demo test test-fast test-notebooks lint notebooks bench scenes lock opencv clean
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, this is {v}; make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(BIN)/pip install --disable-pip-version-check -q --index-url $(TORCH_INDEX) $(shell grep -E '^torch(vision)?==' requirements.lock))
+	$(BIN)/pip install --disable-pip-version-check -q -r requirements.lock
+	$(MAKE) --no-print-directory opencv PIP=$(BIN)/pip
+	$(BIN)/pip install --disable-pip-version-check -q --no-deps -e .
+	touch $(READY)
+
+# grad-cam and Quantus bring two OpenCV packages that own the same files: the headless one wins.
+PIP ?= pip
+opencv:
+	$(PIP) install --disable-pip-version-check -q --force-reinstall --no-deps $(shell grep '^opencv-python-headless==' requirements.lock)
+
+demo: $(READY)
+	$(BIN)/xaiutils figures --out results/demo
+
+test: lint test-fast test-notebooks
+
+test-fast: $(READY)
+	$(BIN)/python -m pytest tests
+
+test-notebooks: $(READY)
+	$(BIN)/python -m pytest $(NBVAL) notebooks
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Execute the notebooks in place; their outputs are committed.
+notebooks: $(READY)
+	$(BIN)/jupyter execute --inplace notebooks/[0-9]*.ipynb
+	$(BIN)/nbstripout --keep-output --keep-count notebooks/[0-9]*.ipynb
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.hybrid
+
+scenes: $(READY)
+	for seed in 0 1 2; do $(BIN)/xaiutils train-scenes --seed $$seed --out data || exit 1; done
+
+lock: $(READY)
+	(sed -n '/^#/p' requirements.lock; $(BIN)/pip freeze --exclude-editable | grep -v -i -E '^(nvidia-|cuda-|triton|setuptools|pip=)') > requirements.new
+	mv requirements.new requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist results *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

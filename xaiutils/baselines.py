@@ -1,0 +1,37 @@
+"""Maps that look at no network: what every explanation has to beat.
+
+Each takes images (N, C, H, W) and returns maps (N, H, W), float32, not negative.
+"""
+
+from __future__ import annotations
+
+import torch
+from scipy.ndimage import sobel
+from torch import Tensor
+
+from xaiutils import checks
+
+
+def random_map(x: Tensor, seed: int = 0) -> Tensor:
+    """Independent uniform values in [0, 1), from ``seed`` alone."""
+    checks.images("x", x)
+    generator = torch.Generator().manual_seed(int(checks.number("seed", seed, low=0)))
+    return torch.rand((len(x), *x.shape[2:]), generator=generator)
+
+
+def centre_prior(x: Tensor) -> Tensor:
+    """A Gaussian bump in the middle, sigma a quarter of each side: objects tend to be there."""
+    checks.images("x", x)
+    bumps = []
+    for side in x.shape[2:]:
+        place = (torch.arange(side, dtype=torch.float32) + 0.5) / side - 0.5
+        bumps.append(torch.exp(-8 * place.square()))
+    return (bumps[0][:, None] * bumps[1]).expand(len(x), -1, -1).clone()
+
+
+def sobel_edges(x: Tensor) -> Tensor:
+    """The magnitude of the Sobel gradient of the mean over channels."""
+    checks.images("x", x)
+    grey = x.detach().cpu().float().mean(1).numpy()
+    down, right = sobel(grey, axis=1), sobel(grey, axis=2)
+    return torch.from_numpy((down**2 + right**2) ** 0.5)

@@ -1,0 +1,100 @@
+"""A classifier and the pictures to explain: what a notebook runs on.
+
+The same notebooks run on the embedded scenes (nothing to download), on scikit-image's photographs
+with any torchvision classifier, and on your copy of ImageNet. The environment chooses:
+``XAIUTILS_WORKLOAD`` (scenes, photographs or imagenet), ``XAIUTILS_MODEL`` and
+``XAIUTILS_WEIGHTS`` (as for `load_model`), ``XAIUTILS_IMAGENET`` (the folder).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaiutils import checks, imagenet, scenes
+from xaiutils.images import PHOTOGRAPHS, Sample, sample_photograph
+from xaiutils.models import Classifier, load_model
+
+WORKLOADS = ("scenes", "photographs", "imagenet")
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """A classifier, pictures, and where the object is in each.
+
+    Attributes:
+        name: ``scenes``, ``photographs`` or ``imagenet``.
+        classifier: The network that is explained.
+        samples: Pictures in a fixed order; some are decoded only when they are asked for.
+    """
+
+    name: str
+    classifier: Classifier
+    samples: Sequence[Sample]
+
+    def batch(self, indices: Sequence[int]) -> tuple[list[Sample], Tensor]:
+        """Samples and the network's input (N, C, H, W) for them."""
+        chosen = [self.samples[i] for i in indices]
+        return chosen, self.classifier.preprocess(chosen)
+
+    def picture(self, sample: Sample) -> np.ndarray:
+        """What the network sees of a sample, (H, W, 3) uint8."""
+        return np.asarray(self.classifier.transform.geometry(sample).convert("RGB"))
+
+    def masks(self, chosen: Sequence[Sample]) -> Tensor:
+        """Where the labelled object is in the network's input, (N, H, W) bool.
+
+        Raises:
+            ValueError: A sample has neither a mask nor boxes.
+        """
+        return torch.stack([self._mask(sample) for sample in chosen])
+
+    def _mask(self, sample: Sample) -> Tensor:
+        transform = self.classifier.transform
+        if sample.mask is not None:
+            return torch.from_numpy(transform.mask(sample.mask))
+        if sample.boxes:
+            return torch.as_tensor(imagenet.sample_target(sample, transform).mask)
+        raise ValueError(f"samples must have a mask or boxes, {sample.id} has neither")
+
+
+def load_workload(name: str | None = None, split: str = "test") -> Workload:
+    """The workload called ``name``, by default the one in ``XAIUTILS_WORKLOAD``, else the scenes.
+
+    Args:
+        name: ``scenes``, ``photographs`` or ``imagenet``.
+        split: Of the scenes: test, duo, hard, calibration, ...; the others have one split.
+    """
+    name = checks.choice("name", name or os.environ.get("XAIUTILS_WORKLOAD", "scenes"), WORKLOADS)
+    if name == "scenes":
+        classifier = load_model(os.environ.get("XAIUTILS_MODEL", "scenes_vgg_seed0"))
+        return Workload(name, classifier, _Scenes(split))
+    classifier = load_model(
+        os.environ.get("XAIUTILS_MODEL", "vgg16"), os.environ.get("XAIUTILS_WEIGHTS")
+    )
+    if name == "photographs":
+        return Workload(name, classifier, [sample_photograph(photo) for photo in PHOTOGRAPHS])
+    return Workload(name, classifier, imagenet.open_imagenet())
+
+
+class _Scenes(Sequence[Sample]):
+    """The scenes of one split, each rendered when it is asked for."""
+
+    def __init__(self, split: str) -> None:
+        self.split = checks.choice("split", split, scenes.SPLITS)
+
+    def __len__(self) -> int:
+        return scenes.SPLITS[self.split].count
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index must be in 0..{len(self) - 1}, got {index}")
+        return scenes.sample(self.split, index % len(self))
