@@ -59,7 +59,7 @@ def test_a_figure_is_drawn_and_nothing_outside_is_changed(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["stages", "bars", "ledger"])
 def test_the_users_settings_do_not_change_the_bytes(name):
-    png = plots._png(FIGURES[name]())
+    png = plots.style.png_bytes(FIGURES[name]())
     with mpl.rc_context({"font.size": 20, "figure.facecolor": "red", "image.cmap": "jet"}):
         assert FIGURES[name]()._repr_png_() == png
 

@@ -137,7 +137,7 @@ def test_the_shipped_files_are_small_and_as_the_manifest_says() -> None:
         content = (folder / entry["file"]).read_bytes()
         assert hashlib.sha256(content).hexdigest() == entry["sha256"]
         assert len(content) == entry["bytes"]
-        assert entry["seconds"] <= 15 * 60
+        assert entry["cpu_seconds"] <= 15 * 60  # of one thread: wall time on a machine of its own
     assert sum(path.stat().st_size for path in folder.iterdir()) < 6e6
 
 

@@ -136,7 +136,9 @@ def to_image(raw: Tensor, size: tuple[int, int]) -> Tensor:
     An image whose map is nowhere positive, or the same everywhere, gets zeros.
     """
     checks.maps("raw", raw)
-    grown = F.interpolate(raw.clamp(min=0)[:, None], size, mode="bilinear", align_corners=False)
+    # Scaled before as well: upsampling a constant rounds, and min-max would make that a map.
+    positive = min_max(raw.clamp(min=0))
+    grown = F.interpolate(positive[:, None], size, mode="bilinear", align_corners=False)
     return min_max(grown[:, 0])
 
 

@@ -84,7 +84,9 @@ class Step:
 
     def apply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
         """This weighted step with another weight and bias; stride, padding and groups stay."""
-        return affine(self.module, self.node.args[3:], x, w, b)
+        named = self.node.kwargs.items()
+        options = {key: v for key, v in named if key not in ("input", "weight", "bias")}
+        return affine(self.module, self.node.args[3:], options, x, w, b)
 
     def __repr__(self) -> str:
         """Short, for messages."""
@@ -101,7 +103,8 @@ class Recording:
         inputs: Of each recorded step the tensors that it read, in the order of ``Step.varying``.
         outputs: Of each step that was recorded with its gradient graph, the result.
         weights: Of each recorded weighted step, weight and bias (batch norm folded in).
-        constants: Of each recorded sum, what it adds that does not depend on the picture.
+        constants: Of each recorded sum, what it adds that does not depend on the picture; of
+            padding or joining, 1 at the places that do not depend on it.
     """
 
     logits: Tensor
@@ -137,9 +140,9 @@ class Graph:
         """
         self.source = module
         _require_eval(module)
-        self.copy = _structural_copy(module)
         tracer = _Tracer()
         try:
+            self.copy = _structural_copy(module)
             nodes = list(tracer.trace(self.copy).nodes)
         except Exception as error:  # torch.fx passes on whatever the forward method raises
             raise GraphError(
@@ -204,6 +207,8 @@ class Graph:
                     before.batch_norm, step.kind = step.module, PASS
             if step.operation in ("truediv", "div") and step.varying != step.inputs[:1]:
                 step.kind = UNKNOWN  # a picture in the denominator is no scaling
+            if step.kind in WEIGHTED and step.varying != step.inputs[:1]:
+                step.kind = UNKNOWN  # weights made from the picture: not linear in it
             step.nonnegative = _is_nonnegative(step)
 
     @property
@@ -396,7 +401,8 @@ def _is_nonnegative(step: Step) -> bool:
         return True
     keeps_sign = step.kind in (ROUTING, AVERAGE, PASS)
     if step.kind in (SUM, PRODUCT):  # two pictures; with a number nothing is known
-        keeps_sign = step.operation != "sub" and len(step.inputs) == 2
+        subtracts = step.operation == "sub" or "alpha" in step.node.kwargs
+        keeps_sign = not subtracts and len(step.inputs) == 2
     return keeps_sign and bool(step.inputs) and all(other.nonnegative for other in step.inputs)
 
 
@@ -413,13 +419,17 @@ def _note(
     if step.kind == SUM and not _only_pictures(step):
         zeros = {other.node: torch.zeros_like(env[other.node]) for other in step.varying}
         record.constants[step] = _compute(step, {**env, **zeros}, None, False)
+    elif step.kind == ROUTING and _joins_constants(step):
+        fed = {o.node: torch.full_like(env[o.node], o in step.varying) for o in step.inputs}
+        record.constants[step] = 1 - _compute(step, {**env, **fed}, None, False)
 
 
 def _weights(step: Step, env: Mapping[fx.Node, Any]) -> tuple[Tensor, Tensor | None]:
     module: Any = step.module
     if module is None:
         args = fx.node.map_arg((*step.node.args, None, None), lambda node: env[node])
-        return args[1], step.node.kwargs.get("bias", args[2])  # type: ignore[return-value]
+        named = fx.node.map_arg(step.node.kwargs, lambda node: env[node])
+        return named.get("weight", args[1]), named.get("bias", args[2])  # type: ignore[return-value]
     if step.kind == BATCH_NORM:
         return batch_norm_parameters(module)
     weight, bias = module.weight, module.bias
@@ -461,9 +471,16 @@ def _may_overwrite(step: Step, taken: Container[Step]) -> bool:
     return before.kind in WEIGHTED and before.users == [step] and before not in taken
 
 
+def _joins_constants(step: Step) -> bool:
+    """Whether some of the result's places hold no picture: padding, or a constant joined on."""
+    joins = step.target in (torch.cat, torch.concat, torch.stack)
+    return isinstance(step.module, nn.ZeroPad2d) or (joins and step.varying != step.inputs)
+
+
 def _only_pictures(step: Step) -> bool:
     """Whether every summand depends on the picture."""
-    numbers = [a for a in step.node.args if isinstance(a, int | float) and a != 0]
+    values = (*step.node.args, *step.node.kwargs.values())
+    numbers = [a for a in values if isinstance(a, int | float) and a != 0]
     return not numbers and step.varying == step.inputs
 
 

@@ -290,8 +290,9 @@ def _look(
             value = logits.gather(1, index) if start == "logit" else torch.ones_like(logits[:, :1])
             seen.notes += _notes(value[:, 0] == 0, "relevance starts from a logit of exactly 0")
             spread = torch.zeros_like(logits).scatter(1, index, value)
+            low, high = (bound.expand_as(x[:1]) for bound in classifier.bounds(x))
             seen.relevance = propagate(
-                plan, record, spread, bounds=classifier.bounds(x), read=read, forget=True
+                plan, record, spread, bounds=(low, high), read=read, forget=True
             )
     return seen
 

@@ -122,7 +122,12 @@ class Plan:
         for step in reversed(self.graph.steps):
             if step not in visited or step is self.graph.input:
                 continue
-            if step.kind not in _HANDED_DOWN:
+            half_gate = (
+                self.gates == "half"
+                and step.kind == GATE
+                and "softmax" not in str(step.operation).lower()
+            )
+            if step.kind not in _HANDED_DOWN and not half_gate:
                 raise GraphError(
                     f"no relevance rule for {step.operation}, at {step.path} in the network; put "
                     "an operation that has one in its place (a final softmax can be left out), "
@@ -220,13 +225,16 @@ def _hand_down(
     bounds: tuple[Tensor, Tensor] | None,
 ) -> tuple[Any, ...]:
     """The shares of ``step``'s receivers."""
-    if step.kind in (ACTIVATION, PASS):
+    if step.kind in (ACTIVATION, PASS, GATE):
         return (relevance,)
     if step.kind == ROUTING:
+        if step in record.constants:
+            zero = torch.zeros_like(ledger.bias)
+            ledger.book(step, _per_image(relevance * record.constants[step]), zero, zero)
         return record.vjp(step, relevance)
     if step.kind == PRODUCT:
         receivers = plan.receivers(step)
-        shapes = [(len(relevance), *(receiver.shape or ())[1:]) for receiver in receivers]
+        shapes = [_size_of(receiver, step, relevance) for receiver in receivers]
         return tuple(relevance.sum_to_size(shape) / len(receivers) for shape in shapes)
     if step.kind in (AVERAGE, SUM):
         s, absorbed, unreceived = _divide(relevance, record.outputs[step].detach(), STABILISER)
@@ -273,7 +281,7 @@ def _share(step: Step, part: Part, stabiliser: float, relevance: Tensor, ledger:
         z = step.apply(inputs[0], part.terms[0][1], part.bias)
         for x, (_, w) in zip(inputs[1:], part.terms[1:], strict=True):
             z = z + step.apply(x, w, None)
-    s, absorbed, unreceived = _divide(relevance, z.detach(), stabiliser)
+    s, absorbed, unreceived = _divide(relevance, z.detach(), stabiliser, part.sign)
     bias = _bias_share(step, s, part.bias)
     ledger.book(step, part.factor * bias, part.factor * absorbed, part.factor * unreceived)
     gradients = torch.autograd.grad(z, inputs, s)
@@ -283,15 +291,27 @@ def _share(step: Step, part: Part, stabiliser: float, relevance: Tensor, ledger:
     return total if part.factor == 1 else total.mul_(part.factor)
 
 
-def _divide(relevance: Tensor, z: Tensor, stabiliser: float) -> tuple[Tensor, Tensor, Tensor]:
-    """``relevance / z``, stabilised, and what the stabiliser and zero denominators took, (N,)."""
-    zero = z == 0
-    unreceived = _per_image(relevance * zero)
+def _divide(
+    relevance: Tensor, z: Tensor, stabiliser: float, sign: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``relevance / z``, stabilised, and what the stabiliser and zero denominators took, (N,).
+
+    Where the sign of ``z`` is known, ``z`` must be a fresh tensor: it is overwritten.
+    """
+    if sign and z.device.type != "cpu":  # a fast convolution may round a sum of zeros off zero
+        z.clamp_(min=0) if sign > 0 else z.clamp_(max=0)
+    if sign and bool(z.amin() > 0 if sign > 0 else z.amax() < 0):
+        unreceived = relevance.new_zeros(len(z))
+    else:
+        unreceived = _per_image(relevance * (z == 0))
     if stabiliser == 0:
-        return (relevance / z).masked_fill_(zero, 0), torch.zeros_like(unreceived), unreceived
-    sign = torch.where(z < 0, -1.0, 1.0)
-    s = relevance / (z + stabiliser * sign)
-    return s, stabiliser * _per_image((s * sign).masked_fill_(zero, 0)), unreceived
+        return (relevance / z).masked_fill_(z == 0, 0), torch.zeros_like(unreceived), unreceived
+    if sign:
+        s = torch.div(relevance, z.add_(sign * stabiliser), out=z)
+        return s, sign * stabiliser * _per_image(s) - unreceived, unreceived
+    signs = torch.where(z < 0, -1.0, 1.0)
+    s = relevance / (z + stabiliser * signs)
+    return s, stabiliser * _per_image((s * signs).masked_fill_(z == 0, 0)), unreceived
 
 
 def _bias_share(step: Step, s: Tensor, bias: Tensor | None) -> Tensor:
@@ -309,6 +329,12 @@ def _bounds_at(graph: Graph, step: Step, bounds: tuple[Tensor, Tensor]) -> tuple
     """The bounds of the picture, carried through what stands between it and the first layer."""
     low, high = (graph.value_at(step.inputs[0], bound) for bound in bounds)
     return torch.minimum(low, high), torch.maximum(low, high)
+
+
+def _size_of(factor: Step, product: Step, relevance: Tensor) -> list[int]:
+    """The size of a factor in this run, whose pictures may be larger than the traced one."""
+    sizes = zip(factor.shape or (), product.shape or (), relevance.shape, strict=True)
+    return [1 if own == 1 != whole else size for own, whole, size in sizes]
 
 
 def _is_gate(step: Step, product: Step) -> bool:

@@ -98,12 +98,18 @@ def lookup(table: Any, target: Any) -> Any:
 
 
 def affine(
-    module: nn.Module | None, args: tuple[Any, ...], x: Tensor, w: Tensor, b: Tensor | None
+    module: nn.Module | None,
+    args: tuple[Any, ...],
+    options: dict[str, Any],
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
 ) -> Tensor:
     """A convolution, linear layer or batch norm applied to ``x`` with the weight and bias given.
 
     A rule calls this with weights of its own (their positive part, ones, squares) and keeps
-    stride, padding, dilation and groups. ``args`` are those of a functional call after the bias.
+    stride, padding, dilation and groups. ``args`` are those of a functional call after the bias,
+    ``options`` its keywords.
     """
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
         return module._conv_forward(x, w, b)
@@ -113,7 +119,7 @@ def affine(
     if w.ndim == 2:
         return F.linear(x, w, b)
     convolution = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[w.ndim]
-    return convolution(x, w, b, *args)
+    return convolution(x, w, b, *args, **options)
 
 
 def batch_norm_parameters(module: Any) -> tuple[Tensor, Tensor]:

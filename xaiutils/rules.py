@@ -31,12 +31,14 @@ class Part:
     """One fraction of a rule: ``factor`` times the terms' shares of ``sum of terms + bias``.
 
     ``where`` limits the part to the outputs it is meant for (the gamma rule's two signs).
+    ``sign`` is 1 or -1 where the denominator can only be >= 0 or <= 0, else 0.
     """
 
     terms: tuple[tuple[Tensor, Tensor], ...]
     bias: Tensor | None = None
     factor: float = 1.0
     where: Callable[[Tensor], Tensor] | None = None
+    sign: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,18 @@ class Situation:
     nonnegative: bool = False
     bounds: tuple[Tensor, Tensor] | None = None
 
-    def split(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Positive and negative part of the weight, then of the input (None where impossible)."""
-        w, x = self.w, self.x
+    def positive(self) -> list[tuple[Tensor, Tensor]]:
+        """The terms that push upwards: x⁺ with w⁺, and x⁻ with w⁻ where x can be negative."""
+        return self._terms(self.w.clamp(min=0), lambda: self.w.clamp(max=0))
+
+    def negative(self) -> list[tuple[Tensor, Tensor]]:
+        """The terms that push downwards: x⁺ with w⁻, and x⁻ with w⁺ where x can be negative."""
+        return self._terms(self.w.clamp(max=0), lambda: self.w.clamp(min=0))
+
+    def _terms(self, w: Tensor, other: Callable[[], Tensor]) -> list[tuple[Tensor, Tensor]]:
         if self.nonnegative:
-            return w.clamp(min=0), w.clamp(max=0), x, None
-        return w.clamp(min=0), w.clamp(max=0), x.clamp(min=0), x.clamp(max=0)
+            return [(self.x, w)]
+        return [(self.x.clamp(min=0), w), (self.x.clamp(max=0), other())]
 
 
 @dataclass(frozen=True)
@@ -97,17 +105,10 @@ def epsilon(value: float = STABILISER) -> Rule:
 
 
 def _alpha_beta(s: Situation, alpha: float, beta: float, bias: bool) -> list[Part]:
-    w_plus, w_minus, x_plus, x_minus = s.split()
     b = s.b if bias else None
-    parts = []
-    for factor, same, other, b_part in (
-        (alpha, w_plus, w_minus, None if b is None else b.clamp(min=0)),
-        (-beta, w_minus, w_plus, None if b is None else b.clamp(max=0)),
-    ):
-        if factor:
-            terms = ((x_plus, same),) + (() if x_minus is None else ((x_minus, other),))
-            parts.append(Part(terms, b_part, factor))
-    return parts
+    up, down = (None, None) if b is None else (b.clamp(min=0), b.clamp(max=0))
+    parts = [Part(tuple(s.positive()), up, alpha, sign=1)] if alpha else []
+    return parts + ([Part(tuple(s.negative()), down, -beta, sign=-1)] if beta else [])
 
 
 def alpha_beta(
@@ -145,16 +146,13 @@ def _below(output: Tensor) -> Tensor:
 
 
 def _gamma(s: Situation, value: float) -> list[Part]:
-    w_plus, w_minus, x_plus, x_minus = s.split()
     parts = []
-    for sign, mine, other in ((1, w_plus, w_minus), (-1, w_minus, w_plus)):
-        terms: tuple[tuple[Tensor, Tensor], ...] = ((x_plus, s.w + value * mine),)
-        if x_minus is not None:
-            terms += ((x_minus, s.w + value * other),)
-        b = None
-        if s.b is not None:
-            b = s.b + value * (s.b.clamp(min=0) if sign > 0 else s.b.clamp(max=0))
-        parts.append(Part(terms, b, where=_above if sign > 0 else _below))
+    for where, favoured in ((_above, s.positive()), (_below, s.negative())):
+        terms = tuple((x, s.w + value * w) for x, w in favoured)
+        b = s.b
+        if b is not None:
+            b = b + value * (b.clamp(min=0) if where is _above else b.clamp(max=0))
+        parts.append(Part(terms, b, where=where))
     return parts
 
 

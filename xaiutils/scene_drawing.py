@@ -104,6 +104,10 @@ def _coordinates() -> tuple[Array, Array]:
     return side[None, :], side[:, None]
 
 
+def _channels(color: tuple[float, float, float]) -> Array:
+    return np.array(color)[:, None, None]
+
+
 def _illumination(scene: Scene) -> Array:
     """The light that falls on every pixel: a slope towards the lamp, and the lens's vignette."""
     x, y = _coordinates()
@@ -120,9 +124,9 @@ def _plate(scene: Scene) -> Array:
     down, right = np.gradient(relief)
     slope = right * math.cos(scene.light) + down * math.sin(scene.light)
     shade = 1 - 0.16 * np.clip(slope, -1.5, 1.5) + 0.06 * _smooth_noise(generator, 4)
-    first, second = (np.array(color) for color in scene.colors)
-    share = np.clip(share, 0, 1)[..., None]
-    return (first * (1 - share) + second * share) * shade[..., None]
+    first, second = scene.colors
+    share = np.clip(share, 0, 1)
+    return (_channels(first) * (1 - share) + _channels(second) * share) * shade
 
 
 def _cast_shadow(canvas: Array, scene: Scene, piece: SceneObject) -> None:
@@ -138,7 +142,7 @@ def _cast_shadow(canvas: Array, scene: Scene, piece: SceneObject) -> None:
         np.clip(1 - np.maximum(signed_distance(piece, window.x, window.y), 0) / 4.5, 0, 1) ** 2
     )
     light = (1 - 0.62 * cast) * (1 - 0.38 * contact)
-    canvas[window.rows, window.columns] *= light[..., None]
+    canvas[:, window.rows, window.columns] *= light
 
 
 def _lay(canvas: Array, scene: Scene, position: int, illumination: Array) -> None:
@@ -167,17 +171,16 @@ def _lay(canvas: Array, scene: Scene, position: int, illumination: Array) -> Non
     grain = 0.6 * _streaks(generator, fibre, 1.1) + 0.4 * _streaks(generator, fibre, 4.0)
     light = (0.36 + 0.64 * diffuse) * (1 + 0.09 * grain)
     alpha = np.clip(0.5 - step * distance, 0, 1)
-    body = reduce_samples(alpha * light, step)[..., None] * np.array(piece.color)
-    body += piece.gloss * reduce_samples(alpha * highlight, step)[..., None]
-    region = (window.rows, window.columns)
-    canvas[region] *= 1 - reduce_samples(alpha, step)[..., None]
-    canvas[region] += body * illumination[region][..., None]
+    body = reduce_samples(alpha * light, step) * _channels(piece.color)
+    body += piece.gloss * reduce_samples(alpha * highlight, step)
+    canvas[:, window.rows, window.columns] *= 1 - reduce_samples(alpha, step)
+    canvas[:, window.rows, window.columns] += body * illumination[window.rows, window.columns]
 
 
 def draw(scene: Scene, without: Collection[int] = ()) -> NDArray[np.uint8]:
     """Draw the scene without some of its objects; plate, lamp and sensor noise stay the same."""
     illumination = _illumination(scene)
-    canvas = _plate(scene) * illumination[..., None]
+    canvas = _plate(scene) * illumination  # (3, SIZE, SIZE)
     present = [i for i in range(len(scene.objects)) if i not in without]
     lying = [i for i in present if scene.objects[i].role != "occluder"]
     for i in lying:  # pieces are equally thick, so a shadow falls on the surface only
@@ -188,6 +191,9 @@ def draw(scene: Scene, without: Collection[int] = ()) -> NDArray[np.uint8]:
         if scene.objects[i].role == "occluder":
             _cast_shadow(canvas, scene, scene.objects[i])
             _lay(canvas, scene, i, illumination)
-    noise = _generator(scene, 3).standard_normal((SIZE, SIZE, 3))
-    display = np.sqrt(np.clip(canvas * np.array(scene.tint), 0, 1)) + scene.noise * noise
-    return np.floor(np.clip(display, 0, 1) * 255 + 0.5).astype(np.uint8)
+    noise = _generator(scene, 3).standard_normal((SIZE, SIZE, 3)).transpose(2, 0, 1)
+    canvas *= _channels(scene.tint)
+    display = np.sqrt(np.clip(canvas, 0, 1, out=canvas), out=canvas)
+    display += scene.noise * noise
+    display = np.clip(display, 0, 1, out=display) * 255 + 0.5
+    return np.ascontiguousarray(display.astype(np.uint8).transpose(1, 2, 0))  # truncation: round

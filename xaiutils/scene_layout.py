@@ -101,7 +101,9 @@ def lay_out(
         center = (x + reach * math.cos(direction), y + reach * math.sin(direction))
         angle = generator.uniform(-math.pi, math.pi)
         color = linear(_color(generator, surface, CONTRAST))
-        leaf = SceneObject("leaf", "occluder", center, HARD_LEAF * radius, angle, color, 0.05, height)
+        leaf = SceneObject(
+            "leaf", "occluder", center, HARD_LEAF * radius, angle, color, 0.05, height
+        )
         pieces.append(leaf)
     return tuple(pieces)
 

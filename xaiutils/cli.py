@@ -1,0 +1,130 @@
+"""The command line: ``xaiutils explain | figures | train-scenes``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; an error of ours is one line on stderr and exit code 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (ValueError, TypeError, OSError) as error:
+        print(f"xaiutils {options.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"xaiutils {options.command}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="xaiutils", description="Grad-CAM++ x composite-LRP explanations of CNNs."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    explain = commands.add_parser("explain", help="explain pictures: a PNG and an NPZ for each")
+    explain.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file, or sample:chelsea")
+    explain.add_argument("--model", default="scenes_vgg_seed0", help="a name in MODELS")
+    explain.add_argument("--weights", help="published name, state-dict file, or random")
+    explain.add_argument("--preset", help="preprocessing of which published weights")
+    explain.add_argument("--target", help="class name or index; the predicted class by default")
+    explain.add_argument("--threshold", type=float, default=0.2, help="in [0, 1)")
+    explain.add_argument("--sigma", type=float, help="pixels; a 64th of the height by default")
+    explain.add_argument("--composite", default="paper", help="a name in COMPOSITES")
+    explain.add_argument("--cam", default="grad_cam_plus_plus", help="a name in CAMS")
+    explain.add_argument("--cam-layer", help="module path; found by itself by default")
+    explain.add_argument("--out", type=Path, default=Path("results"), help="folder")
+    explain.set_defaults(run=_explain)
+
+    figures = commands.add_parser("figures", help="the notebooks' figures and a table of scores")
+    figures.add_argument("--workload", help="scenes (default), photographs or imagenet")
+    figures.add_argument("--notebooks", type=Path, help="folder; that of this checkout by default")
+    figures.add_argument("--images", type=int, default=100, help="images in the table")
+    figures.add_argument("--out", type=Path, default=Path("results/demo"), help="folder")
+    figures.set_defaults(run=_figures)
+
+    train = commands.add_parser("train-scenes", help="train a scene classifier and ship it")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--out", type=Path, default=Path("data"), help="folder")
+    train.set_defaults(run=_train)
+    return parser
+
+
+def _explain(options: argparse.Namespace) -> None:
+    import numpy as np
+    from tqdm import tqdm
+
+    from xaiutils import hybrid, models, plots
+    from xaiutils.images import load_image
+
+    classifier = models.load_model(
+        options.model, options.weights, preset=options.preset, cam_layer=options.cam_layer
+    )
+    target = None if options.target is None else classifier.class_index(options.target)
+    names = _file_names(options.pictures)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for picture, name in zip(tqdm(options.pictures, unit="picture"), names, strict=True):
+        image = load_image(picture)
+        x = classifier.preprocess(image)
+        found = hybrid.explain(
+            classifier,
+            x,
+            target,
+            threshold=options.threshold,
+            sigma=options.sigma,
+            composite=options.composite,
+            cam=options.cam,
+        )
+        chosen = int(found.target[0])
+        probability = float(found.logits.softmax(1)[0, chosen])
+        figure = plots.stages(
+            classifier.transform.geometry(image).convert("RGB"),
+            *(m[0] for m in (found.cam, found.bounded, found.relevance, found.hybrid)),
+            product=found.product[0],
+            suptitle=f"{classifier.name}: {classifier.classes[chosen]} ({probability:.1%})",
+            clip=99.5,
+        )
+        plots.save(figure, options.out / f"{name}.png", scale=2)
+        maps = ("cam", "bounded", "relevance", "product", "hybrid", "relevance_per_channel")
+        np.savez_compressed(
+            options.out / f"{name}.npz",
+            target=chosen,
+            logits=found.logits[0].numpy(),
+            **{key: getattr(found, key)[0].numpy() for key in maps},
+            **{f"setting_{key}": value for key, value in found.settings.items()},
+        )
+        tqdm.write(
+            f"{picture}: {classifier.classes[chosen]} ({probability:.1%}) -> "
+            f"{options.out / name}.png, .npz" + "".join(f"; {note}" for note in found.notes)
+        )
+
+
+def _file_names(pictures: Sequence[str]) -> list[str]:
+    """A file name for each picture; two pictures of one name would overwrite each other."""
+    names = [Path(picture).stem.replace("sample:", "") for picture in pictures]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"PICTURE must have different file names, got {', '.join(twice)} twice")
+    return names
+
+
+def _figures(options: argparse.Namespace) -> None:
+    from xaiutils.figures import make_figures
+
+    make_figures(options.out, options.workload, options.notebooks, options.images, print)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from xaiutils.training import train_scenes
+
+    train_scenes(options.seed, options.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""Pictures, maps and small charts as Matplotlib figures: pure functions of arrays, in one style.
+
+Nothing here knows about classifiers, and nothing touches pyplot or the user's rcParams. A notebook
+cell that ends with one of these calls shows one PNG, with or without ``%matplotlib inline``.
+Pictures are ``(H, W, 3)``, float in [0, 1] or uint8; maps are ``(H, W)``, finite, signed or not.
+"""
+
+from xaiutils.plots.charts import bars, curves, ledger
+from xaiutils.plots.panels import Panel, gallery, heatmap, overlay, panels, picture, stages
+from xaiutils.plots.pipeline import pipeline
+from xaiutils.plots.style import COLORS, STYLE, Figure, save
+
+__all__ = [
+    "COLORS",
+    "STYLE",
+    "Figure",
+    "Panel",
+    "bars",
+    "curves",
+    "gallery",
+    "heatmap",
+    "ledger",
+    "overlay",
+    "panels",
+    "picture",
+    "pipeline",
+    "save",
+    "stages",
+]

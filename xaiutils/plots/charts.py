@@ -1,0 +1,146 @@
+"""Small charts: curves, bars, and the ledger of a relevance."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from xaiutils import checks
+from xaiutils.plots.style import (
+    COLORS,
+    WIDTH,
+    Array,
+    Figure,
+    check_count,
+    checked_array,
+    short,
+    styled,
+    wrap,
+)
+
+
+@styled
+def curves(
+    x: Array, series: Mapping[str, Array], *, xlabel: str, ylabel: str, title: str = "",
+    bands: Mapping[str, tuple[Array, Array]] | None = None, mark: float | None = None,
+) -> Figure:  # fmt: skip
+    """Draw lines told apart by colour, dash and marker.
+
+    Args:
+        x: ``(n,)``. series: name to ``(n,)``. bands: name of a series to its (low, high), each
+            ``(n,)``. mark: an x value with a dotted line, e.g. the paper's setting.
+
+    Raises:
+        TypeError, ValueError: an empty ``series``; values not finite or of another length.
+    """
+    across = checked_array("x", x, "n")
+    figure, axes = _chart(3.2, title, xlabel, "series", series)
+    for name in bands or {}:
+        checks.choice("bands", name, series)
+    looks = zip(itertools.cycle(COLORS), itertools.cycle(("-", "--", "-.", ":")), "osD^vPX" * 9)
+    for (name, values), (color, dash, marker) in zip(series.items(), looks, strict=False):
+        y = checked_array(f"series[{name!r}]", values, "n")
+        check_count(f"series[{name!r}]", y, len(across))
+        axes.plot(across, y, dash, color=color, marker=marker, markersize=5, label=name)
+        if name in (bands or {}):
+            edges = [checked_array(f"bands[{name!r}]", edge, "n") for edge in (bands or {})[name]]
+            for edge in edges:
+                check_count(f"bands[{name!r}]", edge, len(across))
+            axes.fill_between(across, edges[0], edges[1], color=color, alpha=0.15, linewidth=0)
+    axes.set_ylabel(ylabel)
+    if mark is not None:
+        axes.axvline(checks.number("mark", mark), color="#444444", linestyle=":")
+    axes.grid(color="#E5E5E5")
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=3)
+    return figure
+
+
+@styled
+def bars(
+    values: Mapping[str, float], *, title: str = "", xlabel: str = "",
+    intervals: Mapping[str, tuple[float, float]] | None = None, chance: float | None = None,
+    highlight: str | None = None,
+) -> Figure:  # fmt: skip
+    """Draw horizontal bars, first on top, each with its number.
+
+    Args:
+        values: name to value. intervals: name to (low, high), drawn as a whisker.
+        chance: level of a guess, a dashed line. highlight: the name to set apart.
+
+    Raises:
+        TypeError, ValueError: no values, a value that is not finite, an unknown ``highlight``.
+    """
+    figure, axes = _chart(0.9 + 0.28 * len(values), title, xlabel, "values", values)
+    for name in intervals or {}:
+        checks.choice("intervals", name, values)
+    if highlight is not None:
+        checks.choice("highlight", highlight, values)
+    for i, (name, value) in enumerate(values.items()):
+        length = checks.number(f"values[{name!r}]", value)
+        low, high = (intervals or {}).get(name, (length, length))
+        low, high = (checks.number(f"intervals[{name!r}]", end) for end in (low, high))
+        chosen = name == highlight
+        axes.barh(i, length, height=0.7, color=COLORS[1] if chosen else "#8DB6D2")
+        axes.plot((low, high), (i, i), color="black", linewidth=1.5)
+        end = min(low, length) if length < 0 else max(high, length)
+        side, shift = ("right", -4) if length < 0 else ("left", 4)
+        axes.annotate(
+            short(length), (end, i), (shift, 0), textcoords="offset points", va="center",
+            ha=side, weight="bold" if chosen else "normal",
+        )  # fmt: skip
+    axes.set_yticks(range(len(values)), list(values))
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.axvline(0, color="#444444", linewidth=0.8)
+    if chance is not None:
+        label = f"chance {short(checks.number('chance', chance))}"
+        axes.axvline(chance, color="#444444", linestyle="--", label=label)
+        figure.legend(loc="outside lower right")
+    return figure
+
+
+@styled
+def ledger(shares: Mapping[str, float], *, title: str = "") -> Figure:
+    """Draw how the start was spent as one stacked bar; negative shares lie left of zero.
+
+    Args:
+        shares: name to share of the start, any sign; the printed sum is 1 if nothing is lost.
+
+    Raises:
+        TypeError, ValueError: no shares, or one that is not finite.
+    """
+    figure, axes = _chart(1.65, title, "share of the start", "shares", shares)
+    ends = {True: 0.0, False: 0.0}
+    hatches = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo")
+    for i, (name, value) in enumerate(shares.items()):
+        share = checks.number(f"shares[{name!r}]", value)
+        look: dict[str, Any] = {"color": COLORS[i % 7], "hatch": hatches[i % 7]}
+        label = f"{name} {share:.3f}".replace("-", "−")
+        axes.barh(
+            0, share, left=ends[share < 0], height=0.6, edgecolor="white", label=label, **look
+        )
+        ends[share < 0] += share
+    for position in (0, 1):
+        axes.axvline(position, color="black", linewidth=1, linestyle="-" if not position else "--")
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    total = f"sum {sum(shares.values()):.3f}".replace("-", "−")
+    figure.legend(loc="outside lower left", ncols=4, title=total, alignment="left")
+    return figure
+
+
+def _chart(
+    height: float, title: str, xlabel: str, argument: str, values: Mapping[str, Any]
+) -> tuple[Figure, Axes]:
+    if not values:
+        raise ValueError(f"{argument} must hold at least one entry, got none")
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(wrap(title, WIDTH - 0.5, 12))
+    axes.set_xlabel(xlabel)
+    return figure, axes

@@ -1,0 +1,300 @@
+"""Pictures and maps in a grid: one, a few, the strip of the paper's Fig. 2, a gallery."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+
+from xaiutils import checks
+from xaiutils.plots.style import (
+    DIVERGING,
+    GAP,
+    MARGIN,
+    SEQUENTIAL,
+    WIDTH,
+    Array,
+    Figure,
+    check_count,
+    checked_array,
+    checked_boxes,
+    checked_map,
+    checked_picture,
+    color_bar,
+    place_axes,
+    short,
+    styled,
+    text_height,
+    wrap,
+    write,
+)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One cell of a grid: a picture, a map, or a map over its greyed picture.
+
+    Args:
+        image: ``(H, W, 3)``, or None for the map alone. map: ``(H, W)``, or None.
+        title: above the panel. caption: below it; None prints the map's range.
+        signed: diverging scale centred at 0 (True), sequential from 0 (False), by min < 0 (None).
+        clip: percentile of |map| at which the colours end, stated below the panel.
+        limits: (low, high) of the colours, in place of the map's own.
+        opacity: of the map over the picture where |map| is largest; it falls to 0 with |map|.
+        colorbar: a small one below the map.
+        mask: ``(H, W)``, outlined where true.
+        boxes: ``(M, 4)`` or ``(4,)``, x0, y0, x1, y1 in pixels, x1 and y1 exclusive.
+    """
+
+    image: Any = None
+    map: Any = None
+    title: str = ""
+    caption: str | None = None
+    signed: bool | None = None
+    clip: float | None = None
+    limits: tuple[float, float] | None = None
+    opacity: float = 0.55
+    colorbar: bool = True
+    mask: Any = None
+    boxes: Any = None
+
+
+def picture(image: Array, title: str | None = None, **options: Any) -> Figure:
+    """Show a picture ``(H, W, 3)``; ``options`` are fields of `Panel`, e.g. ``mask``, ``boxes``."""
+    return panels([Panel(checked_picture("image", image), title=title or "", **options)], width=3.6)
+
+
+def heatmap(
+    map: Array, *, signed: bool | None = None, title: str = "", clip: float | None = None,
+    **options: Any,
+) -> Figure:  # fmt: skip
+    """Show a map ``(H, W)`` with its colour bar; ``options`` are further fields of `Panel`."""
+    panel = Panel(map=checked_map("map", map), signed=signed, title=title, clip=clip, **options)
+    return panels([panel], width=3.6)
+
+
+def overlay(image: Array, map: Array, *, opacity: float = 0.55, **options: Any) -> Figure:
+    """Show a map over its greyed picture, clear where the map is 0; ``options`` as in `Panel`."""
+    cell = Panel(
+        checked_picture("image", image), checked_map("map", map), opacity=opacity, **options
+    )
+    return panels([cell], width=3.6)
+
+
+@styled
+def panels(
+    items: Sequence[Any], *, columns: int | None = None, titles: Sequence[str] | None = None,
+    captions: Sequence[str | None] | None = None, suptitle: str | None = None,
+    row_titles: Sequence[str] | None = None, width: float = 2.65, **options: Any,
+) -> Figure:  # fmt: skip
+    """Show pictures and maps in a grid.
+
+    Args:
+        items: each a picture ``(H, W, 3)``, a map ``(H, W)``, a pair (picture, map) or a `Panel`.
+        columns: panels in a row; all of them by default.
+        titles: above each panel. captions: below each. row_titles: above each row.
+        suptitle: the finding, above all.
+        width: of one panel in inches, at most; the figure is never wider than 8.3 inches.
+        options: fields of `Panel`, set for every panel.
+
+    Raises:
+        TypeError, ValueError: an item, mask or box of wrong type, shape or range; wrong counts.
+    """
+    if not items:
+        raise ValueError("items must hold at least one picture or map, got none")
+    cells = [checked_panel(f"items[{i}]", item, options) for i, item in enumerate(items)]
+    if titles is not None:
+        check_count("titles", titles, len(cells))
+        cells = [replace(cell, title=text) for cell, text in zip(cells, titles, strict=True)]
+    if captions is not None:
+        check_count("captions", captions, len(cells))
+        cells = [replace(cell, caption=text) for cell, text in zip(cells, captions, strict=True)]
+    columns = int(checks.number("columns", len(cells) if columns is None else columns, low=1))
+    rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
+    if row_titles is not None:
+        check_count("row_titles", row_titles, len(rows))
+    size = min(width, (WIDTH - 2 * MARGIN - (columns - 1) * GAP) / columns)
+    total = 2 * MARGIN + columns * size + (columns - 1) * GAP
+    # Sizes are known beforehand, so that no layout engine has to guess them: (text, panel) heights.
+    banner = wrap(suptitle or "", total - 2 * MARGIN, 12)
+    heads = [[wrap(cell.title, size, 10) for cell in row] for row in rows]
+    feet = [[wrap(_caption(cell), size, 9) for cell in row] for row in rows]
+    shapes = [[(c.image if c.map is None else c.map).shape for c in row] for row in rows]
+    tall = [max(size * shape[0] / shape[1] for shape in row) for row in shapes]
+    bar = [0.27 * any(c.map is not None and c.colorbar for c in row) for row in rows]
+    above = [text_height(head, 10) + 0.26 * (row_titles is not None) for head in heads]
+    height = 2 * MARGIN + text_height([banner], 12) + sum(above) + sum(tall) + sum(bar)
+    height += sum(text_height(foot, 9) for foot in feet) + GAP * (len(rows) - 1)
+    figure = Figure(figsize=(total, height := round(height, 2)))  # whole pixels
+    write(figure, MARGIN, height - MARGIN, banner, 12, weight="bold", va="top")
+    y = height - MARGIN - text_height([banner], 12)
+    for i, row in enumerate(rows):
+        if row_titles is not None:
+            top = y - text_height(heads[i], 10) * (i == 0)
+            write(figure, MARGIN, top - 0.04, row_titles[i], 10, weight="bold", va="top")
+        y -= above[i] + tall[i]
+        for j, cell in enumerate(row):
+            x = MARGIN + j * (size + GAP)
+            head = y + tall[i] + 0.05 + 0.26 * (row_titles is not None)
+            write(figure, x + size / 2, head, heads[i][j], 10, ha="center", va="bottom")
+            axes = place_axes(figure, x, y, size, tall[i])
+            shown = draw(axes, cell)
+            if shown is not None and cell.colorbar:
+                color_bar(figure, shown, x, y - 0.11, size)
+            write(figure, x + size / 2, y - bar[i] - 0.05, feet[i][j], 9, ha="center", va="top")
+        y -= bar[i] + text_height(feet[i], 9) + GAP
+    return figure
+
+
+def stages(
+    image: Array, cam: Array, bounded: Array, relevance: Array, hybrid: Array,
+    product: Array | None = None, *, captions: Sequence[str | None] | None = None,
+    suptitle: str | None = None, **options: Any,
+) -> Figure:  # fmt: skip
+    """Show the strip of the paper's Fig. 2, from the picture to the hybrid.
+
+    Args:
+        image: ``(H, W, 3)``. cam, bounded, relevance, hybrid, product: maps ``(H, W)``; the
+            product's panel is left out if None.
+        captions: numbers below the panels, one each. suptitle: the finding.
+        options: fields of `Panel`, set for every panel, e.g. ``mask``, ``clip``.
+
+    Raises:
+        TypeError, ValueError: an array of wrong type or shape, or with NaN; a wrong count.
+    """
+    photo = checked_picture("image", image)
+    maps = {"cam": cam, "bounded": bounded, "relevance": relevance}
+    maps |= {} if product is None else {"product": product}
+    items = [photo, *aligned(photo, **maps, hybrid=hybrid).values()]
+    titles = ["image", "Grad-CAM++", "bounding figure", "LRP", "product", "hybrid"]
+    if product is None:
+        titles.remove("product")
+    return panels(items, titles=titles, captions=captions, suptitle=suptitle, **options)
+
+
+def gallery(
+    rows: Sequence[Sequence[Any]],
+    columns: Sequence[str] = ("image", "Grad-CAM++", "LRP", "hybrid"),
+    row_titles: Sequence[str] | None = None, **options: Any,
+) -> Figure:  # fmt: skip
+    """Show a row for each picture, its class name above; a column has one kind of scale.
+
+    Args:
+        rows: items of `panels`, one for each of ``columns``. columns: their titles.
+        row_titles: one for each row. options: keywords of `panels` and fields of `Panel`.
+
+    Raises:
+        TypeError, ValueError: as `panels`; a row of wrong length.
+    """
+    for i, row in enumerate(rows):
+        check_count(f"rows[{i}]", row, len(columns))
+    grid = [[checked_panel(f"rows[{i}]", item, {}) for item in row] for i, row in enumerate(rows)]
+    for column in range(len(columns)):
+        signed = any(r[column].map is not None and r[column].map.min() < 0 for r in grid)
+        for row in grid:
+            row[column] = replace(row[column], signed=signed, colorbar=False)
+    titles = [*columns, *[""] * (len(columns) * (len(rows) - 1))]
+    cells = list(itertools.chain(*grid))
+    return panels(
+        cells, columns=len(columns), titles=titles, row_titles=row_titles, width=2.0, **options
+    )
+
+
+def aligned(photo: np.ndarray, **maps: Any) -> dict[str, np.ndarray]:
+    """The maps as arrays of the picture's height and width."""
+    return {name: checked_panel(name, (photo, value), {}).map for name, value in maps.items()}
+
+
+def checked_panel(name: str, item: Any, options: Mapping[str, Any]) -> Panel:
+    """The item as a Panel whose arrays are checked, so that messages name the item."""
+    if not isinstance(item, Panel):
+        if isinstance(item, tuple):
+            check_count(name, item, 2)
+            item = Panel(*item)
+        else:
+            item = Panel(map=item) if np.ndim(item) == 2 else Panel(item)
+    panel = replace(item, **options)
+    image: Any = None if panel.image is None else checked_picture(name, panel.image)
+    map: Any = None if panel.map is None else checked_map(name, panel.map)
+    if image is None and map is None:
+        raise ValueError(f"{name} must hold a picture or a map, got neither")
+    shape = image.shape[:2] if image is not None else map.shape
+    if map is not None and map.shape != shape:
+        raise ValueError(f"{name} must have its picture's shape {shape}, got {map.shape}")
+    mask = None if panel.mask is None else checked_array("mask", panel.mask, "H, W") != 0
+    if mask is not None and mask.shape != shape:
+        raise ValueError(f"mask must have shape {shape} as {name}, got {mask.shape}")
+    boxes = checked_boxes(panel.boxes)
+    checks.number("opacity", panel.opacity, low=0, high=1)
+    if panel.clip is not None:
+        checks.number("clip", panel.clip, low=0, high=100)
+    return replace(panel, image=image, map=map, mask=mask, boxes=boxes)
+
+
+def _limits(panel: Panel) -> tuple[float, float]:
+    """The values at the ends of the colours; a map of zeros gets limits of 1."""
+    if panel.limits is not None:
+        low, high = (checks.number("limits", end) for end in panel.limits)
+        if low >= high:
+            raise ValueError(f"limits must be low < high, got {low:g} and {high:g}")
+        return low, high
+    size = np.abs(panel.map)
+    bound = float(np.percentile(size, panel.clip)) if panel.clip is not None else 0.0
+    bound = bound or float(size.max()) or 1.0
+    if panel.signed is False and panel.map.min() < 0:
+        raise ValueError(f"map must be >= 0 where signed=False, got {panel.map.min():g}")
+    return (-bound if _signed(panel) else 0.0), bound
+
+
+def _signed(panel: Panel) -> bool:
+    return panel.signed if panel.signed is not None else bool(panel.map.min() < 0)
+
+
+def draw(axes: Axes, panel: Panel) -> AxesImage | None:
+    """Draw picture, map and regions; return the drawn map, if any."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color="#888888", linewidth=0.6)
+    drawn = None
+    if panel.image is not None:
+        grey = panel.image @ np.array([0.299, 0.587, 0.114]) if panel.map is not None else None
+        axes.imshow(panel.image if grey is None else grey, cmap="gray")
+    if panel.map is not None:
+        low, high = _limits(panel)
+        alpha = None
+        if panel.image is not None:
+            alpha = panel.opacity * np.clip(np.abs(panel.map) / max(-low, high), 0, 1)
+        colors = DIVERGING if _signed(panel) else SEQUENTIAL
+        drawn = axes.imshow(panel.map, cmap=colors, vmin=low, vmax=high, alpha=alpha)
+    edges: list[Any] = [withStroke(linewidth=3.2, foreground="black")]
+    if panel.mask is not None:
+        padded = np.pad(panel.mask.astype(float), 1)  # closes the outline at the picture's border
+        ys, xs = (np.arange(-1, n + 1) for n in panel.mask.shape)
+        if panel.mask.any():
+            lines = axes.contour(xs, ys, padded, [0.5], colors="white", linewidths=1.4)
+            lines.set_path_effects(edges)
+    for x0, y0, x1, y1 in panel.boxes if panel.boxes is not None else ():
+        box = Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor="white")
+        box.set(linewidth=1.4, path_effects=edges)
+        axes.add_patch(box)
+    rows, columns = (panel.image if panel.map is None else panel.map).shape[:2]
+    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+    return drawn
+
+
+def _caption(panel: Panel) -> str:
+    """The caller's caption or the map's range, and the clip in any case."""
+    lines = [] if panel.caption is None else [panel.caption]
+    if panel.map is not None and panel.caption is None and not panel.colorbar:
+        lines = [f"{short(panel.map.min())} to {short(panel.map.max())}"]
+    if panel.map is not None and panel.caption is None and not panel.map.any():
+        lines = ["all zero"]
+    if panel.map is not None and panel.clip is not None and panel.limits is None:
+        lines.append(f"clip {panel.clip:g} %")
+    return "\n".join(lines)

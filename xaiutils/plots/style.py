@@ -1,0 +1,156 @@
+"""What all figures share: the style, a figure that notebooks show, checks of arrays, and text."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.figure
+import matplotlib.style
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+
+from xaiutils import checks
+
+Array = np.ndarray | torch.Tensor
+
+WIDTH, MARGIN, GAP = 8.3, 0.08, 0.1  # inches; at 100 dots each, GitHub's column is 830 wide
+SEQUENTIAL, DIVERGING = "inferno", "RdBu_r"
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe, Ito
+STYLE: dict[str, Any] = {
+    "figure.dpi": 100, "savefig.dpi": "figure", "font.family": "DejaVu Sans", "font.size": 9,
+    "figure.facecolor": "white", "savefig.facecolor": "white", "axes.spines.top": False,
+    "axes.spines.right": False, "axes.titlesize": 11, "axes.titleweight": "bold",
+    "axes.titlelocation": "left", "legend.frameon": False, "legend.fontsize": 9,
+}  # fmt: skip
+styled = matplotlib.style.context(["default", STYLE])  # a decorator: restores the user's rcParams
+
+
+class Figure(matplotlib.figure.Figure):
+    """A figure that notebooks show once, as PNG, although pyplot does not manage it."""
+
+    def _repr_png_(self) -> bytes:
+        return png_bytes(self)
+
+
+def png_bytes(figure: matplotlib.figure.Figure, scale: float = 1.0) -> bytes:
+    """PNG bytes without the library's version and without a date."""
+    buffer = io.BytesIO()
+    with matplotlib.style.context(["default", STYLE]):
+        dpi = figure.dpi * scale
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def save(figure: matplotlib.figure.Figure, path: str | Path, *, scale: float = 1.0) -> Path:
+    """Write a PNG of 830 pixels' width times ``scale``; the same figure gives the same bytes.
+
+    Raises:
+        ValueError: ``path`` does not end in .png, or ``scale`` is not in 0.1..10.
+    """
+    path = Path(path)
+    if path.suffix != ".png":
+        raise ValueError(f"path must end in .png, got {path.name!r}")
+    path.write_bytes(png_bytes(figure, checks.number("scale", scale, low=0.1, high=10)))
+    return path
+
+
+def checked_array(argument: str, value: Any, shape: str) -> np.ndarray:
+    """The array, if it is one, numeric, finite, not empty and of as many axes as ``shape``."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        value = (value.double() if value.is_floating_point() else value).numpy()  # bfloat16 too
+    if not hasattr(value, "__array_interface__"):  # Pillow's images have it as well
+        raise TypeError(f"{argument} must be a NumPy array or tensor, got {checks.describe(value)}")
+    array = np.asarray(value)
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{argument} must hold real numbers, got {array.dtype}")
+    if array.ndim != shape.count(",") + 1 or not array.size:
+        raise ValueError(f"{argument} must have shape ({shape}), got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{argument} must be finite, got NaN or infinity")
+    return array
+
+
+def checked_map(argument: str, value: Any) -> np.ndarray:
+    """The map ``(H, W)`` as float."""
+    return checked_array(argument, value, "H, W").astype(float)
+
+
+def checked_picture(argument: str, value: Any) -> np.ndarray:
+    """The picture, uint8 or clipped to [0, 1]."""
+    array = checked_array(argument, value, "H, W, 3")
+    if array.shape[2] != 3:
+        raise ValueError(f"{argument} must have shape (H, W, 3), got {array.shape}")
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind != "f" or array.min() < -1e-6 or array.max() > 1 + 1e-6:
+        got = f"{array.dtype} in [{array.min():g}, {array.max():g}]"
+        raise ValueError(f"{argument} must be uint8 or float in [0, 1], got {got}")
+    return array.clip(0, 1)
+
+
+def checked_boxes(value: Any) -> np.ndarray | None:
+    """The boxes as ``(M, 4)``, each with an area; None where there are none."""
+    if value is None or not len(value):
+        return None
+    boxes = checked_array("boxes", torch.atleast_2d(torch.as_tensor(value)), "M, 4")
+    if boxes.shape[1] != 4 or (boxes[:, 2:] <= boxes[:, :2]).any():
+        got = boxes.tolist()
+        raise ValueError(f"boxes must be rows x0, y0, x1, y1, x0 < x1 and y0 < y1, got {got}")
+    return boxes
+
+
+def place_axes(figure: Figure, x: float, y: float, width: float, height: float) -> Axes:
+    """Axes at a place in inches from the lower left corner."""
+    across, tall = figure.get_size_inches()
+    return figure.add_axes((x / across, y / tall, width / across, height / tall))
+
+
+def color_bar(figure: Figure, drawn: AxesImage, x: float, y: float, size: float) -> None:
+    """A thin colour bar with its ends, and zero where the scale is signed."""
+    low, high = drawn.get_clim()
+    ticks = [low, 0.0, high] if low < 0 < high else [low, high]
+    bar = figure.colorbar(drawn, cax=place_axes(figure, x, y, size, 0.07), orientation="horizontal")
+    labels = [f"{tick:.2g}".replace("-", "−") for tick in ticks]
+    if sum(map(len, labels)) * 0.085 > size:
+        labels[1:-1] = [""]  # no room for the 0 between the ends
+    bar.set_ticks(ticks, labels=labels)
+    bar.ax.tick_params(length=0, pad=2, labelsize=9)
+    bar.outline.set(color="#888888", linewidth=0.6)
+    bar.ax.get_xticklabels()[0].set_horizontalalignment("left")
+    bar.ax.get_xticklabels()[-1].set_horizontalalignment("right")
+
+
+def write(figure: Figure, x: float, y: float, text: str, size: float, **look: Any) -> None:
+    """Text at a place in inches; nothing where it is empty."""
+    if text:
+        figure.text(x, y, text, transform=figure.dpi_scale_trans, fontsize=size, **look)
+
+
+def wrap(text: str, width: float, size: float) -> str:
+    """The text broken into lines of ``width`` inches at ``size`` points."""
+    letters = max(8, int(width * 72 / (0.6 * size)))
+    return "\n".join(textwrap.fill(line, letters) for line in text.split("\n"))
+
+
+def text_height(texts: Sequence[str], size: float) -> float:
+    """Inches that the tallest of the texts takes, with its distance; 0 for none."""
+    lines = max((text.count("\n") + 1 if text else 0) for text in texts)
+    return lines * size * 1.25 / 72 + 0.1 * (lines > 0)
+
+
+def short(value: float) -> str:
+    """Three digits, with a true minus sign."""
+    return f"{value:.3g}".replace("-", "−")
+
+
+def check_count(argument: str, values: Sequence[Any] | np.ndarray, count: int) -> None:
+    """Raise unless there are ``count`` values."""
+    if len(values) != count:
+        raise ValueError(f"{argument} must have {count} entries, got {len(values)}")
