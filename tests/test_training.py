@@ -76,7 +76,7 @@ def test_normalise_spans_minus_two_to_two() -> None:
 
 
 def test_a_saved_network_comes_back_and_a_changed_one_does_not(tmp_path: Path) -> None:
-    record = train_scenes(5, tmp_path, TINY)
+    record = train_scenes(5, tmp_path, TINY, gate_scenes=12)
     assert record["recipe"]["scenes"] == 64
     net = load_scene_net(5, tmp_path)
     x = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))

@@ -88,7 +88,11 @@ def targets(
     """
     if isinstance(target, bool):
         raise TypeError(f"{argument} must be class indices (int), got {describe(target)}")
-    result = torch.as_tensor(np.asarray(target) if not torch.is_tensor(target) else target)
+    try:
+        result = torch.as_tensor(target if torch.is_tensor(target) else np.asarray(target))
+    except (TypeError, ValueError) as error:  # words, or lists of unequal length
+        got = describe(target)
+        raise TypeError(f"{argument} must be class indices (int), got {got}") from error
     if result.is_floating_point() or result.is_complex() or result.dtype == torch.bool:
         raise TypeError(f"{argument} must be class indices (int), got {result.dtype}")
     if result.ndim == 0:
@@ -100,7 +104,7 @@ def targets(
     wrong = result[(result < 0) | (result >= classes)]
     if len(wrong):
         raise ValueError(f"{argument} must be in 0..{classes - 1}, got {int(wrong[0])}")
-    return result.detach().to("cpu", torch.int64)
+    return result.detach().to("cpu", torch.int64, copy=True)
 
 
 def same_shape(first: str, a: torch.Tensor, second: str, b: torch.Tensor) -> None:

@@ -6,6 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xaiutils.hybrid import Explanation
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,25 +88,32 @@ def _explain(options: argparse.Namespace) -> None:
         chosen = int(found.target[0])
         probability = float(found.logits.softmax(1)[0, chosen])
         figure = plots.stages(
-            classifier.transform.geometry(image).convert("RGB"),
-            *(m[0] for m in (found.cam, found.bounded, found.relevance, found.hybrid)),
+            np.asarray(classifier.transform.geometry(image).convert("RGB")),
+            found.cam[0],
+            found.bounded[0],
+            found.relevance[0],
+            found.hybrid[0],
             product=found.product[0],
             suptitle=f"{classifier.name}: {classifier.classes[chosen]} ({probability:.1%})",
             clip=99.5,
         )
         plots.save(figure, options.out / f"{name}.png", scale=2)
-        maps = ("cam", "bounded", "relevance", "product", "hybrid", "relevance_per_channel")
-        np.savez_compressed(
-            options.out / f"{name}.npz",
-            target=chosen,
-            logits=found.logits[0].numpy(),
-            **{key: getattr(found, key)[0].numpy() for key in maps},
-            **{f"setting_{key}": value for key, value in found.settings.items()},
-        )
+        _save_maps(options.out / f"{name}.npz", found)
         tqdm.write(
             f"{picture}: {classifier.classes[chosen]} ({probability:.1%}) -> "
             f"{options.out / name}.png, .npz" + "".join(f"; {note}" for note in found.notes)
         )
+
+
+def _save_maps(path: Path, found: Explanation) -> None:
+    """All maps of one explained picture, with its target, logits and settings."""
+    import numpy as np
+
+    maps = ("cam", "bounded", "relevance", "product", "hybrid", "relevance_per_channel", "logits")
+    arrays: dict[str, Any] = {key: getattr(found, key)[0].cpu().numpy() for key in maps}
+    arrays |= {"target": int(found.target[0])}
+    arrays |= {f"setting_{key}": value for key, value in found.settings.items()}
+    np.savez_compressed(path, **arrays)
 
 
 def _file_names(pictures: Sequence[str]) -> list[str]:
@@ -123,7 +134,7 @@ def _figures(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     from xaiutils.training import train_scenes
 
-    train_scenes(options.seed, options.out)
+    train_scenes(options.seed, options.out, report=print)
 
 
 if __name__ == "__main__":

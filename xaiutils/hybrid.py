@@ -161,10 +161,12 @@ def explain(
             came. A network with an operation that has no rule raises GraphError, a ValueError.
     """
     threshold = checks.number("threshold", threshold, low=0, below=1)
-    sigma = x.shape[-2] * SIGMA_SHARE if sigma is None else checks.number("sigma", sigma, low=0)
+    if sigma is not None:
+        sigma = checks.number("sigma", sigma, low=0)
     seen = _look(classifier, x, target, cam, cam_layer, composite, input_rule, start, gates)
     assert seen.cam is not None
     assert seen.relevance is not None
+    sigma = x.shape[-2] * SIGMA_SHARE if sigma is None else sigma
     mean = seen.relevance.map.mean(1)
     bounded = bound(seen.cam, threshold)
     product = fuse(bounded, mean)
@@ -281,9 +283,9 @@ def _look(
     chosen_target = logits.argmax(1).cpu()
     if target is not None:
         chosen_target = checks.targets("target", target, len(x), graph.classes)
-    index = chosen_target.to(logits.device)[:, None]
     seen = _Seen(chosen_target, logits, None, None, [])
     with torch.inference_mode(False):
+        index = chosen_target.to(logits.device, copy=True)[:, None]  # usable in gradients
         if cam is not None:
             seen.cam = _cam(record, index, cam, tuple(x.shape[-2:]), seen.notes)
         if plan is not None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from xaiutils import checks
 from xaiutils.graph import Graph, GraphError, Step
 from xaiutils.images import Transform
-from xaiutils.operations import ACTIVATION, CONVOLUTION, LINEAR, ROUTING
+from xaiutils.operations import ACTIVATION, CONSTANT, CONVOLUTION, LINEAR, ROUTING
 
 SCENE_SEEDS = (0, 1, 2)
 
@@ -241,7 +241,12 @@ def find_cam_layer(graph: Graph) -> tuple[Step, str]:
 
 def _is_map(step: Step) -> bool:
     shape = step.shape or ()
-    return len(shape) == 4 and shape[2] * shape[3] > 1 and step.kind != "constant"
+    near = (step, *step.inputs, *step.users)
+    # A linear layer reads and writes the last dimension: the map beside it is (N, h, w, C).
+    channels_last = any(s.kind == LINEAR and len(s.shape or ()) == 4 for s in near)
+    return (
+        len(shape) == 4 and shape[2] * shape[3] > 1 and not channels_last and step.kind != CONSTANT
+    )
 
 
 def require_map(step: Step) -> None:

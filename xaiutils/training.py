@@ -78,7 +78,7 @@ def train(
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(recipe.threads)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(seed)
             return _fit(seed, recipe, report or (lambda line: None))
     finally:
@@ -225,8 +225,17 @@ def train_scenes(
     out: str | Path | None = None,
     recipe: Recipe | None = None,
     report: Callable[[str], None] | None = None,
+    gate_scenes: int | None = None,
 ) -> dict[str, Any]:
-    """Train, fold, measure and save one classifier; return its record in the manifest."""
+    """Train, fold, measure and save one classifier; return its record in the manifest.
+
+    Args:
+        seed: of the weights and of the order of the scenes; the scenes are the same for all.
+        out: folder for the weights and ``manifest.json``; ``data_folder()`` by default.
+        recipe: the shipped one by default.
+        report: takes a line of progress after drawing and after every epoch.
+        gate_scenes: scenes per split that measure the gates; all by default.
+    """
     recipe = recipe or Recipe()
     started, started_cpu = time.monotonic(), time.process_time()
     net, log = train(seed, recipe, report)
@@ -242,6 +251,6 @@ def train_scenes(
         "seconds": round(seconds, 1),  # says more of the neighbours than of the work, if shared
         "cpu_seconds": round(cpu_seconds, 1),
         "log": log,
-        "gates": gates(folded),
+        "gates": gates(folded, gate_scenes),
     }
     return save_scene_net(folded, seed, Path(out) if out else data_folder(), record)

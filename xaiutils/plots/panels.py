@@ -164,7 +164,8 @@ def stages(
         image: ``(H, W, 3)``. cam, bounded, relevance, hybrid, product: maps ``(H, W)``; the
             product's panel is left out if None.
         captions: numbers below the panels, one each. suptitle: the finding.
-        options: fields of `Panel`, set for every panel, e.g. ``mask``, ``clip``.
+        options: fields of `Panel`, set for every panel, e.g. ``mask``; ``clip`` is meant for the
+            heavy-tailed maps (LRP, product, hybrid), and spares the two that end at 1.
 
     Raises:
         TypeError, ValueError: an array of wrong type or shape, or with NaN; a wrong count.
@@ -172,7 +173,11 @@ def stages(
     photo = checked_picture("image", image)
     maps = {"cam": cam, "bounded": bounded, "relevance": relevance}
     maps |= {} if product is None else {"product": product}
-    items = [photo, *aligned(photo, **maps, hybrid=hybrid).values()]
+    clip = options.pop("clip", None)
+    items = [photo] + [
+        Panel(map=values, clip=None if name in ("cam", "bounded") else clip)
+        for name, values in aligned(photo, **maps, hybrid=hybrid).items()
+    ]
     titles = ["image", "Grad-CAM++", "bounding figure", "LRP", "product", "hybrid"]
     if product is None:
         titles.remove("product")
