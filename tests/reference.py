@@ -31,7 +31,7 @@ def negative(value: Array) -> Array:
 
 
 def epsilon(x: Array, w: Array, b: Array, R: Array, eps: float) -> Array:
-    """R_i = sum_j x_i w_ji R_j / (z_j + eps sign z_j); an output with z_j = eps = 0 gives nothing."""
+    """R_i = sum_j x_i w_ji R_j / (z_j + eps sign z_j); z_j = eps = 0 gives nothing."""
     result = np.zeros(len(x))
     for j in range(len(R)):
         z = stabilised(sum(x[i] * w[j, i] for i in range(len(x))) + b[j], eps)

@@ -39,7 +39,7 @@ RULES: dict[str, Rule] = {
     "w_squared, no bias": rules.w_squared(bias=False),
     "z_box": rules.z_box(),
 }
-several = settings(max_examples=20, deadline=None, derandomize=True)
+several = settings(max_examples=8, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**31 - 1)
 
 
@@ -389,7 +389,7 @@ def test_lrp_0_is_gradient_times_input_without_biases(seed: int) -> None:
     x = torch.randn(2, 2, 8, 8, dtype=torch.float64)
     found = walk(net, x, rules.z()).map
     leaf = x.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad((net(leaf) ** 2).sum() / 2, leaf)
+    (gradient,) = torch.autograd.grad(net(leaf).sum(), leaf)
     assert (found - gradient * x).abs().max() <= 1e-8 * found.abs().max()
 
 
@@ -419,7 +419,8 @@ def test_relevance_moves_with_the_picture(name: str) -> None:
     ).double()
     here, there = torch.zeros(2, 1, 2, 24, 24, dtype=torch.float64)
     here[:, :, 8:13, 6:12] = there[:, :, 10:15, 10:16] = torch.randn(1, 2, 5, 6).double()
-    first, second = walk(net, here, RULES[name]).map, walk(net, there, RULES[name]).map
+    rest = rules.z_plus() if name == "flat" or "w_squared" in name else None  # meant for the first
+    first, second = (walk(net, x, RULES[name], rest=rest).map for x in (here, there))
     moved = torch.roll(first, (2, 4), (2, 3))
     assert float(first.abs().max()) > 0
     assert (moved - second).abs().max() <= 1e-10 * first.abs().max()

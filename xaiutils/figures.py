@@ -57,7 +57,7 @@ def make_figures(
         return
     table = score(work, images)
     _write_csv(out / "scores.csv", table)
-    lines = _markdown(table, work, images)
+    lines = markdown(table, work)
     (out / "scores.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for line in lines:
         say(line)
@@ -144,7 +144,8 @@ def _interval(values: Tensor) -> str:
     return text + (f" ({missing} not scored)" if missing else "")
 
 
-def _markdown(table: dict[str, dict[str, Tensor]], work: Workload, images: int) -> list[str]:
+def markdown(table: dict[str, dict[str, Tensor]], work: Workload) -> list[str]:
+    """The table of mean scores with their bootstrap intervals, as lines of Markdown."""
     number = len(next(iter(table.values()))["Gini"])
     return [
         f"Workload {work.name}, {work.classifier.name}, {number} images; mean [95 % interval].",

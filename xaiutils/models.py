@@ -241,12 +241,19 @@ def find_cam_layer(graph: Graph) -> tuple[Step, str]:
 
 def _is_map(step: Step) -> bool:
     shape = step.shape or ()
-    near = (step, *step.inputs, *step.users)
-    # A linear layer reads and writes the last dimension: the map beside it is (N, h, w, C).
-    channels_last = any(s.kind == LINEAR and len(s.shape or ()) == 4 for s in near)
-    return (
-        len(shape) == 4 and shape[2] * shape[3] > 1 and not channels_last and step.kind != CONSTANT
-    )
+    picture = len(shape) == 4 and shape[2] * shape[3] > 1 and step.kind != CONSTANT
+    return picture and not _is_channels_last(step)
+
+
+def _is_channels_last(step: Step) -> bool:
+    """Whether its neighbours show that the map is (N, h, w, C), as inside ConvNeXt and Swin.
+
+    Linear layers and layer norms read and write the last dimension; a permutation after them does
+    not.
+    """
+    near = (step, *step.users, *(() if step.kind == ROUTING else step.inputs))
+    last = (s for s in near if s.kind == LINEAR or s.operation in ("LayerNorm", "layer_norm"))
+    return any(len(s.shape or ()) == 4 for s in last)
 
 
 def require_map(step: Step) -> None:

@@ -1,0 +1,155 @@
+"""The package's shape: which module may import which, how long it is, what importing it loads.
+
+`LAYERS` is the design's one-way order, low to high. A module may import those of lower layers
+and, inside a folder, its own folder. A new module fails until it has a place here.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "xaiutils"
+ROOT = "__init__"  # names of everything, loaded lazily: it imports nothing at the top
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("checks",),
+    ("operations", "decode", "plots", "metrics", "baselines", "scene_shapes"),  # arrays alone
+    ("graph", "images", "rules", "scene_layout", "scene_drawing"),
+    ("composites", "cam", "boxes", "imagenet_files", "scenes"),
+    ("lrp", "imagenet", "scene_net"),
+    ("models", "training"),
+    ("hybrid", "workloads"),
+    ("figures",),
+    ("cli",),
+)
+PLACE = {name: level for level, names in enumerate(LAYERS) for name in names}
+# What the design says beyond the order: these know nothing of pictures, or of networks.
+ONLY: dict[str, set[str]] = {
+    "plots": {"checks"},
+    "metrics": {"checks"},
+    "baselines": {"checks"},
+    "cam": {"checks"},
+    "rules": {"checks"},
+    "operations": set(),
+    "checks": set(),
+    "graph": {"checks", "operations"},
+    "composites": {"checks", "operations", "graph", "rules"},
+    "lrp": {"checks", "operations", "graph", "rules", "composites"},
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def unit(path: Path) -> str:
+    """The module's name as `LAYERS` has it: a file's, or that of the folder it is in."""
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of this package that a file imports, at the top or inside a function."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: imports are absolute"
+            whole = node.module == "xaiutils"
+            names = [f"xaiutils.{a.name}" if whole else str(node.module) for a in node.names]
+        found |= {name.split(".")[1] for name in names if name.startswith("xaiutils.")}
+    return found
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def test_every_module_has_one_place():
+    units = {unit(path) for path in FILES} - {ROOT}
+    listed = [name for names in LAYERS for name in names]
+    assert sorted(listed) == sorted(set(listed))
+    assert units == set(listed)
+    assert set(ONLY) <= units
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_imports_run_one_way(path):
+    own = unit(path)
+    others = imported(path) - {own}
+    if own == ROOT:
+        assert not others
+        return
+    wrong = {other for other in others if PLACE[other] >= PLACE[own]}
+    assert not wrong, f"{name(path)} must import lower layers only, imports {sorted(wrong)}"
+    if own in ONLY:
+        assert others <= ONLY[own]
+
+
+def test_the_reader_of_imports_sees_every_form(tmp_path):
+    file = tmp_path / "module.py"
+    file.write_text(
+        "import xaiutils.cam\nimport os\nfrom xaiutils import checks, lrp as l\n"
+        "def f():\n    from xaiutils.plots.style import save\n"
+    )
+    assert imported(file) == {"cam", "checks", "lrp", "plots"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_module_can_be_read_at_a_sitting_and_says_what_it_is(path):
+    text = path.read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(text))
+    allowed = LONGER.get(name(path), 320)
+    assert len(text.splitlines()) <= allowed
+
+
+LONGER: dict[str, int] = {}
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if unit(p) != "cli"], ids=name)
+def test_only_the_command_line_prints(path):
+    calls = [
+        n.func for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Call)
+    ]
+    assert not [f for f in calls if isinstance(f, ast.Name) and f.id == "print"]
+
+
+def run(code: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    return done.stdout.split()
+
+
+def test_importing_the_package_is_light():
+    heavy = ("torch", "torchvision", "captum", "matplotlib", "quantus", "pytorch_grad_cam", "scipy")
+    loaded = run(f"import xaiutils, sys; print(*[n for n in {heavy} if n in sys.modules])")
+    assert loaded == []
+
+
+def test_explaining_loads_no_other_explanation_library():
+    heavy = ("captum", "quantus", "pytorch_grad_cam", "matplotlib", "cv2", "skimage", "IPython")
+    loaded = run(
+        f"import xaiutils as x, sys; x.explain; x.load_model; x.Sample; x.COMPOSITES; "
+        f"print('xaiutils.hybrid' in sys.modules, *[n for n in {heavy} if n in sys.modules])"
+    )
+    assert loaded == ["True"]
+
+
+def test_every_public_name_can_be_had():
+    found = run(
+        "import xaiutils as x; "
+        "print(*[n for n in dir(x) if getattr(x, n) is None], len(dir(x)), x.__version__)"
+    )
+    assert int(found[0]) > 20
+    assert found[1:] == ["0.1.0"]
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    import xaiutils
+
+    with pytest.raises(AttributeError, match="module 'xaiutils' has no attribute 'explian'"):
+        _ = xaiutils.explian

@@ -1,0 +1,144 @@
+"""The command line, the workloads, and the figures that the demo makes."""
+
+import json
+
+import nbformat
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from xaiutils import cli, figures, scenes, workloads
+from xaiutils.hybrid import explain
+from xaiutils.models import load_model
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "three.png"
+    scenes.sample("unit", 3).image.save(path)
+    return path
+
+
+def test_explain_writes_the_maps_that_explain_computes(picture, tmp_path, capsys):
+    assert cli.main(["explain", str(picture), "--out", str(tmp_path / "out")]) == 0
+    classifier = load_model("scenes_vgg_seed0")
+    found = explain(classifier, classifier.preprocess(scenes.sample("unit", 3).image))
+    with np.load(tmp_path / "out" / "three.npz") as saved:
+        for name in ("cam", "bounded", "relevance", "product", "hybrid", "logits"):
+            np.testing.assert_allclose(saved[name], getattr(found, name)[0], atol=1e-6)
+        assert saved["target"] == found.target[0]
+        assert saved["setting_threshold"] == 0.2
+    with PIL.Image.open(tmp_path / "out" / "three.png") as drawn:
+        assert drawn.width > 800
+    assert classifier.classes[int(found.target[0])] in capsys.readouterr().out
+
+
+def test_explain_takes_a_class_by_name_and_every_setting(picture, tmp_path):
+    options = ["--target", "ring", "--threshold", "0.4", "--sigma", "0", "--composite", "epsilon"]
+    options += ["--cam", "layer_cam", "--cam-layer", "features.9", "--out", str(tmp_path)]
+    assert cli.main(["explain", str(picture), *options]) == 0
+    with np.load(tmp_path / "three.npz") as saved:
+        assert saved["target"] == scenes.CLASSES.index("ring")
+        np.testing.assert_array_equal(saved["hybrid"], saved["product"])
+        assert str(saved["setting_cam_layer"]) == "features.9"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent.png"], "must be an existing file"),
+        (["sample:chelsea", "--model", "scenes_vgg_sed0"], "did you mean scenes_vgg_seed0"),
+        (["sample:chelsea", "--target", "rung"], "did you mean ring"),
+        (["sample:chelsea", "--threshold", "1"], "threshold must be >= 0 and < 1, got 1"),
+        (["sample:chelsea", "--sigma", "-1"], "sigma must be >= 0, got -1"),
+        (["a/one.png", "b/one.png"], "different file names, got one twice"),
+        (["sample:chelsea", "--cam-layer", "features.99"], "layer must be a known name"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_exit_code_2(arguments, message, tmp_path, capsys):
+    assert cli.main(["explain", *arguments, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_figures_executes_the_notebooks_and_writes_the_table(tmp_path, capsys):
+    book = nbformat.v4.new_notebook()
+    source = "from xaiutils import plots\nimport numpy as np\nplots.heatmap(np.eye(4))"
+    book.cells.append(nbformat.v4.new_code_cell(source))
+    nbformat.write(book, tmp_path / "01_one.ipynb")
+    out = tmp_path / "out"
+    command = ["figures", "--notebooks", str(tmp_path), "--images", "4", "--out", str(out)]
+    assert cli.main(command) == 0
+    assert (out / "01_one_1.png").read_bytes().startswith(b"\x89PNG")
+    table = (out / "scores.md").read_text()
+    assert "4 images" in table
+    assert all(f"| {name} |" in table for name in ("hybrid", "LRP", "random", "chance"))
+    rows = (out / "scores.csv").read_text().splitlines()
+    assert len(rows) == 1 + 11 * 3 * 4
+    assert str(out) in capsys.readouterr().out
+
+
+def test_figures_without_notebooks_says_so(tmp_path, capsys):
+    assert cli.main(["figures", "--notebooks", str(tmp_path)]) == 2
+    assert "numbered notebooks" in capsys.readouterr().err
+
+
+def test_scores_explain_the_label(monkeypatch):
+    work = workloads.load_workload("scenes", "hard")
+    asked = []
+    real = figures.stage_maps
+
+    def spy(work, x, target=None):
+        asked.append(target)
+        return real(work, x, target)
+
+    monkeypatch.setattr(figures, "stage_maps", spy)
+    table = figures.score(work, 3)
+    assert asked[0].tolist() == [work.samples[i].label for i in range(3)]
+    assert table["hybrid"]["rank accuracy"].shape == (3,)
+
+
+def test_the_environment_chooses_the_workload(monkeypatch, tmp_path):
+    monkeypatch.setenv("XAIUTILS_WORKLOAD", "photographs")
+    monkeypatch.setenv("XAIUTILS_MODEL", "squeezenet1_0")
+    monkeypatch.setenv("XAIUTILS_WEIGHTS", "random")
+    work = workloads.load_workload()
+    chosen, x = work.batch([0, 1])
+    assert (work.name, tuple(x.shape)) == ("photographs", (2, 3, 224, 224))
+    assert work.picture(chosen[0]).shape == (224, 224, 3)
+    with pytest.raises(ValueError, match="neither"):
+        work.masks(chosen)
+    monkeypatch.setenv("XAIUTILS_WORKLOAD", "photos")
+    with pytest.raises(ValueError, match="did you mean photographs"):
+        workloads.load_workload()
+
+
+def test_scene_workload_counts_and_masks():
+    work = workloads.load_workload("scenes", "duo")
+    assert len(work.samples) == scenes.SPLITS["duo"].count
+    chosen, x = work.batch([0, -1])
+    assert torch.equal(work.masks(chosen)[0], torch.from_numpy(chosen[0].mask))
+    assert x.shape == (2, 3, scenes.SIZE, scenes.SIZE)
+    with pytest.raises(IndexError, match="index must be in"):
+        work.samples[len(work.samples)]
+    with pytest.raises(ValueError, match="split must be a known name"):
+        workloads.load_workload("scenes", "tset")
+
+
+def test_imagenet_workload_reads_boxes(monkeypatch, tmp_path):
+    folder = tmp_path / "ILSVRC/Data/CLS-LOC/val"
+    folder.mkdir(parents=True)
+    PIL.Image.new("RGB", (300, 300), "red").save(folder / "ILSVRC2012_val_00000001.JPEG")
+    (tmp_path / "LOC_val_solution.csv").write_text(
+        "ImageId,PredictionString\nILSVRC2012_val_00000001,n01440764 0 0 300 150 \n"
+    )
+    (tmp_path / "LOC_synset_mapping.txt").write_text("n01440764 tench, Tinca tinca\n")
+    monkeypatch.setenv("XAIUTILS_IMAGENET", str(tmp_path))
+    monkeypatch.setenv("XAIUTILS_MODEL", "squeezenet1_0")
+    monkeypatch.setenv("XAIUTILS_WEIGHTS", "random")
+    work = workloads.load_workload("imagenet")
+    chosen, _ = work.batch([0])
+    assert float(work.masks(chosen).double().mean()) == pytest.approx(0.5, abs=0.01)
+    assert json.dumps(chosen[0].wnid) == '"n01440764"'
