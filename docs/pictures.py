@@ -36,7 +36,7 @@ def main(weights: str) -> None:
         titles.append(f"{classifier.classes[target]} ({found.logits.softmax(1)[i, target]:.0%})")
     columns = ("image", "Grad-CAM++", "bounding figure", "LRP", "hybrid")
     figure = plots.gallery(rows, columns, row_titles=titles)
-    plots.save(figure, Path(__file__).parent / "images" / "photographs.png", scale=2)
+    plots.save(figure, Path(__file__).parent / "images" / "photographs.png")
     print(classifier.weights)
 
 

@@ -177,6 +177,7 @@ def test_captum_differs_on_the_hand_net(
     net[0].rule, net[2].rule = made[captum_rule](), EpsilonRule()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Setting forward, backward hooks", UserWarning)
+        warnings.filterwarnings("ignore", "Input Tensor 0 did not already", UserWarning)
         found = LRP(net).attribute(HAND_X.clone(), target=0)[0].tolist()
     assert found == pytest.approx(expected, rel=2e-6)
     assert found != pytest.approx(HAND_ROWS[ours][1], rel=0.1)

@@ -309,7 +309,7 @@ def _divide(
     if sign:
         s = torch.div(relevance, z.add_(sign * stabiliser), out=z)
         return s, sign * stabiliser * _per_image(s) - unreceived, unreceived
-    signs = torch.where(z < 0, -1.0, 1.0)
+    signs = torch.where(z < 0, -1.0, 1.0).to(z.dtype)  # 0.1 would become a float32 otherwise
     s = relevance / (z + stabiliser * signs)
     return s, stabiliser * _per_image((s * signs).masked_fill_(z == 0, 0)), unreceived
 

@@ -365,9 +365,10 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], str]:
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # each format has errors of its own
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(
             f"weights must be a state dict of tensors, {file.name} is not: it is damaged or needs "
-            f"pickle, which can run code and is refused ({str(error).splitlines()[0]})"
+            f"pickle, which can run code and is refused ({reason})"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(

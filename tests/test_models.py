@@ -1,0 +1,484 @@
+"""Classifiers: every way to get weights, every way that goes wrong, and the CAM layer's choice."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+import shutil
+import socket
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchvision import models as zoo
+
+from xaiutils.graph import Graph, GraphError
+from xaiutils.images import Transform, sample_photograph
+from xaiutils.models import (
+    MODELS,
+    Classifier,
+    find_cam_layer,
+    load_model,
+    load_state_dict,
+    read_state_dict,
+    wrap,
+)
+from xaiutils.scene_net import data_folder
+
+SMALL = "squeezenet1_1"  # 1.2 million parameters
+PUBLISHED = zoo.SqueezeNet1_1_Weights.IMAGENET1K_V1
+
+
+@cache
+def random_net() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        return zoo.squeezenet1_1(weights=None).eval()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The random network's weights in each format, and the sha256 of the .pth."""
+    folder = tmp_path_factory.mktemp("weights")
+    state = random_net().state_dict()
+    torch.save(state, folder / "own.pth")
+    torch.save(state, folder / "own.pt")
+    save_file(state, folder / "own.safetensors")
+    return {suffix: folder / f"own.{suffix}" for suffix in ("pth", "pt", "safetensors")}
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def images(n: int = 2, c: int = 3, side: int = 64) -> Tensor:
+    return torch.randn(n, c, side, side, generator=torch.Generator().manual_seed(0))
+
+
+class Tiny(nn.Module):
+    """Convolution, ReLU, pooling, linear."""
+
+    def __init__(self, channels: int = 3) -> None:
+        super().__init__()
+        self.convolution, self.relu = nn.Conv2d(channels, 4, 3), nn.ReLU()
+        self.pool, self.classes = nn.AdaptiveAvgPool2d(1), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classes(self.pool(self.relu(self.convolution(x))).flatten(1))
+
+
+class Branching(Tiny):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if x.sum() > 0 else super().forward(-x)
+
+
+class TwoArguments(Tiny):
+    def forward(self, x: Tensor, scale: Tensor) -> Tensor:
+        return super().forward(x) * scale
+
+
+class Tuple(Tiny):
+    def forward(self, x: Tensor) -> Any:
+        return super().forward(x), x
+
+
+class Maps(Tiny):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(x)
+
+
+class NoClasses(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+def tiny() -> Classifier:
+    torch.manual_seed(0)
+    return wrap(Tiny().eval(), ["cat", "dog", "12"], size=64)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_shipped_scene_classifier(seed):
+    if not (data_folder() / f"scenes_vgg_seed{seed}.safetensors").is_file():
+        pytest.skip(f"scenes_vgg_seed{seed} has not been trained yet")
+    from xaiutils.scenes import CLASSES, SIZE, samples
+
+    classifier = load_model(f"scenes_vgg_seed{seed}")
+    x = classifier.preprocess(samples("test", 20))
+    assert classifier.classes == CLASSES
+    assert x.shape == (20, 3, SIZE, SIZE)
+    step = classifier.graph.find(classifier.cam_layer)
+    assert step.operation == "ReLU"
+    assert step.shape[2:] == (16, 16)
+    right = classifier.predict(x).argmax(1) == torch.tensor([s.label for s in samples("test", 20)])
+    assert right.float().mean() >= 0.8
+    assert classifier.weights == f"shipped, seed {seed}"
+
+
+@pytest.mark.parametrize("name", [SMALL, "mobilenet_v3_small", "shufflenet_v2_x0_5", "mnasnet0_5"])
+def test_a_random_network_is_the_same_every_time_and_leaves_the_random_state(name):
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    first, second = load_model(name, "random"), load_model(name, weights="random")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first.predict(images()), second.predict(images()))
+    assert first.weights == "random, seed 0"
+    assert len(first.classes) == 1000
+    assert first.classes[1] == "goldfish"
+    assert not first.module.training
+    torch.testing.assert_close(
+        first.predict(images()), first.module(images()).detach(), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("suffix", ["pth", "pt", "safetensors"])
+def test_a_file_of_weights(files, suffix):
+    classifier = load_model(SMALL, files[suffix])
+    assert torch.equal(load_model(SMALL, str(files[suffix])).predict(images()),
+                       classifier.predict(images()))  # fmt: skip
+    torch.testing.assert_close(classifier.predict(images()), random_net()(images()).detach())
+    assert classifier.weights == f"own.{suffix}, sha256 {digest(files[suffix])}"
+    assert classifier.notes == ()  # there is only one preset
+
+
+def test_a_published_file_brings_its_own_preprocessing(tmp_path, monkeypatch):
+    enum = zoo.MobileNet_V2_Weights
+    assert enum.DEFAULT is enum.IMAGENET1K_V2
+    torch.save(zoo.mobilenet_v2(weights=None).state_dict(), tmp_path / "renamed.pth")
+    name, found = "mobilenet_v2", tmp_path / "renamed.pth"
+    assumed = load_model(name, found)
+    assert assumed.transform == Transform.from_weights(enum.IMAGENET1K_V2)
+    assert assumed.notes == ("preprocessing of IMAGENET1K_V2 assumed; other presets: preset=",)
+    url = f"https://example.org/mobilenet_v2-{digest(found)[:8]}.pth"
+    monkeypatch.setattr(enum.IMAGENET1K_V1.value, "url", url)
+    detected = load_model(name, found)
+    assert detected.transform == Transform.from_weights(enum.IMAGENET1K_V1)
+    assert detected.notes == ()
+    chosen = load_model(name, found, preset="IMAGENET1K_V2")
+    assert chosen.transform == Transform.from_weights(enum.IMAGENET1K_V2)
+    assert detected.transform.resize == 256
+    assert chosen.transform.resize == 232
+
+
+@pytest.fixture
+def served(files, tmp_path, monkeypatch):
+    """torchvision's download, turned to a local file; its folder is empty before."""
+
+    def serve(prefix: str) -> Path:
+        published = tmp_path / f"squeezenet1_1-{prefix}.pth"
+        shutil.copy(files["pth"], published)
+        monkeypatch.setattr(PUBLISHED.value, "url", published.as_uri())
+        return published
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    return serve
+
+
+@pytest.mark.parametrize("weights", [None, "IMAGENET1K_V1"])
+def test_published_weights_are_downloaded_once(files, served, tmp_path, weights):
+    source = served(digest(files["pth"])[:8])
+    classifier = load_model(SMALL, weights)
+    assert classifier.weights == "torchvision IMAGENET1K_V1"
+    torch.testing.assert_close(classifier.predict(images()), random_net()(images()).detach())
+    source.unlink()
+    again = load_model(SMALL, weights)  # from disk now
+    assert torch.equal(again.predict(images()), classifier.predict(images()))
+    assert [p.name for p in tmp_path.rglob("home/**/*.pth")] == [source.name]
+
+
+def test_a_download_with_another_hash_is_refused(served, tmp_path):
+    served("00000000")
+    with pytest.raises(ValueError, match=f"weights IMAGENET1K_V1 of {SMALL} must be intact: inval"):
+        load_model(SMALL)
+    assert not list(tmp_path.rglob("home/**/*.pth"))
+
+
+def test_without_a_network_the_message_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/squeezenet1_1-b8a52dc0.pth"
+        monkeypatch.setattr(PUBLISHED.value, "url", url)
+        message = (
+            f"the weights IMAGENET1K_V1 of {SMALL} are not on this machine and cannot be "
+            rf"downloaded \(.*\); fetch {url} elsewhere and give the file: "
+            rf'load_model\("{SMALL}", weights="FILE"\), or use a shipped model'
+        )
+        with pytest.raises(FileNotFoundError, match=message):
+            load_model(SMALL)
+
+
+class Evil:
+    """Unpickling this would write a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.marker,)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda o, p: p.write_bytes(pickle.dumps(o))],
+                         ids=["torch", "pickle"])  # fmt: skip
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, save):
+    marker, file = tmp_path / "ran", tmp_path / "evil.pth"
+    save({"weight": Evil(marker)}, file)
+    with pytest.raises(ValueError, match=r"evil\.pth is not: it is damaged or needs pickle, wh"):
+        load_model(SMALL, file)
+    assert not marker.exists()
+    pickle.loads(pickle.dumps(Evil(marker)))  # the trap itself works
+    assert marker.exists()
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize("damage", ["cut", "text", "empty"])
+def test_a_damaged_file_is_refused(files, tmp_path, suffix, damage):
+    content = {"cut": files[suffix].read_bytes()[:-5000], "text": b"not weights", "empty": b""}
+    file = tmp_path / f"bad.{suffix}"
+    file.write_bytes(content[damage])
+    with pytest.raises(ValueError, match=f"weights must be a state dict of tensors, bad.{suffix}"):
+        load_model(SMALL, file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [[torch.ones(2)], {"epoch": 3, "model": torch.ones(2)}, torch.ones(2), {"state_dict": {}}],
+    ids=["list", "checkpoint", "tensor", "nested"],
+)
+def test_a_file_with_more_than_tensors_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "mine.pth")
+    with pytest.raises(ValueError, match=r"mine.pth holds .*; save model.state_dict\(\) alone"):
+        read_state_dict(tmp_path / "mine.pth")
+
+
+def test_another_suffix_and_no_file(tmp_path):
+    (tmp_path / "model.h5").touch()
+    with pytest.raises(ValueError, match=r"weights must be .safetensors, .pth or .pt, got model"):
+        load_model(SMALL, tmp_path / "model.h5")
+    with pytest.raises(FileNotFoundError, match="weights must be a file with a state dict, there"):
+        load_model(SMALL, tmp_path / "none.pth")
+    with pytest.raises(FileNotFoundError, match="there is no IMAGENET1K_V9"):
+        load_model(SMALL, "IMAGENET1K_V9")
+
+
+def test_keys_that_do_not_fit_are_listed():
+    module = Tiny()
+    kept = {key: value.clone() for key, value in module.state_dict().items()}
+    state = {**kept, "head.weight": torch.ones(1), "classes.weight": torch.ones(5, 4)}
+    del state["convolution.bias"]
+    with pytest.raises(ValueError, match=re.escape(
+        "weights must fit Tiny; missing: convolution.bias; unexpected: head.weight; "
+        "of another shape: classes.weight (5, 4) instead of (3, 4)"
+    )):  # fmt: skip
+        load_state_dict(module, state)
+    assert all(torch.equal(value, kept[key]) for key, value in module.state_dict().items())
+    many = {f"extra{i}": torch.ones(1) for i in range(8)} | kept
+    with pytest.raises(ValueError, match=r"unexpected: extra0, .*, extra4 and 3 more; of another"):
+        load_state_dict(module, many)
+
+
+def test_weights_of_another_network_are_refused(files):
+    with pytest.raises(ValueError, match=r"weights must fit AlexNet; missing: features\.3\.weight"):
+        load_model("alexnet", files["pth"])
+
+
+def test_batch_counters_may_be_missing():
+    module = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
+    state = {k: v + 1 for k, v in module.state_dict().items() if "num_batches" not in k}
+    load_state_dict(module, state)
+    assert torch.equal(module[1].running_mean, torch.ones(2))
+
+
+NAMES: dict[str, tuple[Any, str]] = {
+    "near": (lambda: load_model("resnet5O"), "name must be a known name, got 'resnet5O'; did y"),
+    "nearest": (lambda: load_model("vgg_16"), "did you mean vgg16"),
+    "far": (lambda: load_model("??"), "name must be a known name, got '..'; known: scenes"),
+    "scenes": (lambda: load_model("scenes_vgg_seed0", "random"),
+               "weights must be None for the shipped scenes_vgg_seed0, got 'random'"),
+    "preset": (lambda: load_model(SMALL, "random", preset="IMAGENET1K_V2"),
+               "preset must be a known name, got 'IMAGENET1K_V2'; did you mean IMAGENET1K_V1"),
+    "layer": (lambda: load_model(SMALL, "random", cam_layer="feature"), "did you mean features"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_wrong_names_are_answered_with_the_nearest(case):
+    call, match = NAMES[case]
+    with pytest.raises(ValueError, match=match):
+        call()
+
+
+def test_every_torchvision_classifier_is_a_model():
+    assert set(zoo.list_models(module=zoo)) <= set(MODELS)
+    assert MODELS["vgg16"].weights == ("IMAGENET1K_V1", "IMAGENET1K_FEATURES")
+    assert {name for name, m in MODELS.items() if m.family == "scenes"} == {
+        f"scenes_vgg_seed{i}" for i in range(3)
+    }
+
+
+@pytest.mark.parametrize("name", [SMALL, "mobilenet_v2"])
+def test_preprocessing_is_the_published_weights_own(name):
+    picture = sample_photograph("chelsea").image
+    expected = zoo.get_model_weights(name).DEFAULT.transforms()(picture)[None]
+    classifier = load_model(name, "random")
+    assert torch.equal(classifier.preprocess(picture), expected)
+    double = wrap(random_net(), transform=classifier.transform)
+    assert double.preprocess([picture, picture]).shape == (2, 3, 224, 224)
+
+
+EXPECTED_LAYERS = {
+    "vgg16": "features.29", "squeezenet1_0": "features", "alexnet": "features.11",
+    "resnet50": "layer4", "googlenet": "inception5b", "inception_v3": "Mixed_7c",
+    "densenet121": "relu", "mobilenet_v2": "features", "mobilenet_v3_large": "features",
+    "mobilenet_v3_small": "features", "efficientnet_b0": "features", "vgg11_bn": "features.27",
+    "shufflenet_v2_x1_0": "conv5", "mnasnet0_5": "layers", "convnext_tiny": "features",
+    "swin_t": "permute", "vit_b_16": "conv_proj",
+}  # fmt: skip
+NOT_ACTIVATED = ("convnext_tiny", "swin_t", "vit_b_16")
+
+
+@pytest.mark.parametrize("name", EXPECTED_LAYERS)
+def test_the_cam_layer_is_the_last_activated_map_before_the_classes(name):
+    auxiliary = {"aux_logits": False, "init_weights": False}
+    with torch.device("meta"):
+        extra = auxiliary if name in ("googlenet", "inception_v3") else {}
+        module = zoo.get_model(name, weights=None, **extra).eval()
+    graph = Graph(module, (3, 224, 224))
+    step, reason = find_cam_layer(graph)
+    assert step.path == EXPECTED_LAYERS[name]
+    _, channels, h, w = step.shape
+    assert channels >= 256
+    assert 5 <= h == w <= 14
+    if name in NOT_ACTIVATED:
+        assert "no activation comes last, so it can be negative" in reason
+    else:
+        assert reason.startswith(f"last activated feature map ({h} x {w}) before ")
+        assert step.nonnegative or name in ("mobilenet_v3_large", "mobilenet_v3_small") or (
+            name == "efficientnet_b0"
+        )  # fmt: skip
+
+
+def test_a_map_whose_channels_come_last_is_no_cam_layer():
+    with torch.device("meta"):
+        module = zoo.convnext_tiny(weights=None).eval()
+    with pytest.raises(ValueError, match=r"cam_layer must give feature maps .* gives \(1, 7, 7, 3"):
+        wrap(module, size=224, cam_layer="features.7.2.block.4")
+
+
+def test_wrap_takes_names_numbers_and_layers():
+    classifier = wrap(
+        Tiny().eval(), ["a", "b", "c"], mean=[0.5] * 3, std=[0.25] * 3, size=(40, 50),
+        cam_layer="convolution", name="mine",
+    )  # fmt: skip
+    assert (classifier.name, classifier.classes) == ("mine", ("a", "b", "c"))
+    assert (classifier.cam_layer, classifier.cam_reason) == ("convolution", "chosen by the caller")
+    picture = PIL.Image.new("RGB", (50, 40), (255, 0, 127))
+    x = classifier.preprocess(picture)
+    assert x.shape == (1, 3, 40, 50)
+    torch.testing.assert_close(x[0, :, 0, 0], torch.tensor([2.0, -2.0, (127 / 255 - 0.5) / 0.25]))
+    low, high = classifier.bounds(x)
+    assert (low.flatten().tolist(), high.flatten().tolist()) == ([-2.0] * 3, [2.0] * 3)
+
+
+def test_wrap_has_defaults():
+    classifier = wrap(Tiny().eval(), size=20)
+    assert classifier.classes == ("class 0", "class 1", "class 2")
+    assert (classifier.name, classifier.cam_layer, classifier.weights) == ("Tiny", "relu", "own")
+    assert classifier.preprocess(PIL.Image.new("RGB", (50, 40))).shape == (1, 3, 20, 20)
+    whole = wrap(Tiny().eval())
+    assert whole.preprocess(PIL.Image.new("RGB", (50, 40))).shape == (1, 3, 40, 50)
+
+
+def test_a_network_with_one_channel_gets_grey_pictures():
+    classifier = wrap(Tiny(1).eval())
+    x = classifier.preprocess(PIL.Image.new("RGB", (8, 9), (255, 255, 255)))
+    assert x.shape == (1, 1, 9, 8)
+    assert (x == 1).all()
+    assert classifier.predict(x).shape == (1, 3)
+
+
+def test_preprocessing_follows_the_networks_dtype():
+    classifier = wrap(Tiny().double().eval(), size=20)
+    x = classifier.preprocess(PIL.Image.new("RGB", (20, 20)))
+    assert x.dtype == classifier.predict(x).dtype == torch.float64
+
+
+def test_prediction_is_the_modules_own():
+    classifier = tiny()
+    found = classifier.predict(images(5))
+    torch.testing.assert_close(found, classifier.module(images(5)).detach(), rtol=1e-5, atol=1e-5)
+    assert not found.requires_grad
+
+
+def test_top_and_class_index():
+    classifier = tiny()
+    shares = classifier.predict(images()).softmax(1)
+    found = classifier.top(images(), 2)
+    for i, row in enumerate(found):
+        order = shares[i].argsort(descending=True)[:2].tolist()
+        assert [name for name, _ in row] == [classifier.classes[k] for k in order]
+        assert [p for _, p in row] == pytest.approx(shares[i, order].tolist())
+    assert [len(row) for row in classifier.top(images())] == [3, 3]
+    assert [classifier.class_index(name) for name in ("dog", "0", "12")] == [1, 0, 2]
+    with pytest.raises(ValueError, match="class must be a known name, got 'dgo'; did you mean dog"):
+        classifier.class_index("dgo")
+
+
+REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
+    "no module": (lambda: wrap("resnet50"), TypeError, "module must be a torch.nn.Module, got str"),
+    "classes": (lambda: wrap(Tiny().eval(), ["a"]), ValueError,
+                "classes must name each of 3 logits, got 1"),
+    "train mode": (lambda: wrap(Tiny()), ValueError, "module must be in eval mode, got train mode"),
+    "one part": (lambda: wrap(_half_trained()), ValueError, "module must be in eval mode, got"),
+    "layer": (lambda: wrap(Tiny().eval(), cam_layer="rleu"), ValueError,
+              "layer must be a known name, got 'rleu'; did you mean relu"),
+    "no positions": (lambda: wrap(Tiny().eval(), cam_layer="pool"), ValueError,
+                     r"cam_layer must give feature maps \(N, C, h, w\) with h \* w > 1, "
+                     r"pool \(AdaptiveAvgPool2d\) gives \(1, 4, 1, 1\)"),
+    "no map": (lambda: wrap(Tiny().eval(), cam_layer="classes"), ValueError,
+               r"cam_layer must give .* classes \(Linear\) gives \(1, 3\)"),
+    "branch": (lambda: wrap(Branching().eval()), GraphError,
+               "module must be traceable by torch.fx, Branching is not: .*; its forward must"),
+    "two arguments": (lambda: wrap(TwoArguments().eval()), GraphError,
+                      "module must take one tensor of images .* got 2 arguments"),
+    "tuple": (lambda: wrap(Tuple().eval()), GraphError, "got 1 arguments and tuple returned"),
+    "maps": (lambda: wrap(Maps().eval(), size=20), GraphError,
+             r"module must return logits \(N, K\), got shape \(1, 4, 18, 18\)"),
+    "no linear": (lambda: wrap(NoClasses().eval()), GraphError,
+                  "module must have a linear layer or convolution that gives the classes"),
+    "flat": (lambda: wrap(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval(), size=2), GraphError,
+             "module must have a feature map"),
+    "size": (lambda: wrap(Tiny().eval(), size=2), GraphError,
+             r"module must take images \(N, 3, 2, 2\); after "),
+    "mean": (lambda: wrap(Tiny().eval(), mean=[0, 0]), ValueError, "mean and std must have 1 or 3"),
+    "grey": (lambda: wrap(Tiny().eval(), mean=[0.5]), GraphError,
+             r"module must take images \(N, 1, 224, 224\); after "),
+    "x dtype": (lambda: tiny().predict(images().double()), TypeError,
+                "x must be torch.float32 on cpu as the classifier's weights, got torch.float64 on"),
+    "x integers": (lambda: tiny().predict(images().int()), TypeError, "x must be a floating-point"),
+    "x channels": (lambda: tiny().predict(images(c=1)), ValueError, r"x must have 3 channels, got"),
+    "x NaN": (lambda: tiny().predict(images() * torch.nan), ValueError, "x must be finite, got"),
+    "x rank": (lambda: tiny().predict(images()[0]), ValueError, r"x must have shape \(N, C, H, W\)"),
+    "x small": (lambda: tiny().predict(images(side=2)), GraphError, "x must fit the network; "),
+    "device": (lambda: wrap(Tiny().eval().to("meta")).check(images()), TypeError,
+               "x must be torch.float32 on meta as the classifier's weights, got torch.float32 on"),
+}  # fmt: skip
+
+
+def _half_trained() -> nn.Module:
+    module = Tiny().eval()
+    module.relu.train()
+    return module
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_explained_is_refused_in_words(case):
+    call, error, match = REFUSED[case]
+    with pytest.raises(error, match=match):
+        call()
