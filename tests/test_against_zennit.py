@@ -128,11 +128,11 @@ def test_composites_equal_zennits(name: str, dtype: torch.dtype) -> None:
     try:
         rows = list(deviations(name, dtype))
     except FileNotFoundError as error:
-        assert name.startswith("scenes")  # noqa: PT017
+        assert name.startswith("scenes")
         pytest.skip(f"the shipped classifier is not there yet: {error}")
     assert {row[0] for row in rows} == set(PAIRS)
     assert len(rows) == 2 * len(PAIRS)
-    print(*(line(name, dtype, row) for row in rows), sep="\n")  # noqa: T201
+    print(*(line(name, dtype, row) for row in rows), sep="\n")
     for pair, which, deviation, scale in rows:
         assert scale > 0, (pair, which)
         assert deviation <= TOLERANCES[dtype], (pair, which)
@@ -156,4 +156,4 @@ if __name__ == "__main__":
     for one in SIDES:
         for kind in TOLERANCES:
             for found in deviations(one, kind):
-                print(line(one, kind, found))  # noqa: T201
+                print(line(one, kind, found))

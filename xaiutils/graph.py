@@ -161,6 +161,8 @@ class Graph:
             module = self.copy.get_submodule(str(node.target)) if node.op == "call_module" else None
             found = lookup(KINDS, node.target if module is None else module)
             kind = CONSTANT if node.op == "get_attr" else KINDS.get(found, UNKNOWN)
+            if kind == BATCH_NORM and module is not None and module.running_mean is None:
+                kind = UNKNOWN  # it divides by the batch's own variance, in eval mode too
             inputs = tuple(steps[other] for other in node.all_input_nodes)
             step = Step(node, node.name, returned_by.get(node, node.name), kind, inputs, module)
             for other in inputs:

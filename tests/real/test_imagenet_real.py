@@ -1,6 +1,6 @@
 """A real part of ImageNet, where the user has one: set XAIUTILS_IMAGENET to its folder."""
 
-# ruff: noqa: T201  the numbers are what a reader of pytest -rP wants
+
 
 from __future__ import annotations
 
