@@ -21,25 +21,27 @@ from xaiutils.operations import CONVOLUTION, LINEAR, WEIGHTED
 from xaiutils.rules import Rule, epsilon, z_plus
 
 
-def small_net() -> nn.Sequential:
-    torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(8, 8, 3),
-        nn.ReLU(),
-        Flat(),
-        nn.Linear(8 * 16, 5),
-    )
-    return net.double().eval()
+class Small(nn.Module):
+    """Flattens with torch.flatten: captum refuses nn.Flatten (trap L6)."""
 
-
-class Flat(nn.Module):
-    """torch.flatten; captum refuses nn.Flatten (trap L6)."""
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(8, 8, 3),
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(8 * 16, 5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.flatten(x, 1)
+        return self.head(torch.flatten(self.features(x), 1))
+
+
+def small_net() -> nn.Module:
+    torch.manual_seed(0)
+    return Small().double().eval()
 
 
 def by_captum(net: nn.Module, x: Tensor, target: int) -> Tensor:

@@ -98,28 +98,35 @@ def by_zennit(pair: str, net: nn.Module, x: Tensor, start: Tensor, resnet: bool)
 
 
 def deviations(name: str, dtype: torch.dtype) -> Iterator[tuple[str, str, float, float]]:
-    """Of each pair and target: composite, target, max |ours - zennit's| / max |R|, max |R|."""
-    net, x = network(name, dtype), pictures(name, dtype)
-    theirs = folded(net) if any(isinstance(m, nn.BatchNorm2d) for m in net.modules()) else net
-    graph = Graph(net, tuple(x.shape[1:]))
-    logits = graph.run(x).logits
-    low, high = (torch.full_like(x[:1], sign * BOUND) for sign in (-1, 1))
-    targets = {"predicted": logits.argmax(1), "negative": logits.argmin(1)}
+    """Of each pair and target: composite, target, max |ours - zennit's| / max |R|, max |R|.
+
+    In float64 ours gets the batch norms as they are. In float32 both get the folded network: a
+    random ResNet-50 enlarges the rounding of two ways to fold, about 1e-7, to 5e-4 of max |R|.
+    """
+    net = network(name, dtype)
+    normed = any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
+    theirs = folded(net) if normed else net
+    one = pictures(name, dtype, count=1)
+    graph = Graph(theirs if dtype == torch.float32 else net, tuple(one.shape[1:]))
+    logits = graph.run(one).logits
+    low, high = (torch.full_like(one, sign * BOUND) for sign in (-1, 1))
+    lowest = logits.argmin(1)
     if name.startswith("squeezenet"):  # it ends in a ReLU: no logit is below zero
-        targets["negative"] = torch.where(logits > 0, logits, torch.inf).argmin(1)
+        lowest = torch.where(logits > 0, logits, torch.inf).argmin(1)
+    else:
+        assert float(logits.min()) < 0
+    target = torch.cat([logits.argmax(1), lowest])[:, None]
+    x = one.expand(2, -1, -1, -1).contiguous()
+    both = graph.run(x).logits
+    start = torch.zeros_like(both).scatter(1, target, both.gather(1, target))
     for pair in PAIRS:
         plan = Plan(graph, COMPOSITES[pair], None)
         record = graph.run(x, inputs_of=plan.inputs_of, graph_of=plan.graph_of)
-        for which, target in targets.items():
-            value = logits.gather(1, target[:, None])
-            assert bool((value < 0).all()) == (
-                which == "negative" and not name.startswith("squeezenet")
-            )
-            start = torch.zeros_like(logits).scatter(1, target[:, None], value)
-            ours = propagate(plan, record, start, bounds=(low, high)).map
-            other = by_zennit(pair, theirs, x, start, name.startswith("resnet"))
-            scale = float(other.abs().max())
-            yield pair, which, float((ours - other).abs().max()) / scale, scale
+        ours = propagate(plan, record, start, bounds=(low, high), forget=True).map
+        other = by_zennit(pair, theirs, x, start, name.startswith("resnet"))
+        for i, which in enumerate(("predicted", "negative")):
+            scale = float(other[i].abs().max())
+            yield pair, which, float((ours[i] - other[i]).abs().max()) / scale, scale
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=["float32", "float64"])

@@ -1,4 +1,4 @@
-"""Relevance through whole networks: all kinds of operations, constants, gates, the caller's model."""
+"""Relevance through whole networks: operations, constants, gates, the caller's model."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _chunk(net: Any, x: Tensor) -> Tensor:
 OPERATIONS: dict[str, tuple[Callable[[Any, Tensor], Tensor], dict[str, Callable[[], Any]]]] = {
     "add": (lambda s, x: features(s, x) + s.other(x), {"other": lambda: nn.Conv2d(3, 4, 1)}),
     "torch.add alpha": (
-        lambda s, x: torch.add(features(s, x), features(s, x.flip(3)), alpha=-0.5),
+        lambda s, x: torch.add(features(s, x), features(s, torch.flip(x, (3,))), alpha=-0.5),
         {},
     ),
     "sub": (
@@ -273,20 +273,20 @@ def by_hand(
     ("middle", "channels", "expected", "bias"),
     [
         (lambda x: x + 2, 3, (1, 2, -4), 6),  # 3 + 4 - 2 = 5 = -1 of the pixel + 3 * 2
-        (lambda x: 2 - x, 3, (-1, -2, 4), 6),
+        (lambda x: 3 - x, 3, (-1, -2, 4), 9),
         (lambda x: torch.add(x, other=2), 3, (1, 2, -4), 6),
         (lambda x: torch.add(x, 1, alpha=2), 3, (1, 2, -4), 6),
         (lambda x: x * 3, 3, (3, 6, -12), 0),
-        (lambda x: x / 2 - 1, 3, (0.5, 1, -2), -3),
+        (lambda x: x / 2 + 1, 3, (0.5, 1, -2), 3),
         (lambda x: x[:, :1] - x[:, 1:2], 1, (1, -2, 0), 0),
         (lambda x: x + x[:, [2, 0, 1]], 3, (2, 4, -8), 0),
-        (lambda x: torch.cat([x, torch.ones(1, 2, 1, 1, dtype=x.dtype)], 1), 5, (1, 2, -4), 2),
+        (lambda x: torch.cat([x, torch.ones(x.shape[0], 2, 1, 1, dtype=x.dtype)], 1), 5, (1, 2, -4), 2),
         (F.relu, 3, (1, 2, 0), 0),
         (lambda x: x.mean(1, keepdim=True), 1, (1 / 3, 2 / 3, -4 / 3), 0),
         (lambda x: F.max_pool2d(x, 1), 3, (1, 2, -4), 0),
     ],
     ids=[
-        "add", "rsub", "add by keyword", "add alpha", "mul", "div and sub", "sub", "sum", "cat",
+        "add", "rsub", "add by keyword", "add alpha", "mul", "div and add", "sub", "sum", "cat",
         "relu", "mean", "max",
     ],
 )  # fmt: skip
@@ -451,7 +451,7 @@ def test_bounds_are_carried_through_what_comes_before_the_first_layer() -> None:
     net = made(_affine)
     classifier = wrap(net, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4), size=SIZE)
     x = classifier.bounds(pictures())[0] * torch.rand(2, 3, *SIZE, dtype=torch.float64)
-    found = relevance(classifier, x, 0, "epsilon_gamma_box", layers=("conv", "cat_1", "cat"))
+    found = relevance(classifier, x, 0, "epsilon_gamma_box", layers=("conv", "cat"))
     first = found.layers["cat"]
     scale = torch.tensor([0.5, 1.5, 2.5]).double().view(1, 3, 1, 1)
     shift = torch.tensor([-0.25, 0.0, 0.25]).double().view(1, 3, 1, 1)

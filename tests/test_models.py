@@ -463,7 +463,7 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "x integers": (lambda: tiny().predict(images().int()), TypeError, "x must be a floating-point"),
     "x channels": (lambda: tiny().predict(images(c=1)), ValueError, r"x must have 3 channels, got"),
     "x NaN": (lambda: tiny().predict(images() * torch.nan), ValueError, "x must be finite, got"),
-    "x rank": (lambda: tiny().predict(images()[0]), ValueError, r"x must have shape \(N, C, H, W\)"),
+    "x rank": (lambda: tiny().predict(images()[0]), ValueError, r"x must have shape \(N, C, H, W"),
     "x small": (lambda: tiny().predict(images(side=2)), GraphError, "x must fit the network; "),
     "device": (lambda: wrap(Tiny().eval().to("meta")).check(images()), TypeError,
                "x must be torch.float32 on meta as the classifier's weights, got torch"),

@@ -51,7 +51,6 @@ def grad_cam_plus_plus(a: Tensor, g: Tensor, epsilon: float = 0.0) -> Tensor:
     total = a.sum((2, 3), keepdim=True)
     if epsilon:
         alpha = g.square() / (2 * g.square() + total * g.pow(3) + epsilon)
-        alpha = alpha.masked_fill(g == 0, 0)
     else:
         denominator = 2 + g * total
         alpha = denominator.reciprocal().masked_fill(denominator <= 0, 0)

@@ -312,6 +312,8 @@ class Graph:
                 overwrite = step not in live and _may_overwrite(step, graph_of)
                 with torch.set_grad_enabled(attached or step in live):
                     env[step.node] = _compute(step, env, weights, overwrite)
+                if x.is_meta and isinstance(env[step.node], Tensor):
+                    env[step.node] = env[step.node].to("meta")  # what the forward method makes
             if attached and record is not None:
                 record.outputs[step] = env[step.node]
                 if step not in live:

@@ -1,7 +1,5 @@
 """A real part of ImageNet, where the user has one: set XAIUTILS_IMAGENET to its folder."""
 
-
-
 from __future__ import annotations
 
 import os
