@@ -17,9 +17,19 @@ PACKAGE = Path(__file__).parents[1] / "xaiutils"
 ROOT = "__init__"  # names of everything, loaded lazily: it imports nothing at the top
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("checks",),
-    ("operations", "decode", "plots", "metrics", "baselines", "scene_shapes"),  # arrays alone
-    ("graph", "images", "rules", "scene_layout", "scene_drawing"),
-    ("composites", "cam", "boxes", "imagenet_files", "scenes"),
+    (
+        "operations",
+        "decode",
+        "weights",
+        "plots",
+        "metrics",
+        "baselines",
+        "scene_shapes",
+    ),  # arrays alone
+    ("steps", "images", "rules", "scene_layout", "scene_drawing"),
+    ("tracing", "ledger"),
+    ("graph",),
+    ("composites", "cam", "cam_layer", "boxes", "imagenet_files", "scenes"),
     ("lrp", "imagenet", "scene_net"),
     ("models", "training"),
     ("hybrid", "workloads"),
@@ -36,12 +46,16 @@ ONLY: dict[str, set[str]] = {
     "rules": {"checks"},
     "operations": set(),
     "checks": set(),
-    "graph": {"checks", "operations"},
-    "composites": {"checks", "operations", "graph", "rules"},
-    "lrp": {"checks", "operations", "graph", "rules", "composites"},
+    "steps": {"operations"},
+    "tracing": {"operations", "steps"},
+    "graph": {"checks", "operations", "steps", "tracing"},
+    "cam_layer": {"operations", "graph", "steps"},
+    "composites": {"checks", "operations", "steps", "rules"},
+    "ledger": {"steps"},
+    "lrp": {"checks", "operations", "graph", "steps", "rules", "composites", "ledger"},
 }
 LENGTH = 320  # lines that one person reads at a sitting
-LONGER = {"graph.py": 540, "hybrid.py": 330, "lrp.py": 355, "models.py": 420}  # may only shrink
+LONGER = {"graph.py": 340, "hybrid.py": 330}  # may only shrink
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

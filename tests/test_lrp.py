@@ -256,6 +256,10 @@ class Tiny(nn.Module):
         return self.last(self.middle(x)).flatten(1)
 
 
+def _joined(x: Tensor) -> Tensor:
+    return torch.cat([x, torch.ones(x.shape[0], 2, 1, 1, dtype=x.dtype)], 1)
+
+
 def by_hand(
     middle: Callable[[Tensor], Tensor], values: tuple[float, ...], channels: int = 3, **options: Any
 ) -> Relevance:
@@ -280,7 +284,7 @@ def by_hand(
         (lambda x: x / 2 + 1, 3, (0.5, 1, -2), 3),
         (lambda x: x[:, :1] - x[:, 1:2], 1, (1, -2, 0), 0),
         (lambda x: x + x[:, [2, 0, 1]], 3, (2, 4, -8), 0),
-        (lambda x: torch.cat([x, torch.ones(x.shape[0], 2, 1, 1, dtype=x.dtype)], 1), 5, (1, 2, -4), 2),
+        (_joined, 5, (1, 2, -4), 2),
         (F.relu, 3, (1, 2, 0), 0),
         (lambda x: x.mean(1, keepdim=True), 1, (1 / 3, 2 / 3, -4 / 3), 0),
         (lambda x: F.max_pool2d(x, 1), 3, (1, 2, -4), 0),

@@ -20,7 +20,8 @@ _HOME = {
     "rules": (),
     "composites": ("COMPOSITES", "Composite", "paper"),
     "graph": ("GraphError",),
-    "lrp": ("Ledger", "Relevance"),
+    "ledger": ("Ledger",),
+    "lrp": ("Relevance",),
     "hybrid": (
         "Explanation",
         "bound",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from xaiutils import checks
-from xaiutils.graph import GraphError, Step
 from xaiutils.operations import BATCH_NORM, CONVOLUTION, LINEAR, WEIGHTED
 from xaiutils.rules import Rule, alpha_beta, epsilon, flat, gamma, z, z_box, z_plus
+from xaiutils.steps import GraphError, Step
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,12 @@ def paper(
         Row(_CONVOLUTIONS, "body", body),
         Row((LINEAR,), "body", head),
     )
-    return Composite("paper", rows, _PAPER)
+    # The name tells apart what tables must not mix.
+    own: dict[str, float] = {"alpha": alpha, "beta": beta} if (alpha, beta) != (1, 0) else {}
+    own |= {"convolution_bias": True} if convolution_bias else {}
+    own |= {} if head_bias else {"head_bias": False}
+    settings = ", ".join(f"{key}={value:g}" for key, value in own.items())
+    return Composite(f"paper({settings})" if own else "paper", rows, _PAPER)
 
 
 def _by_type(

@@ -8,11 +8,9 @@ parameters at the start of each run, so it never explains by weights that have s
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -31,100 +29,14 @@ from xaiutils.operations import (
     PRODUCT,
     RELU,
     ROUTING,
-    SAFE,
     SUM,
     UNKNOWN,
     WEIGHTED,
-    affine,
     batch_norm_parameters,
     lookup,
 )
-
-
-class GraphError(ValueError):
-    """The network cannot be read, or holds an operation that has no rule."""
-
-
-@dataclass(eq=False)
-class Step:
-    """One operation of the network.
-
-    ``name`` is unique. ``path`` is what people call it: the module whose output this is, such as
-    ``features.29`` or ``layer4``, or the name where no module returns it. ``shape`` is that of one
-    example, ``(1, ...)``, or None where the result is not one tensor.
-    """
-
-    node: fx.Node
-    name: str
-    path: str
-    kind: str
-    inputs: tuple[Step, ...]
-    module: nn.Module | None = None
-    shape: tuple[int, ...] | None = None
-    nonnegative: bool = False
-    batch_norm: nn.Module | None = None  # the one that this convolution has taken in
-    users: list[Step] = field(default_factory=list)
-
-    @property
-    def target(self) -> Any:
-        """The module, function or method name that is called."""
-        return self.node.target if self.module is None else self.module
-
-    @property
-    def operation(self) -> str:
-        """What stands there, in words that a reader knows: ``Conv2d``, ``add``, ``layer_norm``."""
-        if self.module is not None:
-            return type(self.module).__name__
-        return getattr(self.node.target, "__name__", str(self.node.target))
-
-    @property
-    def varying(self) -> tuple[Step, ...]:
-        """The inputs that depend on the picture."""
-        return tuple(step for step in self.inputs if step.kind != CONSTANT)
-
-    def apply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-        """This weighted step with another weight and bias; stride, padding and groups stay."""
-        named = self.node.kwargs.items()
-        options = {key: v for key, v in named if key not in ("input", "weight", "bias")}
-        return affine(self.module, self.node.args[3:], options, x, w, b)
-
-    def __repr__(self) -> str:
-        """Short, for messages."""
-        return f"{self.path} ({self.operation})"
-
-
-@dataclass
-class Recording:
-    """What one forward pass left for the walk back.
-
-    Attributes:
-        logits: (N, K), differentiable with respect to ``leaf``.
-        leaf: The result of the step that was made a leaf, (N, C, h, w), or None.
-        inputs: Of each recorded step the tensors that it read, in the order of ``Step.varying``.
-        outputs: Of each step that was recorded with its gradient graph, the result.
-        weights: Of each recorded weighted step, weight and bias (batch norm folded in).
-        constants: Of each recorded sum, what it adds that does not depend on the picture; of
-            padding or joining, 1 at the places that do not depend on it.
-    """
-
-    logits: Tensor
-    leaf: Tensor | None = None
-    inputs: dict[Step, list[Any]] = field(default_factory=dict)
-    outputs: dict[Step, Any] = field(default_factory=dict)
-    weights: dict[Step, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
-    constants: dict[Step, Tensor] = field(default_factory=dict)
-
-    def vjp(self, step: Step, cotangent: Any) -> tuple[Tensor | None, ...]:
-        """The transposed derivative of one step by its varying inputs, times ``cotangent``."""
-        inputs = self.inputs[step]
-        pairs = zip(_leaves(self.outputs[step]), _leaves(cotangent), strict=True)
-        outputs, cotangents = zip(*(pair for pair in pairs if pair[1] is not None), strict=True)
-        flat = [tensor for value in inputs for tensor in _leaves(value)]
-        gradients = torch.autograd.grad(
-            outputs, flat, cotangents, retain_graph=True, allow_unused=True
-        )
-        found = iter(gradients)
-        return tuple(_like(value, found) for value in inputs)
+from xaiutils.steps import GraphError, Recording, Step, as_leaf, detached, holds_tensors
+from xaiutils.tracing import Tracer, borrow, dtype, require_eval, structural_copy, take_out_of_place
 
 
 class Graph:
@@ -139,17 +51,17 @@ class Graph:
             ValueError: The module is in train mode.
         """
         self.source = module
-        _require_eval(module)
-        tracer = _Tracer()
+        require_eval(module)
+        tracer = Tracer()
         try:
-            self.copy = _structural_copy(module)
+            self.copy = structural_copy(module)
             nodes = list(tracer.trace(self.copy).nodes)
         except Exception as error:  # torch.fx passes on whatever the forward method raises
             raise GraphError(
                 f"module must be traceable by torch.fx, {type(module).__name__} is not: {error}; "
                 "its forward must not branch on the values of tensors"
             ) from error
-        _take_out_of_place(nodes, self.copy)
+        take_out_of_place(nodes, self.copy)
         self.steps = self._read(nodes, tracer.returned_by)
         self._last_use = _last_uses(self.steps, self.output)
         self._measure(shape)
@@ -183,11 +95,11 @@ class Graph:
         """Learn every step's shape from a run on the meta device, which computes nothing."""
         step: Step | None = None
         try:
-            x = torch.empty((2, *shape), device="meta", dtype=_dtype(self.copy))
+            x = torch.empty((2, *shape), device="meta", dtype=dtype(self.copy))
             for step, value in self._values(x):
                 if isinstance(value, Tensor):
                     step.shape = (1, *value.shape[1:]) if value.ndim else ()
-                elif not _holds_tensors(value):
+                elif not holds_tensors(value):
                     step.kind = CONSTANT  # a size or the like: nothing of the picture is in it
         except Exception as error:  # whatever the network's own code raises
             last = "its input" if step is None else step
@@ -241,7 +153,7 @@ class Graph:
 
     def value_at(self, step: Step, x: Tensor) -> Any:
         """The result of ``step`` for the images ``x``; nothing after it is computed."""
-        _borrow(self.copy, self.source)
+        borrow(self.copy, self.source)
         return next(value for found, value in self._values(x) if found is step)
 
     def run(
@@ -265,8 +177,8 @@ class Graph:
             GraphError: ``x`` does not fit the network.
             ValueError: The module is in train mode.
         """
-        _require_eval(self.source)
-        _borrow(self.copy, self.source)
+        require_eval(self.source)
+        borrow(self.copy, self.source)
         record = Recording(logits=x)
         live = set() if leaf is None else self.after(leaf)
         step = self.input
@@ -301,7 +213,7 @@ class Graph:
             attached = step in graph_of
             if attached:
                 for other in step.varying:
-                    env[other.node] = _as_leaf(env[other.node])
+                    env[other.node] = as_leaf(env[other.node])
             weights = _weights(step, env) if step.kind in WEIGHTED else None
             if record is not None and (attached or step in inputs_of):
                 _note(record, step, env, weights)
@@ -317,78 +229,12 @@ class Graph:
             if attached and record is not None:
                 record.outputs[step] = env[step.node]
                 if step not in live:
-                    env[step.node] = _detached(env[step.node])
+                    env[step.node] = detached(env[step.node])
             if step is leaf and record is not None:
                 env[step.node] = record.leaf = env[step.node].detach().requires_grad_()
             yield step, env[step.node]
             for done in self._last_use.get(step, ()):
                 del env[done.node]
-
-
-class _Tracer(fx.Tracer):
-    """torch.fx's tracer, which also notes which module returned a value.
-
-    Of nested modules that return the same value the outermost gives the name: ``layer4`` rather
-    than ``layer4.2``; the whole network gives none.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.returned_by: dict[fx.Node, str] = {}
-
-    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        result = super().call_module(m, forward, args, kwargs)
-        if isinstance(result, fx.Proxy):
-            self.returned_by[result.node] = self.path_of_module(m)
-        return result
-
-
-def _structural_copy(module: nn.Module) -> nn.Module:
-    """The same modules around parameters on the meta device: no storage, no hooks, eval mode."""
-    tensors = (*module.parameters(), *module.buffers())
-    memo: dict[int, Any] = {id(t): torch.empty_like(t, device="meta") for t in tensors}
-    for parameter in module.parameters():
-        memo[id(parameter)] = nn.Parameter(memo[id(parameter)], requires_grad=False)
-    twin = copy.deepcopy(module, memo)
-    for part in twin.modules():
-        for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
-            getattr(part, hooks).clear()
-    return twin.eval()
-
-
-def _borrow(twin: nn.Module, source: nn.Module) -> None:
-    """Let ``twin`` use the parameters and buffers that ``source`` has now."""
-    parts = dict(twin.named_modules())
-    for path, module in source.named_modules():
-        if path not in parts or type(parts[path]) is not type(module):
-            raise GraphError(f"{path} has changed since the module was traced; wrap it again")
-        for name, value in module._parameters.items():
-            parts[path]._parameters[name] = (
-                None if value is None else nn.Parameter(value.detach(), requires_grad=False)
-            )
-        for name, value in module._buffers.items():
-            parts[path]._buffers[name] = None if value is None else value.detach()
-
-
-def _dtype(module: nn.Module) -> torch.dtype:
-    floats = (t.dtype for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
-    return next(floats, torch.float32)
-
-
-def _require_eval(module: nn.Module) -> None:
-    if any(part.training for part in module.modules()):
-        raise ValueError("module must be in eval mode, got train mode; call module.eval() first")
-
-
-def _take_out_of_place(nodes: list[fx.Node], module: nn.Module) -> None:
-    for node in nodes:
-        if node.op in ("call_function", "call_method"):
-            node.target = SAFE.get(node.target, node.target)
-            if "inplace" in node.kwargs:
-                node.kwargs = {**node.kwargs, "inplace": False}
-    for part in module.modules():
-        if hasattr(part, "inplace"):
-            setattr(part, "inplace", False)  # noqa: B010, a module's attributes are untyped
 
 
 def _last_uses(steps: list[Step], output: Step) -> dict[Step, list[Step]]:
@@ -486,28 +332,3 @@ def _only_pictures(step: Step) -> bool:
     values = (*step.node.args, *step.node.kwargs.values())
     numbers = [a for a in values if isinstance(a, int | float) and a != 0]
     return not numbers and step.varying == step.inputs
-
-
-def _leaves(value: Any) -> list[Any]:
-    """The tensors of a value that is one, or a tuple of them; None stands for itself."""
-    if isinstance(value, tuple | list):
-        return [leaf for part in value for leaf in _leaves(part)]
-    return [value]
-
-
-def _holds_tensors(value: Any) -> bool:
-    return any(isinstance(leaf, Tensor) for leaf in _leaves(value))
-
-
-def _like(value: Any, found: Iterator[Any]) -> Any:
-    return next(found) if isinstance(value, Tensor) else tuple(_like(v, found) for v in value)
-
-
-def _as_leaf(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value if value.requires_grad else value.detach().requires_grad_()
-    return tuple(_as_leaf(part) for part in value)
-
-
-def _detached(value: Any) -> Any:
-    return value.detach() if isinstance(value, Tensor) else tuple(_detached(v) for v in value)

@@ -22,11 +22,13 @@ from torch import Tensor
 
 from xaiutils import checks
 from xaiutils.cam import CAMS, min_max, to_image, undefined_alphas
+from xaiutils.cam_layer import require_map
 from xaiutils.composites import Composite, composite_named
-from xaiutils.graph import Recording, Step
-from xaiutils.lrp import Ledger, Plan, Relevance, propagate
-from xaiutils.models import Classifier, require_map
+from xaiutils.ledger import Ledger
+from xaiutils.lrp import Plan, Relevance, propagate
+from xaiutils.models import Classifier
 from xaiutils.rules import Rule
+from xaiutils.steps import Recording, Step
 
 Target = int | Iterable[int] | Tensor | None
 

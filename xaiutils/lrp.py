@@ -19,6 +19,7 @@ from torch import Tensor
 from xaiutils import checks
 from xaiutils.composites import Composite
 from xaiutils.graph import Graph, GraphError, Recording, Step
+from xaiutils.ledger import Ledger
 from xaiutils.operations import (
     ACTIVATION,
     AVERAGE,
@@ -33,47 +34,6 @@ from xaiutils.operations import (
 from xaiutils.rules import STABILISER, Part, Rule, Situation
 
 _HANDED_DOWN = (*WEIGHTED, ACTIVATION, AVERAGE, PASS, PRODUCT, ROUTING, SUM)
-
-
-@dataclass
-class Ledger:
-    """How the relevance that an output started with was spent; every field is (N,) float.
-
-    ``start`` = ``input`` + ``bias`` + ``epsilon`` + ``unreceived``, up to rounding.
-
-    Attributes:
-        start: Relevance given to the logits (the explained logit itself, or 1).
-        input: Sum of the relevance that arrived at the picture.
-        bias: Taken by biases and by constants that are added.
-        epsilon: Taken by stabilisers, where the denominator is not zero.
-        unreceived: Of outputs whose denominator is exactly zero: nobody can claim it.
-        steps: Of each step that took some, its bias, epsilon and unreceived terms.
-    """
-
-    start: Tensor
-    input: Tensor
-    bias: Tensor
-    epsilon: Tensor
-    unreceived: Tensor
-    steps: dict[str, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
-
-    @property
-    def residual(self) -> Tensor:
-        """What the terms miss of the start, (N,): rounding, and nothing else."""
-        return self.start - (self.input + self.bias + self.epsilon + self.unreceived)
-
-    def shares(self) -> dict[str, Tensor]:
-        """Each term divided by the start, (N,); NaN where the start is 0."""
-        terms = {name: getattr(self, name) for name in ("input", "bias", "epsilon", "unreceived")}
-        return {name: term / self.start for name, term in terms.items()}
-
-    def book(self, step: Step, bias: Tensor, epsilon: Tensor, unreceived: Tensor) -> None:
-        """Add what ``step`` kept, each (N,)."""
-        self.bias, self.epsilon = self.bias + bias, self.epsilon + epsilon
-        self.unreceived = self.unreceived + unreceived
-        zero = torch.zeros_like(bias)
-        b, e, u = self.steps.get(step.name, (zero, zero, zero))
-        self.steps[step.name] = (b + bias, e + epsilon, u + unreceived)
 
 
 class Plan:

@@ -6,8 +6,6 @@ weights or a file of yours; `wrap` takes your own network. Neither changes the m
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from xaiutils import checks
-from xaiutils.graph import Graph, GraphError, Step
+from xaiutils.cam_layer import find_cam_layer, require_map
+from xaiutils.graph import Graph
 from xaiutils.images import Transform
-from xaiutils.operations import ACTIVATION, CONSTANT, CONVOLUTION, LINEAR, ROUTING
+from xaiutils.weights import download, load_state_dict, published_hash, read_state_dict, untrained
 
 SCENE_SEEDS = (0, 1, 2)
 
@@ -210,69 +209,6 @@ def _classifier(
     return Classifier(name, module, names, transform, graph, step.path, reason, weights, notes)
 
 
-def find_cam_layer(graph: Graph) -> tuple[Step, str]:
-    """The layer for the CAM, with the reason.
-
-    It is the last feature map (four dimensions, more than one position) behind an activation
-    before the layer whose channels are the classes: pooling after it only coarsens it, and what
-    stands behind the class layer no longer describes features. Where no activation qualifies (a
-    residual sum or a normalisation comes last) it is the last feature map itself.
-    """
-    weighted = [s for s in graph.before(graph.output) if s.kind in (CONVOLUTION, LINEAR)]
-    weighted += [graph.output] if graph.output.kind in (CONVOLUTION, LINEAR) else []
-    if not weighted:
-        raise GraphError("module must have a linear layer or convolution that gives the classes")
-    maps = [s for s in graph.before(weighted[-1]) if _is_map(s) and s is not graph.input]
-    activated = [s for s in maps if _is_activated(s)]
-    if activated:
-        step = activated[-1]
-        h, w = (step.shape or ())[2:]
-        return step, (
-            f"last activated feature map ({h} x {w}) before {weighted[-1].path}, "
-            "whose channels are the classes"
-        )
-    if not maps:
-        raise GraphError("module must have a feature map (N, C, H, W); name a layer by cam_layer=")
-    return maps[-1], (
-        f"last feature map before {weighted[-1].path}; no activation comes last, so it can be "
-        "negative"
-    )
-
-
-def _is_map(step: Step) -> bool:
-    shape = step.shape or ()
-    picture = len(shape) == 4 and shape[2] * shape[3] > 1 and step.kind != CONSTANT
-    return picture and not _is_channels_last(step)
-
-
-def _is_channels_last(step: Step) -> bool:
-    """Whether its neighbours show that the map is (N, h, w, C), as inside ConvNeXt and Swin.
-
-    Linear layers and layer norms read and write the last dimension; a permutation after them does
-    not.
-    """
-    near = (step, *step.users, *(() if step.kind == ROUTING else step.inputs))
-    last = (s for s in near if s.kind == LINEAR or s.operation in ("LayerNorm", "layer_norm"))
-    return any(len(s.shape or ()) == 4 for s in last)
-
-
-def require_map(step: Step) -> None:
-    """Raise unless ``step`` gives feature maps with more than one position."""
-    if not _is_map(step):
-        raise ValueError(
-            f"cam_layer must give feature maps (N, C, h, w) with h * w > 1, "
-            f"{step} gives {step.shape}"
-        )
-
-
-def _is_activated(step: Step) -> bool:
-    """An activation, or activations side by side, as a Fire or Inception module ends."""
-    if step.kind == ACTIVATION:
-        return True
-    joins = step.kind == ROUTING and len(step.varying) > 1
-    return joins and all(_is_activated(other) for other in step.varying)
-
-
 def _load_scenes(name: str, cam_layer: str | None) -> Classifier:
     from xaiutils import scenes
     from xaiutils.scene_net import load_scene_net
@@ -297,16 +233,16 @@ def _load_torchvision(
     notes: tuple[str, ...] = ()
     if weights is None or str(weights) in record.weights:
         chosen = enum.DEFAULT if weights is None else enum[str(weights)]
-        module, source = _download(record.name, chosen), f"torchvision {chosen.name}"
+        module, source = download(record.name, chosen), f"torchvision {chosen.name}"
     elif weights == "random":
-        module, source = _untrained(record.name), "random, seed 0"
+        module, source = untrained(record.name), "random, seed 0"
     else:
         state, digest = read_state_dict(weights)
-        published = [w for w in enum if digest.startswith(_published_hash(w.url))]
+        published = [w for w in enum if digest.startswith(published_hash(w.url))]
         chosen = published[0] if published and preset is None else chosen
         if not published and preset is None and len(record.weights) > 1:
             notes = (f"preprocessing of {chosen.name} assumed; other presets: preset=",)
-        module, source = _untrained(record.name), f"{Path(weights).name}, sha256 {digest}"
+        module, source = untrained(record.name), f"{Path(weights).name}, sha256 {digest}"
         load_state_dict(module, state)
     for branch in ("AuxLogits", "aux1", "aux2"):  # only training uses them
         if hasattr(module, branch):
@@ -315,99 +251,6 @@ def _load_torchvision(
     classes = chosen.meta["categories"]
     transform = Transform.from_weights(chosen)
     return _classifier(record.name, module.eval(), classes, transform, cam_layer, source, notes)
-
-
-def _download(name: str, weights: Any) -> nn.Module:
-    from torchvision import models
-
-    try:
-        return models.get_model(name, weights=weights)
-    except OSError as error:
-        raise FileNotFoundError(
-            f"the weights {weights.name} of {name} are not on this machine and cannot be "
-            f"downloaded ({error}); fetch {weights.url} elsewhere and give the file: "
-            f'load_model("{name}", weights="FILE"), or use a shipped model such as scenes_vgg_seed0'
-        ) from error
-    except RuntimeError as error:
-        raise ValueError(f"the weights {weights.name} of {name} must be intact: {error}") from error
-
-
-def _untrained(name: str) -> nn.Module:
-    from torchvision import models
-
-    # The published weights of these two were trained with auxiliary outputs and another input.
-    extra = {"transform_input": True, "aux_logits": True, "init_weights": False}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return models.get_model(
-            name, weights=None, **(extra if name in ("googlenet", "inception_v3") else {})
-        )
-
-
-def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], str]:
-    """A state dict from a file, and the file's sha256; tensors only, never pickle.
-
-    Raises:
-        FileNotFoundError: No such file.
-        ValueError: Another kind of file, or one that holds more than tensors.
-    """
-    file = Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(f"weights must be a file with a state dict, there is no {file}")
-    if file.suffix not in (".safetensors", ".pth", ".pt"):
-        raise ValueError(f"weights must be .safetensors, .pth or .pt, got {file.name}")
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state: Any = load_file(file)
-        else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # each format has errors of its own
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ValueError(
-            f"weights must be a state dict of tensors, {file.name} is not: it is damaged or needs "
-            f"pickle, which can run code and is refused ({reason})"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(
-            f"weights must be a state dict of tensors, {file.name} holds "
-            f"{checks.describe(state)}; save model.state_dict() alone"
-        )
-    return state, digest
-
-
-def load_state_dict(module: nn.Module, state: dict[str, Tensor]) -> None:
-    """Fill ``module`` with ``state``; every key must fit.
-
-    Raises:
-        ValueError: Keys are missing, unexpected or of another shape; they are listed.
-    """
-    own = module.state_dict()
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in state if key not in own]
-    shapes = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in state and own[key].shape != state[key].shape
-    ]
-    if missing or unexpected or shapes:
-        raise ValueError(
-            f"weights must fit {type(module).__name__}; missing: {_some(missing)}; "
-            f"unexpected: {_some(unexpected)}; of another shape: {_some(shapes)}"
-        )
-    module.load_state_dict(state, strict=False)  # only batch counters can be missing
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:5])
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown or "none"
-
-
-def _published_hash(url: str) -> str:
-    found = re.search(r"-([0-9a-f]{8,})\.pth$", url)
-    return found.group(1) if found else "no hash in the name"
 
 
 def _example(module: nn.Module) -> Tensor:

@@ -1,0 +1,154 @@
+"""The notebooks as they are committed: executed, tidy, and with solutions that run."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+MACHINE_PATH = re.compile(r"/(?:work|root|tmp|home|Users)/|[A-Z]:\\\\Users")
+SOLUTION = re.compile(
+    r"<details><summary>Solution</summary>\n\n```python\n(.+?)\n```\n\n</details>", re.DOTALL
+)
+SANITIZE = re.compile(r"^regex: (.*)$\n^replace: (.*)$", re.MULTILINE)  # nbval's own
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@cache
+def read(path: Path) -> Any:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def cells(path: Path, kind: str) -> list[Any]:
+    return [cell for cell in read(path).cells if cell.cell_type == kind]
+
+
+def tags(cell: Any) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def has_png(cell: Any) -> bool:
+    return any("image/png" in output.get("data", {}) for output in cell.outputs)
+
+
+def printed(cell: Any) -> str:
+    return "".join(o.text for o in cell.outputs if o.output_type == "stream")
+
+
+def test_numbers_are_contiguous_from_one():
+    assert [int(path.name[:2]) for path in NOTEBOOKS] == list(range(1, len(NOTEBOOKS) + 1))
+
+
+def test_the_table_of_contents_names_every_notebook():
+    contents = (ROOT / "notebooks" / "README.md").read_text()
+    assert [p.name for p in NOTEBOOKS if f"({p.name})" not in contents] == []
+
+
+@each_notebook
+def test_executed_in_order_without_errors(path):
+    code = cells(path, "code")
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    for cell in code:
+        errors = [output.evalue for output in cell.outputs if output.output_type == "error"]
+        assert not errors or "raises-exception" in tags(cell)
+        warnings = [o.text for o in cell.outputs if o.get("name") == "stderr"]
+        assert not warnings
+
+
+@each_notebook
+def test_small_and_free_of_machine_paths(path):
+    assert path.stat().st_size < 1_000_000
+    raw = json.loads(path.read_text())
+    for cell in raw["cells"]:
+        for output in cell.get("outputs", ()):
+            output.get("data", {}).pop("image/png", None)  # base64 may spell anything
+    assert MACHINE_PATH.findall(json.dumps(raw)) == []
+    assert raw["metadata"]["kernelspec"]["name"] == "python3"
+
+
+@each_notebook
+def test_every_figure_has_a_number_beside_it(path):
+    code = cells(path, "code")
+    for i, cell in enumerate(code):
+        if has_png(cell):
+            beside = "".join(printed(other) for other in code[max(i - 1, 0) : i + 2])
+            assert re.search(r"\d", beside), cell.source
+
+
+@each_notebook
+def test_cells_are_short_and_not_too_many(path):
+    assert 20 <= len(read(path).cells) <= 35
+    for cell in cells(path, "code"):
+        assert len(cell.source.splitlines()) <= 15, cell.source
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                assert node.end_lineno - node.lineno + 1 <= 3, node.name
+
+
+@each_notebook
+def test_opens_and_closes_like_the_others(path):
+    first, last = read(path).cells[0], read(path).cells[-1]
+    assert first.cell_type == last.cell_type == "markdown"
+    assert first.source.startswith(f"# {int(path.name[:2])} · ")
+    for word in ("**What you will do.**", "**What you will learn.**", "**What you need.**"):
+        assert word in first.source
+    assert "Dhore et al." in first.source
+    text = "\n".join(cell.source for cell in cells(path, "markdown"))
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert headings[-3:] == ["Exercises", "Summary", "References"]
+    assert "What goes wrong" in headings
+    body, references = text.rsplit("## References", 1)
+    numbers = [int(n) for n in re.findall(r"^(\d+)\. ", references, re.MULTILINE)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    groups = re.findall(r"\[(\d+(?:, \d+)*)\](?!\()", re.sub(r"\$[^$]+\$|`[^`]+`", "", body))
+    cited = {int(n) for group in groups for n in group.split(", ")}
+    assert cited == set(numbers)
+
+
+@each_notebook
+def test_setup_cells_come_first_and_one_holds_the_parameters(path):
+    code = cells(path, "code")
+    setup = [i for i, cell in enumerate(code) if "setup" in tags(cell)]
+    assert setup[:3] == [0, 1, 2]
+    parameters = [cell for cell in code if "parameters" in tags(cell)]
+    assert len(parameters) == 1
+    assert "setup" in tags(parameters[0])
+    assert "WORKLOAD = None" in parameters[0].source
+
+
+@each_notebook
+def test_two_exercises_whose_solutions_run(path, monkeypatch, capsys):
+    code = cells(path, "code")
+    text = [cell.source for cell in cells(path, "markdown")]
+    tasks = [i for i, source in enumerate(text) if re.search(r"^### Exercise \d", source, re.M)]
+    assert len(tasks) == 2
+    monkeypatch.chdir(path.parent)
+    setup: dict[str, Any] = {"__name__": "__main__"}
+    for cell in code:
+        if "setup" in tags(cell):
+            exec(compile(cell.source, path.name, "exec"), setup)
+    for i in tasks:
+        (solution,) = SOLUTION.findall(text[i + 1])
+        assert "assert" in solution
+        exec(compile(solution, f"{path.name}, solution {i}", "exec"), dict(setup))
+    assert re.search(r"\d", capsys.readouterr().out)
+
+
+def test_every_sanitize_rule_is_read_and_leaves_a_trace():
+    text = (ROOT / "nbval.ini").read_text()
+    rules = SANITIZE.findall(text)
+    assert len(rules) == len(re.findall(r"^regex:", text, re.MULTILINE)) == 1
+    for pattern, replacement in rules:
+        re.compile(pattern)
+        assert replacement.strip()

@@ -1,0 +1,69 @@
+"""Which layer a CAM reads: found from the graph, with the reason."""
+
+from __future__ import annotations
+
+from xaiutils.graph import Graph, GraphError, Step
+from xaiutils.operations import ACTIVATION, CONSTANT, CONVOLUTION, LINEAR, ROUTING
+
+
+def find_cam_layer(graph: Graph) -> tuple[Step, str]:
+    """The layer for the CAM, with the reason.
+
+    It is the last feature map (four dimensions, more than one position) behind an activation
+    before the layer whose channels are the classes: pooling after it only coarsens it, and what
+    stands behind the class layer no longer describes features. Where no activation qualifies (a
+    residual sum or a normalisation comes last) it is the last feature map itself.
+    """
+    weighted = [s for s in graph.before(graph.output) if s.kind in (CONVOLUTION, LINEAR)]
+    weighted += [graph.output] if graph.output.kind in (CONVOLUTION, LINEAR) else []
+    if not weighted:
+        raise GraphError("module must have a linear layer or convolution that gives the classes")
+    maps = [s for s in graph.before(weighted[-1]) if _is_map(s) and s is not graph.input]
+    activated = [s for s in maps if _is_activated(s)]
+    if activated:
+        step = activated[-1]
+        h, w = (step.shape or ())[2:]
+        return step, (
+            f"last activated feature map ({h} x {w}) before {weighted[-1].path}, "
+            "whose channels are the classes"
+        )
+    if not maps:
+        raise GraphError("module must have a feature map (N, C, H, W); name a layer by cam_layer=")
+    return maps[-1], (
+        f"last feature map before {weighted[-1].path}; no activation comes last, so it can be "
+        "negative"
+    )
+
+
+def _is_map(step: Step) -> bool:
+    shape = step.shape or ()
+    picture = len(shape) == 4 and shape[2] * shape[3] > 1 and step.kind != CONSTANT
+    return picture and not _is_channels_last(step)
+
+
+def _is_channels_last(step: Step) -> bool:
+    """Whether its neighbours show that the map is (N, h, w, C), as inside ConvNeXt and Swin.
+
+    Linear layers and layer norms read and write the last dimension; a permutation after them does
+    not.
+    """
+    near = (step, *step.users, *(() if step.kind == ROUTING else step.inputs))
+    last = (s for s in near if s.kind == LINEAR or s.operation in ("LayerNorm", "layer_norm"))
+    return any(len(s.shape or ()) == 4 for s in last)
+
+
+def require_map(step: Step) -> None:
+    """Raise unless ``step`` gives feature maps with more than one position."""
+    if not _is_map(step):
+        raise ValueError(
+            f"cam_layer must give feature maps (N, C, h, w) with h * w > 1, "
+            f"{step} gives {step.shape}"
+        )
+
+
+def _is_activated(step: Step) -> bool:
+    """An activation, or activations side by side, as a Fire or Inception module ends."""
+    if step.kind == ACTIVATION:
+        return True
+    joins = step.kind == ROUTING and len(step.varying) > 1
+    return joins and all(_is_activated(other) for other in step.varying)

@@ -1,0 +1,82 @@
+"""What torch.fx needs to read a network without touching it: a copy that borrows its weights."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from xaiutils.operations import SAFE
+from xaiutils.steps import GraphError
+
+
+class Tracer(fx.Tracer):
+    """torch.fx's tracer, which also notes which module returned a value.
+
+    Of nested modules that return the same value the outermost gives the name: ``layer4`` rather
+    than ``layer4.2``; the whole network gives none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.returned_by: dict[fx.Node, str] = {}
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        """Trace a call, and note whose result it is."""
+        result = super().call_module(m, forward, args, kwargs)
+        if isinstance(result, fx.Proxy):
+            self.returned_by[result.node] = self.path_of_module(m)
+        return result
+
+
+def structural_copy(module: nn.Module) -> nn.Module:
+    """The same modules around parameters on the meta device: no storage, no hooks, eval mode."""
+    tensors = (*module.parameters(), *module.buffers())
+    memo: dict[int, Any] = {id(t): torch.empty_like(t, device="meta") for t in tensors}
+    for parameter in module.parameters():
+        memo[id(parameter)] = nn.Parameter(memo[id(parameter)], requires_grad=False)
+    twin = copy.deepcopy(module, memo)
+    for part in twin.modules():
+        for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
+            getattr(part, hooks).clear()
+    return twin.eval()
+
+
+def borrow(twin: nn.Module, source: nn.Module) -> None:
+    """Let ``twin`` use the parameters and buffers that ``source`` has now."""
+    parts = dict(twin.named_modules())
+    for path, module in source.named_modules():
+        if path not in parts or type(parts[path]) is not type(module):
+            raise GraphError(f"{path} has changed since the module was traced; wrap it again")
+        for name, value in module._parameters.items():
+            parts[path]._parameters[name] = (
+                None if value is None else nn.Parameter(value.detach(), requires_grad=False)
+            )
+        for name, value in module._buffers.items():
+            parts[path]._buffers[name] = None if value is None else value.detach()
+
+
+def dtype(module: nn.Module) -> torch.dtype:
+    """The floating-point type of the module's parameters; float32 where it has none."""
+    floats = (t.dtype for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
+    return next(floats, torch.float32)
+
+
+def require_eval(module: nn.Module) -> None:
+    """Raise if any part of the module is in train mode."""
+    if any(part.training for part in module.modules()):
+        raise ValueError("module must be in eval mode, got train mode; call module.eval() first")
+
+
+def take_out_of_place(nodes: list[fx.Node], module: nn.Module) -> None:
+    """Let the traced copy overwrite nothing: a value may still be read by somebody else."""
+    for node in nodes:
+        if node.op in ("call_function", "call_method"):
+            node.target = SAFE.get(node.target, node.target)
+            if "inplace" in node.kwargs:
+                node.kwargs = {**node.kwargs, "inplace": False}
+    for part in module.modules():
+        if hasattr(part, "inplace"):
+            setattr(part, "inplace", False)  # noqa: B010, a module's attributes are untyped

@@ -1,0 +1,109 @@
+"""Weights: published ones through torchvision, or a state dict from a file; never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xaiutils import checks
+
+
+def download(name: str, weights: Any) -> nn.Module:
+    """A torchvision model with published weights, fetched once and checked by torchvision."""
+    from torchvision import models
+
+    try:
+        return models.get_model(name, weights=weights)
+    except OSError as error:
+        raise FileNotFoundError(
+            f"the weights {weights.name} of {name} are not on this machine and cannot be "
+            f"downloaded ({error}); fetch {weights.url} elsewhere and give the file: "
+            f'load_model("{name}", weights="FILE"), or use a shipped model such as scenes_vgg_seed0'
+        ) from error
+    except RuntimeError as error:
+        raise ValueError(f"the weights {weights.name} of {name} must be intact: {error}") from error
+
+
+def untrained(name: str) -> nn.Module:
+    """A torchvision model with random weights, always the same; the random state is kept."""
+    from torchvision import models
+
+    # The published weights of these two were trained with auxiliary outputs and another input.
+    extra = {"transform_input": True, "aux_logits": True, "init_weights": False}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return models.get_model(
+            name, weights=None, **(extra if name in ("googlenet", "inception_v3") else {})
+        )
+
+
+def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], str]:
+    """A state dict from a file, and the file's sha256; tensors only, never pickle.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: Another kind of file, or one that holds more than tensors.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"weights must be a file with a state dict, there is no {file}")
+    if file.suffix not in (".safetensors", ".pth", ".pt"):
+        raise ValueError(f"weights must be .safetensors, .pth or .pt, got {file.name}")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(file)
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # each format has errors of its own
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"weights must be a state dict of tensors, {file.name} is not: it is damaged or needs "
+            f"pickle, which can run code and is refused ({reason})"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(
+            f"weights must be a state dict of tensors, {file.name} holds "
+            f"{checks.describe(state)}; save model.state_dict() alone"
+        )
+    return state, digest
+
+
+def load_state_dict(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Fill ``module`` with ``state``; every key must fit.
+
+    Raises:
+        ValueError: Keys are missing, unexpected or of another shape; they are listed.
+    """
+    own = module.state_dict()
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in state if key not in own]
+    shapes = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in state and own[key].shape != state[key].shape
+    ]
+    if missing or unexpected or shapes:
+        raise ValueError(
+            f"weights must fit {type(module).__name__}; missing: {_some(missing)}; "
+            f"unexpected: {_some(unexpected)}; of another shape: {_some(shapes)}"
+        )
+    module.load_state_dict(state, strict=False)  # only batch counters can be missing
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown or "none"
+
+
+def published_hash(url: str) -> str:
+    """The start of the file's sha256, which torchvision writes into the file's name."""
+    found = re.search(r"-([0-9a-f]{8,})\.pth$", url)
+    return found.group(1) if found else "no hash in the name"
