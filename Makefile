@@ -31,7 +31,7 @@ demo: $(READY)
 test: lint test-fast test-notebooks
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests
 
 test-notebooks: $(READY)
 	$(BIN)/python -m pytest $(NBVAL) notebooks

@@ -98,16 +98,12 @@ def by_zennit(pair: str, net: nn.Module, x: Tensor, start: Tensor, resnet: bool)
 
 
 def deviations(name: str, dtype: torch.dtype) -> Iterator[tuple[str, str, float, float]]:
-    """Of each pair and target: composite, target, max |ours - zennit's| / max |R|, max |R|.
-
-    In float64 ours gets the batch norms as they are. In float32 both get the folded network: a
-    random ResNet-50 enlarges the rounding of two ways to fold, about 1e-7, to 5e-4 of max |R|.
-    """
+    """Of each pair and target: composite, target, max |ours - zennit's| / max |R|, max |R|."""
     net = network(name, dtype)
     normed = any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
     theirs = folded(net) if normed else net
     one = pictures(name, dtype, count=1)
-    graph = Graph(theirs if dtype == torch.float32 else net, tuple(one.shape[1:]))
+    graph = Graph(net, tuple(one.shape[1:]))
     logits = graph.run(one).logits
     low, high = (torch.full_like(one, sign * BOUND) for sign in (-1, 1))
     lowest = logits.argmin(1)

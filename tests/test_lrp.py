@@ -257,7 +257,7 @@ class Tiny(nn.Module):
 
 
 def _joined(x: Tensor) -> Tensor:
-    return torch.cat([x, torch.ones(x.shape[0], 2, 1, 1, dtype=x.dtype)], 1)
+    return torch.cat([x, torch.ones((x.shape[0], 2, 1, 1), dtype=x.dtype)], 1)
 
 
 def by_hand(

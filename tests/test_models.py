@@ -481,3 +481,18 @@ def test_what_cannot_be_explained_is_refused_in_words(case):
     call, error, match = REFUSED[case]
     with pytest.raises(error, match=match):
         call()
+
+
+def test_wrap_refuses_a_module_whose_hook_changes_what_it_computes():
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    ).append(torch.nn.Linear(4, 2))
+    network.eval()
+    seen = []
+    handle = network[0].register_forward_hook(lambda module, inputs, output: seen.append(1))
+    wrap(network, size=16)
+    handle.remove()
+    assert seen == [1]
+    network[0].register_forward_hook(lambda module, inputs, output: output * 9 + 3)
+    with pytest.raises(ValueError, match="hooks that change results are not traced"):
+        wrap(network, size=16)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from xaiutils import checks
 from xaiutils.operations import (
@@ -284,9 +285,11 @@ def _weights(step: Step, env: Mapping[fx.Node, Any]) -> tuple[Tensor, Tensor | N
         return batch_norm_parameters(module)
     weight, bias = module.weight, module.bias
     if step.batch_norm is not None:
-        scale, shift = batch_norm_parameters(step.batch_norm)
-        weight = weight * scale.view(-1, *[1] * (weight.ndim - 1))
-        bias = shift if bias is None else bias * scale + shift
+        norm: Any = step.batch_norm
+        with torch.no_grad():
+            weight, bias = fuse_conv_bn_weights(
+                weight, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+            )
     return weight, bias
 
 

@@ -171,8 +171,8 @@ def wrap(
         transform: The preprocessing itself, instead of ``mean``, ``std`` and ``size``.
 
     Raises:
-        ValueError: Train mode, a network that cannot be traced, a wrong number of classes,
-            an unknown layer; each says what came.
+        ValueError: Train mode, a network that cannot be traced or computes something else when
+            it is (a hook changes results), a wrong number of classes, an unknown layer.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {checks.describe(module)}")
@@ -185,7 +185,9 @@ def wrap(
             mean=tuple(mean) if mean is not None else (0.0,) * channels,
             std=tuple(std) if std is not None else (1.0,) * channels,
         )
-    return _classifier(name or type(module).__name__, module, classes, transform, cam_layer, "own")
+    found = _classifier(name or type(module).__name__, module, classes, transform, cam_layer, "own")
+    _require_same(found)
+    return found
 
 
 def _classifier(
@@ -207,6 +209,22 @@ def _classifier(
         step, reason = graph.find(cam_layer), "chosen by the caller"
         require_map(step)
     return Classifier(name, module, names, transform, graph, step.path, reason, weights, notes)
+
+
+def _require_same(classifier: Classifier) -> None:
+    """Raise unless the traced network computes what the module computes, hooks and all."""
+    like = _example(classifier.module)
+    shape = (1, classifier.transform.channels, *(classifier.transform.size or (224, 224)))
+    noise = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    x = noise.to(like.device, like.dtype)
+    with torch.random.fork_rng(), torch.no_grad():
+        expected = classifier.module(x)
+    worst = float((classifier.predict(x) - expected).abs().max())
+    if not worst <= 1e-3 * max(1.0, float(expected.abs().max())):
+        raise ValueError(
+            "module must compute what its traced forward computes, but the logits differ by "
+            f"{worst:g}: hooks that change results are not traced, nor is chance in eval mode"
+        )
 
 
 def _load_scenes(name: str, cam_layer: str | None) -> Classifier:
