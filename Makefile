@@ -44,7 +44,7 @@ lint: $(READY)
 # Execute the notebooks in place; their outputs are committed.
 notebooks: $(READY)
 	$(BIN)/jupyter execute --inplace notebooks/[0-9]*.ipynb
-	$(BIN)/nbstripout --keep-output --keep-count notebooks/[0-9]*.ipynb
+	$(BIN)/nbstripout --keep-output --keep-count --extra-keys metadata.language_info.version notebooks/[0-9]*.ipynb
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.hybrid

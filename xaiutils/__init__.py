@@ -32,6 +32,8 @@ _HOME = {
         "relevance",
         "smooth",
     ),
+    "baselines": (),
+    "metrics": (),
     "scenes": (),
     "plots": (),
 }

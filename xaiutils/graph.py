@@ -63,12 +63,12 @@ class Graph:
                 "its forward must not branch on the values of tensors"
             ) from error
         take_out_of_place(nodes, self.copy)
-        self.steps = self._read(nodes, tracer.returned_by)
+        self.steps = self._read(nodes, tracer)
         self._last_use = _last_uses(self.steps, self.output)
         self._measure(shape)
         self._classify(Counter(str(node.target) for node in nodes if node.op == "call_module"))
 
-    def _read(self, nodes: list[fx.Node], returned_by: Mapping[fx.Node, str]) -> list[Step]:
+    def _read(self, nodes: list[fx.Node], tracer: Tracer) -> list[Step]:
         steps: dict[fx.Node, Step] = {}
         for node in nodes[:-1]:
             module = self.copy.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -77,7 +77,9 @@ class Graph:
             if kind == BATCH_NORM and module is not None and module.running_mean is None:
                 kind = UNKNOWN  # it divides by the batch's own variance, in eval mode too
             inputs = tuple(steps[other] for other in node.all_input_nodes)
-            step = Step(node, node.name, returned_by.get(node, node.name), kind, inputs, module)
+            step = Step(
+                node, node.name, tracer.returned_by.get(node, node.name), kind, inputs, module
+            )
             for other in inputs:
                 other.users.append(step)
             steps[node] = step
@@ -90,6 +92,8 @@ class Graph:
             )
         self.input, self.output = places[0], steps[result]
         self.input.kind = ROUTING
+        self._names = {step.name: step for step in steps.values()}
+        self._names |= {path: steps[node] for path, node in tracer.results.items()}
         return list(steps.values())
 
     def _measure(self, shape: tuple[int, int, int]) -> None:
@@ -133,8 +137,7 @@ class Graph:
 
     def find(self, layer: str) -> Step:
         """The step called ``layer``: a module's path (its last call) or a step's own name."""
-        paths = {step.name: step for step in self.steps} | {step.path: step for step in self.steps}
-        return paths[checks.choice("layer", layer, paths)]
+        return self._names[checks.choice("layer", layer, self._names)]
 
     def after(self, step: Step) -> set[Step]:
         """All steps whose result depends on that of ``step``, without ``step``."""

@@ -153,9 +153,10 @@ def explain(
         cam: A name in `CAMS`.
         cam_layer: Another layer for the CAM alone; the composite's head stays where it is.
         input_rule: A rule for the layer that reads the image, before the composite's own.
-        start: ``"logit"``: relevance starts with the logit, so that it is spent in logits; a
-            negative logit turns the map over. ``"one"``: it starts with 1, which is what
-            comparisons across classes need.
+        start: ``"logit"``: relevance starts with the logit and is in its units. ``"one"``: it
+            starts with 1, so that each pixel gets its share of the logit; where logits differ in
+            sign the two turn maps over against each other, and comparisons across classes need
+            this one.
         gates: See `xaiutils.lrp.Plan`.
 
     Raises:

@@ -22,12 +22,15 @@ class Tracer(fx.Tracer):
     def __init__(self) -> None:
         super().__init__()
         self.returned_by: dict[fx.Node, str] = {}
+        self.results: dict[str, fx.Node] = {}  # of every module, at its last call
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         """Trace a call, and note whose result it is."""
         result = super().call_module(m, forward, args, kwargs)
         if isinstance(result, fx.Proxy):
-            self.returned_by[result.node] = self.path_of_module(m)
+            path = self.path_of_module(m)
+            self.results[path] = result.node
+            self.returned_by[result.node] = path
         return result
 
 

@@ -2,8 +2,8 @@
 
 The same notebooks run on the embedded scenes (nothing to download), on scikit-image's photographs
 with any torchvision classifier, and on your copy of ImageNet. The environment chooses:
-``XAIUTILS_WORKLOAD`` (scenes, photographs or imagenet), ``XAIUTILS_MODEL`` and
-``XAIUTILS_WEIGHTS`` (as for `load_model`), ``XAIUTILS_IMAGENET`` (the folder).
+``XAIUTILS_WORKLOAD`` (scenes, photographs or imagenet); for the last two ``XAIUTILS_MODEL`` and
+``XAIUTILS_WEIGHTS`` (as for `load_model`), and ``XAIUTILS_IMAGENET`` (the folder).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def load_workload(name: str | None = None, split: str = "test") -> Workload:
     """
     name = checks.choice("name", name or os.environ.get("XAIUTILS_WORKLOAD", "scenes"), WORKLOADS)
     if name == "scenes":
-        classifier = load_model(os.environ.get("XAIUTILS_MODEL", "scenes_vgg_seed0"))
+        classifier = load_model("scenes_vgg_seed0")
         return Workload(name, classifier, _Scenes(split))
     classifier = load_model(
         os.environ.get("XAIUTILS_MODEL", "vgg16"), os.environ.get("XAIUTILS_WEIGHTS")

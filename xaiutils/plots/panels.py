@@ -137,7 +137,7 @@ def panels(
     y = height - MARGIN - text_height([banner], 12)
     for i, row in enumerate(rows):
         if row_titles is not None:
-            top = y - text_height(heads[i], 10) * (i == 0)
+            top = y - text_height(heads[i], 10)
             write(figure, MARGIN, top - 0.04, row_titles[i], 10, weight="bold", va="top")
         y -= above[i] + tall[i]
         for j, cell in enumerate(row):
