@@ -140,7 +140,9 @@ def main() -> None:
         f"VGG-16, 224 x 224, torch {torch.__version__}, {torch.get_num_threads()} threads, "
         f"{platform.processor() or platform.machine()}, load {os.getloadavg()[0]:.1f}"
     )
-    print("\n| ratio of times | batch | median | least | most | seconds |\n|---|---|---|---|---|---|")
+    print(
+        "\n| ratio of times | batch | median | least | most | seconds |\n|---|---|---|---|---|---|"
+    )
     for names, sizes in (
         (("hybrid", "forward + backward"), (1, 4, 8)),
         (("grad-cam + captum", "hybrid"), (1, 4)),

@@ -288,7 +288,7 @@ def test_the_settings_say_what_was_computed():
     )  # fmt: skip
     expected = {
         "threshold": 0.4, "sigma": 2.0, "cam": "layer_cam", "cam_layer": "features.1",
-        "composite": "paper", "input_rule": "flat", "start": "one",
+        "composite": "paper(alpha=2, beta=1)", "input_rule": "flat", "start": "one",
     }  # fmt: skip
     assert expected.items() <= found.settings.items()
     defaults = explain(made(), noise(3, 3, 32, 16)).settings

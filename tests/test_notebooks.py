@@ -112,8 +112,8 @@ def test_opens_and_closes_like_the_others(path):
     body, references = text.rsplit("## References", 1)
     numbers = [int(n) for n in re.findall(r"^(\d+)\. ", references, re.MULTILINE)]
     assert numbers == list(range(1, len(numbers) + 1))
-    groups = re.findall(r"\[(\d+(?:, \d+)*)\](?!\()", NOT_PROSE.sub("", body))
-    cited = {int(n) for group in groups for n in group.split(", ")}
+    groups = re.findall(r"\[(\d+(?:, [^\]]+)?)\](?!\()", NOT_PROSE.sub("", body))
+    cited = {int(n) for group in groups for n in group.split(", ") if n.isdigit()}
     assert cited == set(numbers)
 
 
@@ -132,7 +132,9 @@ def test_setup_cells_come_first_and_one_holds_the_parameters(path):
 def test_two_exercises_whose_solutions_run(path, monkeypatch, capsys):
     code = cells(path, "code")
     text = [cell.source for cell in cells(path, "markdown")]
-    tasks = [i for i, source in enumerate(text) if re.search(r"^### Exercise \d", source, re.M)]
+    tasks = [
+        i for i, source in enumerate(text) if re.search(r"^(?:### |\*\*)Exercise \d", source, re.M)
+    ]
     assert len(tasks) == 2
     monkeypatch.chdir(path.parent)
     setup: dict[str, Any] = {"__name__": "__main__"}
