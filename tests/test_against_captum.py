@@ -1,6 +1,6 @@
 """captum's LRP beside ours: equal where captum is right, and its traps, each as a regression test.
 
-The names L1, L2 and L5 are those of ``traps.md``, section 1a.
+L1: rules are gone after a call; L2: αβ splits only weights; L5: residual sums are not seen.
 """
 
 from __future__ import annotations

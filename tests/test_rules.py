@@ -85,7 +85,7 @@ def small_net(seed: int, *, bias: bool = True, pool: nn.Module | None = None) ->
     ).double()
 
 
-# ---- the hand net (../shared/reference/methods.md, appendix A) ----
+# ---- a hand net: Linear(2, 2), ReLU, Linear(2, 1), worked out on paper and by zennit ----
 
 HAND_X = torch.tensor([[1.0, -2.0]], dtype=torch.float64)
 HAND_ROWS: dict[str, tuple[Rule, tuple[float, float]]] = {

@@ -34,7 +34,7 @@ def grad_cam_plus_plus(a: Tensor, g: Tensor, epsilon: float = 0.0) -> Tensor:
 
     Chattopadhay et al. 2018 (arXiv 1710.11063), eq. 19 with Y = exp(S_t), whose factor Y cancels
     in α and only scales the map. The second form is exact and used for ``epsilon = 0``; it is not
-    invariant to the scale of the logit, and nor is the paper's. Where activations can be negative
+    invariant to the scale of the logit, and nor is eq. 19. Where activations can be negative
     the denominator can fall to 0 or below: α counts as 0 there (`undefined_alphas` counts).
 
     Args:

@@ -49,7 +49,7 @@ def make_figures(
         raise FileNotFoundError(f"notebooks must be a folder with numbered notebooks, got {folder}")
     checks.number("images", images, low=1)
     out.mkdir(parents=True, exist_ok=True)
-    work = load_workload(workload)
+    work = load_workload(workload, "calibration")  # nothing is read off the test split here
     count = sum(_execute(path, out, work.name) for path in tqdm(found, unit="notebook"))
     say(f"{count} figures from {len(found)} notebooks in {out}")
     if work.name == "photographs":
@@ -61,7 +61,7 @@ def make_figures(
     (out / "scores.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for line in lines:
         say(line)
-    say(f"Look at {out}: scores.md is the table above, and 04_fusion_1.png the whole method.")
+    say(f"Look at {out}: scores.md is the table above, 04_fusion_*.png the method in pictures.")
     say(f"Open the notebooks beside them: .venv/bin/jupyter lab {folder}")
 
 

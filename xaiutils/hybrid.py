@@ -37,7 +37,7 @@ SIGMA_SHARE = 1 / 64  # of the image's height; arbitrary until calibrated
 
 
 def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
-    r"""The bounding figure: :math:`P = \mathrm{minmax}(\mathrm{relu}(C - t))`.
+    r"""Step 2, the bounding figure: :math:`P = \mathrm{minmax}(\mathrm{relu}(C - t))`.
 
     Dhore et al., section III-B. For a map with minimum 0 and maximum 1 it is
     :math:`\mathrm{relu}(C - t) / (1 - t)`.
@@ -59,7 +59,7 @@ def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
 
 
 def fuse(bounded: Tensor, relevance: Tensor) -> Tensor:
-    r"""Fusion: the elementwise product :math:`P \odot L` (section III-D); it keeps L's sign.
+    r"""Step 4, fusion: the elementwise product :math:`P \odot L` (section III-D); it keeps L's sign.
 
     Args:
         bounded: The bounding figure, (N, H, W) in [0, 1].
@@ -75,7 +75,7 @@ def fuse(bounded: Tensor, relevance: Tensor) -> Tensor:
 
 
 def smooth(map: Tensor, sigma: float) -> Tensor:
-    r"""Smoothing: :math:`G_\sigma * m`, SciPy's Gaussian (section III-E).
+    r"""Step 5, smoothing: :math:`G_\sigma * m`, SciPy's Gaussian (section III-E).
 
     The border is reflected about the pixels' edge, which keeps the sum; the kernel ends at 4 σ.
 

@@ -3,8 +3,7 @@
 Six target classes lie among distractors that never carry a label, all as coloured pieces on a
 surface. Place, size, colour, light and surface are drawn independently of the class, so that the
 only evidence is the shape. A scene is a pure function of its split and index, and can be drawn
-again without any of its objects, which gives an exact counterfactual. Design: methods.md, section
-6, at 128 × 128 px.
+again without any of its objects, which gives an exact counterfactual.
 """
 
 from __future__ import annotations
