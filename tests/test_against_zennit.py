@@ -1,7 +1,8 @@
 """Our composites equal zennit's, pair by pair, in float32 and float64; no pair is skipped.
 
-zennit gets the network with its batch norms folded (its own merge leaves a residue), and for ResNets its canonizer, which makes ``+`` visible. Biases are not zero and
-batch norm statistics are not trivial. ``python tests/test_against_zennit.py`` prints the table.
+zennit gets the network with its batch norms folded (its own merge leaves a residue), and for
+ResNets its canonizer, which makes ``+`` visible. Biases are not zero and batch norm statistics are
+not trivial. ``python tests/test_against_zennit.py`` prints the table.
 """
 
 from __future__ import annotations

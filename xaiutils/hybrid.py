@@ -59,7 +59,7 @@ def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
 
 
 def fuse(bounded: Tensor, relevance: Tensor) -> Tensor:
-    r"""Step 4, fusion: the elementwise product :math:`P \odot L` (section III-D); it keeps L's sign.
+    r"""Step 4, fusion: the elementwise product :math:`P \odot L` (section III-D), with L's sign.
 
     Args:
         bounded: The bounding figure, (N, H, W) in [0, 1].
