@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tracing", "ledger"),
     ("graph",),
     ("composites", "cam", "cam_layer", "boxes", "imagenet_files", "scenes"),
-    ("lrp", "imagenet", "scene_net"),
+    ("lrp", "explanation", "imagenet", "scene_net"),
     ("models", "training"),
     ("hybrid", "workloads"),
     ("figures",),
@@ -55,7 +55,7 @@ ONLY: dict[str, set[str]] = {
     "lrp": {"checks", "operations", "graph", "steps", "rules", "composites", "ledger"},
 }
 LENGTH = 320  # lines that one person reads at a sitting
-LONGER = {"graph.py": 340, "hybrid.py": 330}  # may only shrink
+LONGER = {"graph.py": 340}  # may only shrink
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -24,7 +24,7 @@ from xaiutils import checks
 from xaiutils.cam import CAMS, min_max, to_image, undefined_alphas
 from xaiutils.cam_layer import require_map
 from xaiutils.composites import Composite, composite_named
-from xaiutils.ledger import Ledger
+from xaiutils.explanation import Explanation
 from xaiutils.lrp import Plan, Relevance, propagate
 from xaiutils.models import Classifier
 from xaiutils.rules import Rule
@@ -89,42 +89,6 @@ def smooth(map: Tensor, sigma: float) -> Tensor:
         return map.clone()
     smoothed = gaussian_filter(map.detach().cpu().numpy(), (0, sigma, sigma), mode="reflect")
     return torch.from_numpy(smoothed).to(map)
-
-
-@dataclass
-class Explanation:
-    """Every stage of the hybrid for N images; all maps are (N, H, W).
-
-    Attributes:
-        target: (N,) the class that both factors explain.
-        logits: (N, K).
-        cam: Class activation map, in [0, 1].
-        bounded: Bounding figure, in [0, 1].
-        relevance: Mean over colour channels of the relevance, signed, in logits / C.
-        product: ``bounded * relevance``, signed.
-        hybrid: ``product``, smoothed.
-        conservation: How the start of the relevance was spent.
-        relevance_per_channel: (N, C, H, W); its sum is ``conservation.input``.
-        settings: What the maps were computed with.
-        notes: What went other than expected, one sentence each, naming the image.
-    """
-
-    target: Tensor
-    logits: Tensor
-    cam: Tensor
-    bounded: Tensor
-    relevance: Tensor
-    product: Tensor
-    hybrid: Tensor
-    conservation: Ledger
-    relevance_per_channel: Tensor
-    settings: dict[str, str | float]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def retention(self) -> Tensor:
-        """(N,) share of the relevance that fusion keeps: sum(product) / sum(relevance)."""
-        return self.product.sum((1, 2)) / self.relevance.sum((1, 2))
 
 
 def explain(

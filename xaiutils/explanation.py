@@ -1,0 +1,45 @@
+"""What `explain` returns: every stage of the hybrid, and how it was computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from xaiutils.ledger import Ledger
+
+
+@dataclass
+class Explanation:
+    """Every stage of the hybrid for N images; all maps are (N, H, W).
+
+    Attributes:
+        target: (N,) the class that both factors explain.
+        logits: (N, K).
+        cam: Class activation map, in [0, 1].
+        bounded: Bounding figure, in [0, 1].
+        relevance: Mean over colour channels of the relevance, signed, in logits / C.
+        product: ``bounded * relevance``, signed.
+        hybrid: ``product``, smoothed.
+        conservation: How the start of the relevance was spent.
+        relevance_per_channel: (N, C, H, W); its sum is ``conservation.input``.
+        settings: What the maps were computed with.
+        notes: What went other than expected, one sentence each, naming the image.
+    """
+
+    target: Tensor
+    logits: Tensor
+    cam: Tensor
+    bounded: Tensor
+    relevance: Tensor
+    product: Tensor
+    hybrid: Tensor
+    conservation: Ledger
+    relevance_per_channel: Tensor
+    settings: dict[str, str | float]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def retention(self) -> Tensor:
+        """(N,) share of the relevance that fusion keeps: sum(product) / sum(relevance)."""
+        return self.product.sum((1, 2)) / self.relevance.sum((1, 2))
