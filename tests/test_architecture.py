@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "scene_shapes",
     ),  # arrays alone
     ("steps", "images", "rules", "scene_layout", "scene_drawing"),
-    ("tracing", "ledger"),
+    ("tracing", "ledger", "compute"),
     ("graph",),
     ("composites", "cam", "cam_layer", "boxes", "imagenet_files", "scenes"),
     ("lrp", "explanation", "imagenet", "scene_net"),
@@ -48,14 +48,15 @@ ONLY: dict[str, set[str]] = {
     "checks": set(),
     "steps": {"operations"},
     "tracing": {"operations", "steps"},
-    "graph": {"checks", "operations", "steps", "tracing"},
+    "compute": {"operations", "steps"},
+    "graph": {"checks", "operations", "steps", "tracing", "compute"},
     "cam_layer": {"operations", "graph", "steps"},
     "composites": {"checks", "operations", "steps", "rules"},
     "ledger": {"steps"},
     "lrp": {"checks", "operations", "graph", "steps", "rules", "composites", "ledger"},
 }
 LENGTH = 320  # lines that one person reads at a sitting
-LONGER = {"graph.py": 340}  # may only shrink
+LONGER: dict[str, int] = {}  # may only shrink
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -10,30 +10,23 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from xaiutils import checks
+from xaiutils.compute import compute, is_nonnegative, last_uses, may_overwrite, note, weights_of
 from xaiutils.operations import (
-    AVERAGE,
     BATCH_NORM,
     CONSTANT,
     CONVOLUTION,
-    GATE,
     KINDS,
-    NONNEGATIVE,
     PASS,
-    PRODUCT,
-    RELU,
     ROUTING,
-    SUM,
     UNKNOWN,
     WEIGHTED,
-    batch_norm_parameters,
     lookup,
 )
 from xaiutils.steps import GraphError, Recording, Step, as_leaf, detached, holds_tensors
@@ -64,7 +57,7 @@ class Graph:
             ) from error
         take_out_of_place(nodes, self.copy)
         self.steps = self._read(nodes, tracer)
-        self._last_use = _last_uses(self.steps, self.output)
+        self._last_use = last_uses(self.steps, self.output)
         self._measure(shape)
         self._classify(Counter(str(node.target) for node in nodes if node.op == "call_module"))
 
@@ -128,7 +121,7 @@ class Graph:
                 step.kind = UNKNOWN  # a picture in the denominator is no scaling
             if step.kind in WEIGHTED and step.varying != step.inputs[:1]:
                 step.kind = UNKNOWN  # weights made from the picture: not linear in it
-            step.nonnegative = _is_nonnegative(step)
+            step.nonnegative = is_nonnegative(step)
 
     @property
     def classes(self) -> int:
@@ -218,16 +211,16 @@ class Graph:
             if attached:
                 for other in step.varying:
                     env[other.node] = as_leaf(env[other.node])
-            weights = _weights(step, env) if step.kind in WEIGHTED else None
+            weights = weights_of(step, env) if step.kind in WEIGHTED else None
             if record is not None and (attached or step in inputs_of):
-                _note(record, step, env, weights)
+                note(record, step, env, weights)
             if step.node.op == "get_attr":
                 constant = operator.attrgetter(str(step.node.target))(self.copy)
                 env[step.node] = constant.to("meta") if x.is_meta else constant
             elif step is not self.input:
-                overwrite = step not in live and _may_overwrite(step, graph_of)
+                overwrite = step not in live and may_overwrite(step, graph_of)
                 with torch.set_grad_enabled(attached or step in live):
-                    env[step.node] = _compute(step, env, weights, overwrite)
+                    env[step.node] = compute(step, env, weights, overwrite)
                 if x.is_meta and isinstance(env[step.node], Tensor):
                     env[step.node] = env[step.node].to("meta")  # what the forward method makes
             if attached and record is not None:
@@ -239,102 +232,3 @@ class Graph:
             yield step, env[step.node]
             for done in self._last_use.get(step, ()):
                 del env[done.node]
-
-
-def _last_uses(steps: list[Step], output: Step) -> dict[Step, list[Step]]:
-    last = {step: step.users[-1] if step.users else step for step in steps if step is not output}
-    uses: dict[Step, list[Step]] = {}
-    for step, user in last.items():
-        uses.setdefault(user, []).append(step)
-    return uses
-
-
-def _is_nonnegative(step: Step) -> bool:
-    """Whether the result cannot be negative, whatever the picture: known from the graph alone."""
-    if lookup(NONNEGATIVE, step.target) is not None or step.kind == GATE:
-        return True
-    keeps_sign = step.kind in (ROUTING, AVERAGE, PASS)
-    if step.kind in (SUM, PRODUCT):  # two pictures; with a number nothing is known
-        subtracts = step.operation == "sub" or "alpha" in step.node.kwargs
-        keeps_sign = not subtracts and len(step.inputs) == 2
-    return keeps_sign and bool(step.inputs) and all(other.nonnegative for other in step.inputs)
-
-
-def _note(
-    record: Recording,
-    step: Step,
-    env: Mapping[fx.Node, Any],
-    weights: tuple[Tensor, Tensor | None] | None,
-) -> None:
-    """Record what ``step`` reads."""
-    record.inputs[step] = [env[other.node] for other in step.varying]
-    if weights is not None:
-        record.weights[step] = weights
-    if step.kind == SUM and not _only_pictures(step):
-        zeros = {other.node: torch.zeros_like(env[other.node]) for other in step.varying}
-        record.constants[step] = _compute(step, {**env, **zeros}, None, False)
-    elif step.kind == ROUTING and _joins_constants(step):
-        fed = {o.node: torch.full_like(env[o.node], o in step.varying) for o in step.inputs}
-        record.constants[step] = 1 - _compute(step, {**env, **fed}, None, False)
-
-
-def _weights(step: Step, env: Mapping[fx.Node, Any]) -> tuple[Tensor, Tensor | None]:
-    module: Any = step.module
-    if module is None:
-        args = fx.node.map_arg((*step.node.args, None, None), lambda node: env[node])
-        named = fx.node.map_arg(step.node.kwargs, lambda node: env[node])
-        return named.get("weight", args[1]), named.get("bias", args[2])  # type: ignore[return-value]
-    if step.kind == BATCH_NORM:
-        return batch_norm_parameters(module)
-    weight, bias = module.weight, module.bias
-    if step.batch_norm is not None:
-        norm: Any = step.batch_norm
-        with torch.no_grad():
-            weight, bias = fuse_conv_bn_weights(
-                weight, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-            )
-    return weight, bias
-
-
-def _compute(
-    step: Step,
-    env: Mapping[fx.Node, Any],
-    weights: tuple[Tensor, Tensor | None] | None,
-    overwrite: bool,
-) -> Any:
-    if weights is not None:
-        return step.apply(env[step.inputs[0].node], *weights)
-    if step.kind == PASS:
-        return env[step.inputs[0].node]
-    if overwrite:
-        return torch.relu_(env[step.inputs[0].node])
-    args = fx.node.map_arg(step.node.args, lambda node: env[node])
-    kwargs = fx.node.map_arg(step.node.kwargs, lambda node: env[node])
-    if step.module is not None:
-        return step.module(*args, **kwargs)
-    if step.node.op == "call_method":
-        return getattr(args[0], str(step.node.target))(*args[1:], **kwargs)
-    return step.node.target(*args, **kwargs)  # type: ignore[operator]
-
-
-def _may_overwrite(step: Step, taken: Container[Step]) -> bool:
-    """Whether a ReLU may work in place: nobody else reads what the layer before it computed."""
-    if lookup(RELU, step.target) is None:
-        return False
-    before = step.inputs[0]
-    while before.kind == PASS and before.users == [step] and before not in taken:
-        before, step = before.inputs[0], before
-    return before.kind in WEIGHTED and before.users == [step] and before not in taken
-
-
-def _joins_constants(step: Step) -> bool:
-    """Whether some of the result's places hold no picture: padding, or a constant joined on."""
-    joins = step.target in (torch.cat, torch.concat, torch.stack)
-    return isinstance(step.module, nn.ZeroPad2d) or (joins and step.varying != step.inputs)
-
-
-def _only_pictures(step: Step) -> bool:
-    """Whether every summand depends on the picture."""
-    values = (*step.node.args, *step.node.kwargs.values())
-    numbers = [a for a in values if isinstance(a, int | float) and a != 0]
-    return not numbers and step.varying == step.inputs
