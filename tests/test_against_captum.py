@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from xaiutils.composites import COMPOSITES, Composite, Row
 from xaiutils.graph import Graph
-from xaiutils.lrp import Plan, Relevance, propagate
+from xaiutils.lrp import Relevance, propagate
 from xaiutils.operations import CONVOLUTION, LINEAR, WEIGHTED
+from xaiutils.plan import Plan
 from xaiutils.rules import Rule, epsilon, z_plus
 
 

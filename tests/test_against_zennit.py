@@ -20,7 +20,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from xaiutils import load_model
 from xaiutils.composites import COMPOSITES
 from xaiutils.graph import Graph
-from xaiutils.lrp import Plan, propagate
+from xaiutils.lrp import propagate
+from xaiutils.plan import Plan
 
 PAIRS = {
     "epsilon_plus": "EpsilonPlus",

@@ -16,8 +16,9 @@ from torch import nn
 
 from xaiutils.composites import COMPOSITES
 from xaiutils.graph import Graph, GraphError
-from xaiutils.lrp import Plan, propagate
+from xaiutils.lrp import propagate
 from xaiutils.models import MODELS, find_cam_layer
+from xaiutils.plan import Plan
 
 NAMES = [name for name, record in MODELS.items() if record.family == "torchvision"]
 RUN = (

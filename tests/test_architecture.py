@@ -30,8 +30,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tracing", "ledger", "compute"),
     ("graph",),
     ("composites", "cam", "cam_layer", "boxes", "imagenet_files", "scenes"),
-    ("lrp", "explanation", "imagenet", "scene_net"),
-    ("models", "training"),
+    ("plan", "explanation", "imagenet", "scene_net"),
+    ("lrp", "training"),
+    ("models",),
     ("hybrid", "workloads"),
     ("figures",),
     ("cli",),
@@ -53,7 +54,8 @@ ONLY: dict[str, set[str]] = {
     "cam_layer": {"operations", "graph", "steps"},
     "composites": {"checks", "operations", "steps", "rules"},
     "ledger": {"steps"},
-    "lrp": {"checks", "operations", "graph", "steps", "rules", "composites", "ledger"},
+    "plan": {"checks", "operations", "graph", "steps", "rules", "composites"},
+    "lrp": {"operations", "graph", "steps", "rules", "plan", "ledger"},
 }
 LENGTH = 320  # lines that one person reads at a sitting
 LONGER: dict[str, int] = {}  # may only shrink

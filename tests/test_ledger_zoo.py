@@ -20,8 +20,9 @@ from xaiutils import sample_photograph
 from xaiutils.composites import Composite, paper
 from xaiutils.graph import Graph
 from xaiutils.images import Transform
-from xaiutils.lrp import Plan, propagate
+from xaiutils.lrp import propagate
 from xaiutils.models import find_cam_layer
+from xaiutils.plan import Plan
 
 NETWORKS: dict[str, tuple[str, int, dict[str, bool]]] = {
     "alexnet": ("alexnet", 96, {}),

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from xaiutils import explain, relevance, wrap
 from xaiutils.composites import COMPOSITES, Composite, Row, paper
 from xaiutils.graph import Graph, GraphError
-from xaiutils.lrp import Plan, Relevance
+from xaiutils.lrp import Relevance
 from xaiutils.models import Classifier
 from xaiutils.operations import WEIGHTED
+from xaiutils.plan import Plan
 from xaiutils.rules import epsilon, z, z_plus
 
 LRP_0 = Composite("z", (Row(WEIGHTED, "anywhere", z()),), "test")

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from xaiutils import rules
 from xaiutils.composites import COMPOSITES, Composite, Row, composite_named, paper
 from xaiutils.graph import Graph, GraphError
-from xaiutils.lrp import Plan, Relevance, propagate
+from xaiutils.lrp import Relevance, propagate
 from xaiutils.operations import CONVOLUTION, LINEAR, WEIGHTED
+from xaiutils.plan import Plan
 from xaiutils.rules import Rule
 
 RULES: dict[str, Rule] = {

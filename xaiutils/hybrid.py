@@ -25,8 +25,9 @@ from xaiutils.cam import CAMS, min_max, to_image, undefined_alphas
 from xaiutils.cam_layer import require_map
 from xaiutils.composites import Composite, composite_named
 from xaiutils.explanation import Explanation
-from xaiutils.lrp import Plan, Relevance, propagate
+from xaiutils.lrp import Relevance, propagate
 from xaiutils.models import Classifier
+from xaiutils.plan import Plan
 from xaiutils.rules import Rule
 from xaiutils.steps import Recording, Step
 
@@ -121,7 +122,7 @@ def explain(
             starts with 1, so that each pixel gets its share of the logit; where logits differ in
             sign the two turn maps over against each other, and comparisons across classes need
             this one.
-        gates: See `xaiutils.lrp.Plan`.
+        gates: See `xaiutils.plan.Plan`.
 
     Raises:
         TypeError, ValueError: An argument is wrong; the message says which, the rule and what

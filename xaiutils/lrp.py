@@ -16,107 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xaiutils import checks
-from xaiutils.composites import Composite
-from xaiutils.graph import Graph, GraphError, Recording, Step
+from xaiutils.graph import Graph
 from xaiutils.ledger import Ledger
-from xaiutils.operations import (
-    ACTIVATION,
-    AVERAGE,
-    GATE,
-    LINEAR,
-    PASS,
-    PRODUCT,
-    ROUTING,
-    SUM,
-    WEIGHTED,
-)
+from xaiutils.operations import ACTIVATION, AVERAGE, GATE, LINEAR, PASS, PRODUCT, ROUTING, SUM
+from xaiutils.plan import Plan
 from xaiutils.rules import STABILISER, Part, Rule, Situation
-
-_HANDED_DOWN = (*WEIGHTED, ACTIVATION, AVERAGE, PASS, PRODUCT, ROUTING, SUM)
-
-
-class Plan:
-    """What relevance will need of a forward pass: the rule of each step that it will visit.
-
-    Args:
-        graph: The traced network.
-        composite: Gives each weighted step its rule.
-        head_after: The CAM layer; everything after it is the head.
-        gates: ``"signal"``: of a product the signal takes all and its gate counts as a constant;
-            ``"half"``: each factor takes half.
-
-    Raises:
-        GraphError: A step on the way from the logits to the picture has no rule; it is named.
-    """
-
-    def __init__(
-        self, graph: Graph, composite: Composite, head_after: Step | None, gates: str = "signal"
-    ) -> None:
-        """Visit the steps backwards once and look up their rules."""
-        self.graph, self.composite = graph, composite
-        self.gates = checks.choice("gates", gates, ("signal", "half"))
-        self.visited = self._visit()
-        self.rules, self.first = self._look_up(
-            set() if head_after is None else graph.after(head_after)
-        )
-        plain = {step for step, rule in self.rules.items() if rule.plain}
-        proportional = {s for s in self.visited if s.kind in (AVERAGE, ROUTING, SUM)}
-        self.graph_of = (plain | proportional) - {graph.input}
-        self.inputs_of = set(self.rules) - plain
-
-    def receivers(self, step: Step) -> tuple[Step, ...]:
-        """The inputs of ``step`` that relevance is handed to."""
-        if step.kind != PRODUCT or len(step.varying) < 2 or self.gates == "half":
-            return step.varying
-        signals = tuple(i for i in step.varying if not _is_gate(i, step))
-        if len(signals) != 1:
-            raise GraphError(
-                f"{step} multiplies two results, and which of them is the signal cannot be told "
-                '(neither is a gate, or both are); gates="half" gives each of them half'
-            )
-        return signals
-
-    def _visit(self) -> set[Step]:
-        visited = {self.graph.output}
-        for step in reversed(self.graph.steps):
-            if step not in visited or step is self.graph.input:
-                continue
-            half_gate = (
-                self.gates == "half"
-                and step.kind == GATE
-                and "softmax" not in str(step.operation).lower()
-            )
-            if step.kind not in _HANDED_DOWN and not half_gate:
-                raise GraphError(
-                    f"no relevance rule for {step.operation}, at {step.path} in the network; put "
-                    "an operation that has one in its place (a final softmax can be left out), "
-                    "or use a CAM alone"
-                )
-            visited.update(self.receivers(step))
-        if self.graph.input not in visited:
-            raise GraphError("the logits must depend on the images, but no relevance reaches them")
-        return visited
-
-    def _look_up(self, head: set[Step]) -> tuple[dict[Step, Rule], set[Step]]:
-        rules: dict[Step, Rule] = {}
-        first: set[Step] = set()
-        behind: set[Step] = set()  # a weighted step stands between these and the picture
-        for step in self.graph.steps:
-            covered = not behind.isdisjoint(step.inputs)
-            if step.kind in WEIGHTED and step in self.visited:
-                place = "head" if step in head else "body"
-                rules[step] = self.composite.rule_for(step, place, first=not covered)
-                if not covered:
-                    first.add(step)
-                elif rules[step].needs_bounds:
-                    raise GraphError(
-                        f"z_box must stand at the layer that reads the images, not {step}"
-                    )
-                covered = True
-            if covered:
-                behind.add(step)
-        return rules, first
+from xaiutils.steps import Recording, Step
 
 
 @dataclass
@@ -139,24 +44,26 @@ def propagate(
     record: Recording,
     start: Tensor,
     *,
+    at: Step | None = None,
     bounds: tuple[Tensor, Tensor] | None = None,
     read: Iterable[Step] = (),
     forget: bool = False,
 ) -> Relevance:
-    """Walk back from the logits to the picture.
+    """Walk back from the logits, or from a layer, to the picture.
 
     Args:
         plan: The rules; ``record`` must come from a run with its ``inputs_of`` and ``graph_of``.
         record: The forward pass.
-        start: (N, K), the relevance that each logit starts with.
+        start: (N, K), the relevance that each logit starts with; or of the shape of ``at``.
+        at: The step at whose output relevance starts; by default the logits.
         bounds: Lowest and highest possible picture, (1, C, 1, 1), for the z_box rule.
         read: Steps at whose output the relevance is wanted too.
         forget: Free the recording on the way; it can then be walked only once.
     """
     graph, wanted = plan.graph, set(read)
     zero = start.new_zeros(len(start))
-    ledger = Ledger(start.sum(1), zero, zero, zero, zero)
-    arrived: dict[Step, Any] = {graph.output: start}
+    ledger = Ledger(_per_image(start), zero, zero, zero, zero)
+    arrived: dict[Step, Any] = {at or graph.output: start}
     layers: dict[str, Tensor] = {}
     for step in reversed(graph.steps):
         if step not in arrived:
@@ -295,16 +202,6 @@ def _size_of(factor: Step, product: Step, relevance: Tensor) -> list[int]:
     """The size of a factor in this run, whose pictures may be larger than the traced one."""
     sizes = zip(factor.shape or (), product.shape or (), relevance.shape, strict=True)
     return [1 if own == 1 != whole else size for own, whole, size in sizes]
-
-
-def _is_gate(step: Step, product: Step) -> bool:
-    """Whether a factor says how much of the other passes: a sigmoid, or one value per channel."""
-    while step.kind in (ROUTING, PASS) and len(step.inputs) == 1:
-        step = step.inputs[0]
-    if step.kind == GATE:
-        return True
-    small, whole = torch.Size(step.shape or ()), torch.Size(product.shape or ())
-    return small.numel() < whole.numel()
 
 
 def _plus(a: Any, b: Any) -> Any:
