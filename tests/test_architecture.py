@@ -16,7 +16,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "xaiutils"
 ROOT = "__init__"  # names of everything, loaded lazily: it imports nothing at the top
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("checks",),
+    ("checks", "passes"),
     (
         "operations",
         "decode",
@@ -24,16 +24,21 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "plots",
         "metrics",
         "baselines",
+        "tokens",
         "scene_shapes",
     ),  # arrays alone
     ("steps", "images", "rules", "scene_layout", "scene_drawing"),
-    ("tracing", "ledger", "compute"),
+    ("attention", "ledger", "compute"),
+    ("tracing",),
     ("graph",),
     ("composites", "cam", "cam_layer", "boxes", "imagenet_files", "scenes"),
-    ("plan", "explanation", "imagenet", "scene_net"),
-    ("lrp", "training"),
+    ("plan", "explanation", "imagenet", "scene_net", "twin"),
+    ("shares", "training"),
+    ("lrp",),
     ("models",),
     ("hybrid", "workloads"),
+    ("related",),
+    ("methods",),
     ("figures",),
     ("cli",),
 )
@@ -48,14 +53,18 @@ ONLY: dict[str, set[str]] = {
     "operations": set(),
     "checks": set(),
     "steps": {"operations"},
-    "tracing": {"operations", "steps"},
+    "attention": {"steps"},
+    "tracing": {"operations", "steps", "attention"},
     "compute": {"operations", "steps"},
-    "graph": {"checks", "operations", "steps", "tracing", "compute"},
-    "cam_layer": {"operations", "graph", "steps"},
+    "graph": {"checks", "passes", "operations", "steps", "tracing", "compute"},
+    "twin": {"passes", "compute", "graph", "steps", "tracing"},
+    "tokens": {"checks"},
+    "cam_layer": {"tokens", "operations", "graph", "steps"},
     "composites": {"checks", "operations", "steps", "rules"},
     "ledger": {"steps"},
     "plan": {"checks", "operations", "graph", "steps", "rules", "composites"},
-    "lrp": {"operations", "graph", "steps", "rules", "plan", "ledger"},
+    "shares": {"operations", "steps", "rules", "plan", "ledger"},
+    "lrp": {"operations", "graph", "steps", "rules", "plan", "ledger", "shares"},
 }
 LENGTH = 320  # lines that one person reads at a sitting
 LONGER: dict[str, int] = {}  # may only shrink

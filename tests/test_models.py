@@ -338,9 +338,9 @@ EXPECTED_LAYERS = {
     "densenet121": "relu", "mobilenet_v2": "features", "mobilenet_v3_large": "features",
     "mobilenet_v3_small": "features", "efficientnet_b0": "features", "vgg11_bn": "features.27",
     "shufflenet_v2_x1_0": "conv5", "mnasnet0_5": "layers", "convnext_tiny": "features",
-    "swin_t": "permute", "vit_b_16": "conv_proj",
+    "swin_t": "permute",
 }  # fmt: skip
-NOT_ACTIVATED = ("convnext_tiny", "swin_t", "vit_b_16")
+NOT_ACTIVATED = ("convnext_tiny", "swin_t")
 DIPPING = ("mobilenet_v3_large", "mobilenet_v3_small", "efficientnet_b0")  # SiLU, Hardswish
 
 

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from xaiutils.graph import Graph, GraphError, Step
-from xaiutils.operations import ACTIVATION, CONSTANT, CONVOLUTION, LINEAR, ROUTING
+from xaiutils import tokens
+from xaiutils.graph import Graph
+from xaiutils.operations import (
+    ACTIVATION,
+    CONSTANT,
+    CONVOLUTION,
+    LAYER_NORM,
+    LINEAR,
+    MATMUL,
+    PASS,
+    ROUTING,
+    SOFTMAX,
+)
+from xaiutils.steps import GraphError, Step
 
 
 def find_cam_layer(graph: Graph) -> tuple[Step, str]:
@@ -13,7 +25,21 @@ def find_cam_layer(graph: Graph) -> tuple[Step, str]:
     before the layer whose channels are the classes: pooling after it only coarsens it, and what
     stands behind the class layer no longer describes features. Where no activation qualifies (a
     residual sum or a normalisation comes last) it is the last feature map itself.
+
+    In a vision transformer it is the layer norm before the last attention: behind that attention
+    only the class token is read, and the patches no longer matter.
     """
+    normed = [s for s in graph.before(graph.output) if s.kind == LAYER_NORM]
+    attended = [s for s in graph.before(graph.output) if is_attention(s)]
+    if attended:
+        last = set(graph.before(attended[-1]))
+        before = [s for s in normed if s in last and _grid(graph, s)]
+        if before:
+            h, w = _grid(graph, before[-1]) or ()
+            return before[-1], (
+                f"tokens of {h} x {w} patches, normalised for the last attention: behind it only "
+                "the class token counts; they can be negative"
+            )
     weighted = [s for s in graph.before(graph.output) if s.kind in (CONVOLUTION, LINEAR)]
     weighted += [graph.output] if graph.output.kind in (CONVOLUTION, LINEAR) else []
     if not weighted:
@@ -52,13 +78,27 @@ def _is_channels_last(step: Step) -> bool:
     return any(len(s.shape or ()) == 4 for s in last)
 
 
-def require_map(step: Step) -> None:
-    """Raise unless ``step`` gives feature maps with more than one position."""
-    if not _is_map(step):
+def is_attention(step: Step) -> bool:
+    """Whether a softmax weighs the values of an attention: it is a factor of a matrix product."""
+    readers = list(step.users)
+    while len(readers) == 1 and readers[0].kind in (ROUTING, PASS):
+        readers = readers[0].users
+    return step.kind == SOFTMAX and any(reader.kind == MATMUL for reader in readers)
+
+
+def require_map(graph: Graph, step: Step) -> None:
+    """Raise unless ``step`` gives feature maps, or tokens, with more than one position."""
+    if not _is_map(step) and _grid(graph, step) is None:
         raise ValueError(
-            f"cam_layer must give feature maps (N, C, h, w) with h * w > 1, "
-            f"{step} gives {step.shape}"
+            f"cam_layer must give feature maps (N, C, h, w) with h * w > 1, or the tokens "
+            f"(N, T, D) of square patches; {step} gives {step.shape}"
         )
+
+
+def _grid(graph: Graph, step: Step) -> tuple[int, int] | None:
+    """Rows and columns of the patches whose tokens ``step`` gives."""
+    shape, picture = step.shape or (), graph.input.shape or ()
+    return tokens.grid(shape[1], *picture[2:]) if len(shape) == 3 else None
 
 
 def _is_activated(step: Step) -> bool:

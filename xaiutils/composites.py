@@ -26,11 +26,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Composite:
-    """Which rule stands where: the first row that fits a step gives its rule."""
+    """Which rule stands where: the first row that fits a step gives its rule.
+
+    ``attention`` says who receives at a product of two matrices: ``"bilinear"``: each factor half
+    (AttnLRP, Achtibat et al. 2024); ``"value"``: the attention weights count as a constant, as in
+    the conservative propagation of Ali et al. 2022.
+    """
 
     name: str
     rows: tuple[Row, ...]
     source: str
+    attention: str = "bilinear"
 
     def rule_for(self, step: Step, place: str, first: bool) -> Rule:
         """The rule of ``step``, which stands in ``place`` (head or body)."""
@@ -53,6 +59,10 @@ class Composite:
 _CONVOLUTIONS = (CONVOLUTION, BATCH_NORM)
 _PAPER = "Dhore et al., Enhancing Explainable AI, section III"
 _KOHLBRENNER = "Kohlbrenner et al. 2020, arXiv 1910.09840; rules as in zennit 0.5.1"
+
+
+_ATTNLRP = "Achtibat et al. 2024, arXiv 2402.05602; gammas from the range that its code tries"
+_CP_LRP = "Ali et al. 2022, arXiv 2202.07304: attention weights as constants; gammas as attnlrp"
 
 
 def paper(
@@ -104,6 +114,8 @@ COMPOSITES: dict[str, Composite] = {
         _by_type("epsilon_plus_flat", z_plus(), epsilon(), flat()),
         _by_type("epsilon_alpha2_beta1_flat", alpha_beta(2, 1), epsilon(), flat()),
         _by_type("epsilon_gamma_box", gamma(), epsilon(), z_box()),
+        _by_type("attnlrp", gamma(0.25), gamma(0.05), source=_ATTNLRP),
+        replace(_by_type("cp_lrp", gamma(0.25), gamma(0.05), source=_CP_LRP), attention="value"),
     )
 }
 

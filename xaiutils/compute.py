@@ -18,6 +18,7 @@ from xaiutils.operations import (
     PRODUCT,
     RELU,
     ROUTING,
+    SOFTMAX,
     SUM,
     WEIGHTED,
     batch_norm_parameters,
@@ -37,7 +38,7 @@ def last_uses(steps: list[Step], output: Step) -> dict[Step, list[Step]]:
 
 def is_nonnegative(step: Step) -> bool:
     """Whether the result cannot be negative, whatever the picture: known from the graph alone."""
-    if lookup(NONNEGATIVE, step.target) is not None or step.kind == GATE:
+    if lookup(NONNEGATIVE, step.target) is not None or step.kind in (GATE, SOFTMAX):
         return True
     keeps_sign = step.kind in (ROUTING, AVERAGE, PASS)
     if step.kind in (SUM, PRODUCT):  # two pictures; with a number nothing is known

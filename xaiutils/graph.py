@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from xaiutils import checks
+from xaiutils import checks, passes
 from xaiutils.compute import compute, is_nonnegative, last_uses, may_overwrite, note, weights_of
 from xaiutils.operations import (
     BATCH_NORM,
@@ -31,6 +31,8 @@ from xaiutils.operations import (
 )
 from xaiutils.steps import GraphError, Recording, Step, as_leaf, detached, holds_tensors
 from xaiutils.tracing import Tracer, borrow, dtype, require_eval, structural_copy, take_out_of_place
+
+_BATCH = 23  # images in the run that learns shapes: a number that no layer has by itself
 
 
 class Graph:
@@ -93,10 +95,13 @@ class Graph:
         """Learn every step's shape from a run on the meta device, which computes nothing."""
         step: Step | None = None
         try:
-            x = torch.empty((2, *shape), device="meta", dtype=dtype(self.copy))
+            x = torch.empty((_BATCH, *shape), device="meta", dtype=dtype(self.copy))
             for step, value in self._values(x):
                 if isinstance(value, Tensor):
-                    step.shape = (1, *value.shape[1:]) if value.ndim else ()
+                    sizes = list(value.shape)
+                    step.batch = next((i for i, s in enumerate(sizes) if s % _BATCH == 0), 0)
+                    sizes[step.batch : step.batch + 1] = [1] if sizes else []
+                    step.shape = tuple(sizes)
                 elif not holds_tensors(value):
                     step.kind = CONSTANT  # a size or the like: nothing of the picture is in it
         except Exception as error:  # whatever the network's own code raises
@@ -173,9 +178,11 @@ class Graph:
         Raises:
             GraphError: ``x`` does not fit the network.
             ValueError: The module is in train mode.
+            Cancelled: The caller's `xaiutils.passes.watch` says so.
         """
         require_eval(self.source)
         borrow(self.copy, self.source)
+        passes.asked(len(x))
         record = Recording(logits=x)
         live = set() if leaf is None else self.after(leaf)
         step = self.input

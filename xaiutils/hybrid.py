@@ -20,7 +20,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from xaiutils import checks
+from xaiutils import checks, tokens
 from xaiutils.cam import CAMS, min_max, to_image, undefined_alphas
 from xaiutils.cam_layer import require_map
 from xaiutils.composites import Composite, composite_named
@@ -269,7 +269,7 @@ def _look(
 
 def _cam_step(classifier: Classifier, cam_layer: str | None) -> Step:
     step = classifier.graph.find(cam_layer or classifier.cam_layer)
-    require_map(step)
+    require_map(classifier.graph, step)
     return step
 
 
@@ -280,6 +280,8 @@ def _cam(
     assert a is not None
     (g,) = torch.autograd.grad(record.logits.gather(1, index).sum(), a, retain_graph=True)
     a = a.detach()
+    if a.ndim == 3:
+        a, g = (tokens.as_maps(value, (size[0], size[1])) for value in (a, g))
     if cam == "grad_cam_plus_plus":
         notes += _notes(
             undefined_alphas(a, g) > 0, "Grad-CAM++ counts some alphas as 0: 2 + g ΣA is not > 0"

@@ -1,10 +1,9 @@
 """Layer-wise relevance propagation: one walk back over a recorded pass, and its ledger.
 
 Weighted steps (convolutions, linear layers, batch norms that stand alone) follow the rule that the
-composite gives them (rules.py, composites.py). The rest has no choice: activations pass relevance
-on, maximum pooling gives it to the winner, average pooling and ``+`` divide it in proportion, the
-signal takes all of a product and its gate none. Relevance that reaches no pixel is booked: each
-term by its own formula where it arises, never as what is missing in the end.
+composite gives them (rules.py, composites.py); the rest has no choice (shares.py). Relevance that
+reaches no pixel is booked: each term by its own formula where it arises, never as what is missing
+in the end.
 """
 
 from __future__ import annotations
@@ -18,9 +17,10 @@ from torch import Tensor
 
 from xaiutils.graph import Graph
 from xaiutils.ledger import Ledger
-from xaiutils.operations import ACTIVATION, AVERAGE, GATE, LINEAR, PASS, PRODUCT, ROUTING, SUM
+from xaiutils.operations import LINEAR
 from xaiutils.plan import Plan
-from xaiutils.rules import STABILISER, Part, Rule, Situation
+from xaiutils.rules import Part, Rule, Situation
+from xaiutils.shares import PASSED_ON, SHARES, divide, per_image
 from xaiutils.steps import Recording, Step
 
 
@@ -61,8 +61,8 @@ def propagate(
         forget: Free the recording on the way; it can then be walked only once.
     """
     graph, wanted = plan.graph, set(read)
-    zero = start.new_zeros(len(start))
-    ledger = Ledger(_per_image(start), zero, zero, zero, zero)
+    zero = start.new_zeros(start.shape[(at or graph.output).batch])
+    ledger = Ledger(per_image(start, at or graph.output), zero, zero, zero, zero)
     arrived: dict[Step, Any] = {at or graph.output: start}
     layers: dict[str, Tensor] = {}
     for step in reversed(graph.steps):
@@ -79,7 +79,7 @@ def propagate(
             record.inputs.pop(step, None)
             record.outputs.pop(step, None)
     result = arrived[graph.input].contiguous()
-    ledger.input = _per_image(result)
+    ledger.input = per_image(result, graph.input)
     return Relevance(result, ledger, layers)
 
 
@@ -92,27 +92,15 @@ def _hand_down(
     bounds: tuple[Tensor, Tensor] | None,
 ) -> tuple[Any, ...]:
     """The shares of ``step``'s receivers."""
-    if step.kind in (ACTIVATION, PASS, GATE):
+    if step.kind in PASSED_ON:
         return (relevance,)
-    if step.kind == ROUTING:
-        if step in record.constants:
-            zero = torch.zeros_like(ledger.bias)
-            ledger.book(step, _per_image(relevance * record.constants[step]), zero, zero)
-        return record.vjp(step, relevance)
-    if step.kind == PRODUCT:
-        receivers = plan.receivers(step)
-        shapes = [_size_of(receiver, step, relevance) for receiver in receivers]
-        return tuple(relevance.sum_to_size(shape) / len(receivers) for shape in shapes)
-    if step.kind in (AVERAGE, SUM):
-        s, absorbed, unreceived = _divide(relevance, record.outputs[step].detach(), STABILISER)
-        constant = record.constants.get(step)
-        bias = torch.zeros_like(absorbed) if constant is None else _per_image(s * constant)
-        ledger.book(step, bias, absorbed, unreceived)
-        pairs = zip(record.inputs[step], record.vjp(step, s), strict=True)
-        return tuple(value.detach() * gradient for value, gradient in pairs)
+    if step.kind in SHARES:
+        return SHARES[step.kind](plan, record, step, relevance, ledger)
     rule, (weight, b), x = plan.rules[step], record.weights[step], record.inputs[step][0].detach()
     if rule.plain:
-        s, absorbed, unreceived = _divide(relevance, record.outputs[step].detach(), rule.epsilon)
+        s, absorbed, unreceived = divide(
+            step, relevance, record.outputs[step].detach(), rule.epsilon
+        )
         ledger.book(step, _bias_share(step, s, b), absorbed, unreceived)
         return (x * record.vjp(step, s)[0],)
     if rule.needs_bounds and bounds is not None:
@@ -137,7 +125,7 @@ def _sum_of_parts(
         total = share if total is None else total.add_(share)
     if output is not None:  # an output of exactly zero has no sign: no part is meant for it
         zero = torch.zeros_like(ledger.bias)
-        ledger.book(step, zero, zero, _per_image(relevance * (output == 0)))
+        ledger.book(step, zero, zero, per_image(relevance * (output == 0), step))
     assert total is not None
     return total
 
@@ -148,7 +136,7 @@ def _share(step: Step, part: Part, stabiliser: float, relevance: Tensor, ledger:
         z = step.apply(inputs[0], part.terms[0][1], part.bias)
         for x, (_, w) in zip(inputs[1:], part.terms[1:], strict=True):
             z = z + step.apply(x, w, None)
-    s, absorbed, unreceived = _divide(relevance, z.detach(), stabiliser, part.sign)
+    s, absorbed, unreceived = divide(step, relevance, z.detach(), stabiliser, part.sign)
     bias = _bias_share(step, s, part.bias)
     ledger.book(step, part.factor * bias, part.factor * absorbed, part.factor * unreceived)
     gradients = torch.autograd.grad(z, inputs, s)
@@ -158,50 +146,18 @@ def _share(step: Step, part: Part, stabiliser: float, relevance: Tensor, ledger:
     return total if part.factor == 1 else total.mul_(part.factor)
 
 
-def _divide(
-    relevance: Tensor, z: Tensor, stabiliser: float, sign: int = 0
-) -> tuple[Tensor, Tensor, Tensor]:
-    """``relevance / z``, stabilised, and what the stabiliser and zero denominators took, (N,).
-
-    Where the sign of ``z`` is known, ``z`` must be a fresh tensor: it is overwritten.
-    """
-    if sign and z.device.type != "cpu":  # a fast convolution may round a sum of zeros off zero
-        z.clamp_(min=0) if sign > 0 else z.clamp_(max=0)
-    if sign and bool(z.amin() > 0 if sign > 0 else z.amax() < 0):
-        unreceived = relevance.new_zeros(len(z))
-    else:
-        unreceived = _per_image(relevance * (z == 0))
-    if stabiliser == 0:
-        return (relevance / z).masked_fill_(z == 0, 0), torch.zeros_like(unreceived), unreceived
-    if sign:
-        s = torch.div(relevance, z.add_(sign * stabiliser), out=z)
-        return s, sign * stabiliser * _per_image(s) - unreceived, unreceived
-    signs = torch.where(z < 0, -1.0, 1.0).to(z.dtype)  # 0.1 would become a float32 otherwise
-    s = relevance / (z + stabiliser * signs)
-    return s, stabiliser * _per_image((s * signs).masked_fill_(z == 0, 0)), unreceived
-
-
 def _bias_share(step: Step, s: Tensor, bias: Tensor | None) -> Tensor:
     """The sum over outputs of s_j b_j, (N,)."""
     if bias is None:
-        return s.new_zeros(len(s))
-    return _per_image(s * (bias if step.kind == LINEAR else bias.view(-1, *[1] * (s.ndim - 2))))
-
-
-def _per_image(value: Tensor) -> Tensor:
-    return value.flatten(1).sum(1)
+        return s.new_zeros(s.shape[step.batch])
+    shaped = bias if step.kind == LINEAR else bias.view(-1, *[1] * (s.ndim - 2))
+    return per_image(s * shaped, step)
 
 
 def _bounds_at(graph: Graph, step: Step, bounds: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """The bounds of the picture, carried through what stands between it and the first layer."""
     low, high = (graph.value_at(step.inputs[0], bound) for bound in bounds)
     return torch.minimum(low, high), torch.maximum(low, high)
-
-
-def _size_of(factor: Step, product: Step, relevance: Tensor) -> list[int]:
-    """The size of a factor in this run, whose pictures may be larger than the traced one."""
-    sizes = zip(factor.shape or (), product.shape or (), relevance.shape, strict=True)
-    return [1 if own == 1 != whole else size for own, whole, size in sizes]
 
 
 def _plus(a: Any, b: Any) -> Any:

@@ -22,7 +22,10 @@ AVERAGE = "average"  # linear, without parameters: average pooling, mean
 ROUTING = "routing"  # every output is one of the inputs: reshape, concat, max pooling
 ACTIVATION = "activation"  # elementwise, zero at zero
 PASS = "pass"  # hands its input on as it is: dropout in eval mode, a folded batch norm
-GATE = "gate"  # elementwise, says how much passes: sigmoid, softmax
+GATE = "gate"  # elementwise, says how much passes: sigmoid
+SOFTMAX = "softmax"
+LAYER_NORM = "layer_norm"
+MATMUL = "matmul"  # the product of two matrices, or einsum of two tensors
 SUM = "sum"
 PRODUCT = "product"
 CONSTANT = "constant"  # does not depend on the picture
@@ -42,7 +45,9 @@ MODULES: dict[str, tuple[type[nn.Module], ...]] = {
     PASS: (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout),
     ACTIVATION: (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.SiLU)
     + (nn.GELU, nn.Mish, nn.Hardswish, nn.Tanh),
-    GATE: (nn.Sigmoid, nn.Hardsigmoid, nn.Softmax),
+    GATE: (nn.Sigmoid, nn.Hardsigmoid),
+    SOFTMAX: (nn.Softmax,),
+    LAYER_NORM: (nn.LayerNorm, nn.RMSNorm),
 }
 FUNCTIONS: dict[str, tuple[Callable[..., Any], ...]] = {
     CONVOLUTION: (F.conv1d, F.conv2d, F.conv3d),
@@ -52,21 +57,27 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], ...]] = {
     ROUTING: (F.max_pool1d, F.max_pool2d, torch.max_pool2d, F.adaptive_max_pool2d, torch.flatten)
     + (torch.reshape, torch.permute, torch.transpose, torch.squeeze, torch.unsqueeze)
     + (torch.cat, torch.concat, torch.stack, torch.chunk, torch.split, torch.unbind)
+    + (torch.swapaxes, torch.unflatten)
     + (torch.roll, torch.flip, operator.getitem),
     PASS: (F.dropout, F.dropout2d, F.alpha_dropout, stochastic_depth, torch.clone),
     ACTIVATION: (F.relu, torch.relu, F.relu6, F.leaky_relu, F.elu, F.selu, F.celu, F.silu)
     + (F.gelu, F.mish, F.hardswish, torch.tanh),
-    GATE: (torch.sigmoid, F.sigmoid, F.hardsigmoid, F.softmax, torch.softmax),
+    GATE: (torch.sigmoid, F.sigmoid, F.hardsigmoid),
+    SOFTMAX: (F.softmax, torch.softmax),
+    LAYER_NORM: (F.layer_norm, F.rms_norm),
+    MATMUL: (torch.matmul, operator.matmul, torch.bmm, torch.einsum),
     SUM: (operator.add, operator.sub, torch.add, torch.sub),
     PRODUCT: (operator.mul, operator.truediv, torch.mul, torch.div),
 }
 METHODS: dict[str, tuple[str, ...]] = {
     AVERAGE: ("mean", "sum"),
     ROUTING: ("view", "reshape", "flatten", "permute", "transpose", "squeeze", "unsqueeze")
-    + ("contiguous", "chunk", "split", "unbind", "expand"),
+    + ("contiguous", "chunk", "split", "unbind", "expand", "unflatten", "swapaxes"),
     PASS: ("clone",),
     ACTIVATION: ("relu", "tanh"),
-    GATE: ("sigmoid", "softmax"),
+    GATE: ("sigmoid",),
+    SOFTMAX: ("softmax",),
+    MATMUL: ("matmul", "bmm"),
     SUM: ("add", "sub"),
     PRODUCT: ("mul", "div"),
 }

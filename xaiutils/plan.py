@@ -11,16 +11,23 @@ from xaiutils.operations import (
     ACTIVATION,
     AVERAGE,
     GATE,
+    LAYER_NORM,
+    MATMUL,
     PASS,
     PRODUCT,
     ROUTING,
+    SOFTMAX,
     SUM,
     WEIGHTED,
 )
 from xaiutils.rules import Rule
 from xaiutils.steps import GraphError, Step
 
-_HANDED_DOWN = (*WEIGHTED, ACTIVATION, AVERAGE, PASS, PRODUCT, ROUTING, SUM)
+_HANDED_DOWN = (
+    *(*WEIGHTED, ACTIVATION, AVERAGE, PASS, PRODUCT, ROUTING, SUM),
+    *(LAYER_NORM, MATMUL, SOFTMAX),
+)
+_BY_GRADIENT = (AVERAGE, MATMUL, ROUTING, SOFTMAX, SUM)  # shares use result and derivative
 
 
 class Plan:
@@ -48,12 +55,15 @@ class Plan:
             set() if head_after is None else graph.after(head_after)
         )
         plain = {step for step, rule in self.rules.items() if rule.plain}
-        proportional = {s for s in self.visited if s.kind in (AVERAGE, ROUTING, SUM)}
+        proportional = {s for s in self.visited if s.kind in _BY_GRADIENT}
         self.graph_of = (plain | proportional) - {graph.input}
         self.inputs_of = set(self.rules) - plain
 
     def receivers(self, step: Step) -> tuple[Step, ...]:
         """The inputs of ``step`` that relevance is handed to."""
+        if step.kind == MATMUL and self.composite.attention == "value":
+            values = tuple(i for i in step.varying if _behind_routing(i).kind != SOFTMAX)
+            return values if len(values) == 1 else step.varying
         if step.kind != PRODUCT or len(step.varying) < 2 or self.gates == "half":
             return step.varying
         signals = tuple(i for i in step.varying if not _is_gate(i, step))
@@ -69,12 +79,9 @@ class Plan:
         for step in reversed(self.graph.steps):
             if step not in visited or step is self.graph.input:
                 continue
-            half_gate = (
-                self.gates == "half"
-                and step.kind == GATE
-                and "softmax" not in str(step.operation).lower()
-            )
-            if step.kind not in _HANDED_DOWN and not half_gate:
+            half_gate = self.gates == "half" and step.kind == GATE
+            final = step is self.graph.output and step.kind == SOFTMAX
+            if final or (step.kind not in _HANDED_DOWN and not half_gate):
                 raise GraphError(
                     f"no relevance rule for {step.operation}, at {step.path} in the network; put "
                     "an operation that has one in its place (a final softmax can be left out), "
@@ -108,9 +115,14 @@ class Plan:
 
 def _is_gate(step: Step, product: Step) -> bool:
     """Whether a factor says how much of the other passes: a sigmoid, or one value per channel."""
-    while step.kind in (ROUTING, PASS) and len(step.inputs) == 1:
-        step = step.inputs[0]
-    if step.kind == GATE:
+    if _behind_routing(step).kind in (GATE, SOFTMAX):
         return True
     small, whole = torch.Size(step.shape or ()), torch.Size(product.shape or ())
     return small.numel() < whole.numel()
+
+
+def _behind_routing(step: Step) -> Step:
+    """The step whose values ``step`` only hands on, or ``step`` itself."""
+    while step.kind in (ROUTING, PASS) and len(step.inputs) == 1:
+        step = step.inputs[0]
+    return step

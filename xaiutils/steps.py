@@ -22,7 +22,8 @@ class Step:
 
     ``name`` is unique. ``path`` is what people call it: the module whose output this is, such as
     ``features.29`` or ``layer4``, or the name where no module returns it. ``shape`` is that of one
-    example, ``(1, ...)``, or None where the result is not one tensor.
+    example, ``(1, ...)``, or None where the result is not one tensor. ``batch`` is the dimension
+    that counts the images: 0 but for transformers that put the tokens first.
     """
 
     node: fx.Node
@@ -32,6 +33,7 @@ class Step:
     inputs: tuple[Step, ...]
     module: nn.Module | None = None
     shape: tuple[int, ...] | None = None
+    batch: int = 0
     nonnegative: bool = False
     batch_norm: nn.Module | None = None  # the one that this convolution has taken in
     users: list[Step] = field(default_factory=list)

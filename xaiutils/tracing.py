@@ -6,8 +6,10 @@ import copy
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import fx, nn
 
+from xaiutils.attention import Attention, attend, write_out
 from xaiutils.operations import SAFE
 from xaiutils.steps import GraphError
 
@@ -19,10 +21,20 @@ class Tracer(fx.Tracer):
     than ``layer4.2``; the whole network gives none.
     """
 
+    proxy_buffer_attributes = True  # else a buffer's value at trace time is kept, and it is empty
+
     def __init__(self) -> None:
         super().__init__()
         self.returned_by: dict[fx.Node, str] = {}
         self.results: dict[str, fx.Node] = {}  # of every module, at its last call
+
+    def create_proxy(
+        self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **options: Any
+    ) -> Any:
+        """A node of the graph; attention becomes the nodes that it consists of."""
+        if target is F.scaled_dot_product_attention:
+            return attend(*args, **kwargs)
+        return super().create_proxy(kind, target, args, kwargs, *rest, **options)
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         """Trace a call, and note whose result it is."""
@@ -44,6 +56,7 @@ def structural_copy(module: nn.Module) -> nn.Module:
     for part in twin.modules():
         for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
             getattr(part, hooks).clear()
+    write_out(twin)
     return twin.eval()
 
 
@@ -51,7 +64,8 @@ def borrow(twin: nn.Module, source: nn.Module) -> None:
     """Let ``twin`` use the parameters and buffers that ``source`` has now."""
     parts = dict(twin.named_modules())
     for path, module in source.named_modules():
-        if path not in parts or type(parts[path]) is not type(module):
+        expected = Attention if type(module) is nn.MultiheadAttention else type(module)
+        if path not in parts or type(parts[path]) is not expected:
             raise GraphError(f"{path} has changed since the module was traced; wrap it again")
         for name, value in module._parameters.items():
             parts[path]._parameters[name] = (

@@ -37,9 +37,12 @@ def untrained(name: str) -> nn.Module:
     extra = {"transform_input": True, "aux_logits": True, "init_weights": False}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return models.get_model(
+        model = models.get_model(
             name, weights=None, **(extra if name in ("googlenet", "inception_v3") else {})
         )
+        if name.startswith("vit_"):  # torchvision lets its head begin at 0: every logit would be 0
+            nn.init.normal_(model.heads.head.weight, std=0.02)
+        return model
 
 
 def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], str]:

@@ -1,0 +1,455 @@
+"""Transformers: attention written out, AttnLRP's rules, tokens as maps, rollout."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference_attention import bilinear_rule, rollout, softmax_rule
+from torch import Tensor, nn
+
+from xaiutils import rollout as rolling
+from xaiutils import shares, tokens
+from xaiutils.cam import to_image
+from xaiutils.composites import COMPOSITES, Composite, Row
+from xaiutils.graph import Graph
+from xaiutils.hybrid import explain, relevance
+from xaiutils.ledger import Ledger
+from xaiutils.lrp import Relevance, propagate
+from xaiutils.models import Classifier, load_model, wrap
+from xaiutils.operations import CONVOLUTION, LINEAR
+from xaiutils.plan import Plan
+from xaiutils.rules import epsilon, z
+from xaiutils.steps import GraphError
+
+Z = COMPOSITES["z"]
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+class Matrices(nn.Module):
+    """Two linear views of the picture, multiplied: logits are the product's entries."""
+
+    def __init__(self, softmax: bool = False, keywords: bool = False) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(12, 6, bias=False), nn.Linear(12, 8, bias=False)
+        self.softmax, self.keywords = softmax, keywords
+
+    def forward(self, x):
+        a = self.a(x.flatten(1)).unflatten(1, (3, 2))
+        if self.softmax:
+            a = F.softmax(input=a, dim=-1) if self.keywords else a.softmax(-1)
+        return (a @ self.b(x.flatten(1)).unflatten(1, (2, 4))).flatten(1)
+
+
+def walk(
+    module: nn.Module, x: Tensor, start: Tensor | None = None, composite: Composite = Z
+) -> tuple[Graph, Relevance]:
+    module = module.double().eval()
+    graph = Graph(module, tuple(x.shape[1:]))
+    plan = Plan(graph, composite, None)
+    record = graph.run(x, inputs_of=plan.inputs_of, graph_of=plan.graph_of)
+    start = record.logits.detach() if start is None else start
+    return graph, propagate(plan, record, start, read=graph.steps)
+
+
+def at(found: Relevance, graph: Graph, operation: str) -> Tensor:
+    (step,) = [s for s in graph.steps if s.operation == operation]
+    return found.layers[step.path]
+
+
+def test_the_matrix_product_halves_relevance_as_the_literal_rule() -> None:
+    torch.manual_seed(1)
+    module, x, start = Matrices(), noise(2, 3, 2, 2), noise(2, 12, seed=3)
+    graph, found = walk(module, x, start)
+    a = module.a(x.flatten(1)).unflatten(1, (3, 2)).detach()
+    b = module.b(x.flatten(1)).unflatten(1, (2, 4)).detach()
+    splits = [s for s in graph.steps if s.operation == "unflatten"]
+    for i in range(2):
+        of_a, of_b = bilinear_rule(a[i], b[i], start[i].unflatten(0, (3, 4)), 1e-6)
+        torch.testing.assert_close(found.layers[splits[0].path][i], of_a, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(found.layers[splits[1].path][i], of_b, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("keywords", [False, True])
+def test_the_softmax_keeps_its_taylor_bias_as_the_literal_rule(keywords: bool) -> None:
+    torch.manual_seed(1)
+    module, x, start = Matrices(True, keywords), noise(2, 3, 2, 2), noise(2, 12, seed=3)
+    graph, found = walk(module, x, start)
+    before = next(s for s in graph.steps if s.operation == "unflatten")
+    a = module.a(x.flatten(1)).unflatten(1, (3, 2)).detach()
+    arrived = at(found, graph, "softmax")
+    (name,) = [s.name for s in graph.steps if s.operation == "softmax"]
+    for i in range(2):
+        biases = 0.0
+        for row in range(3):
+            shares, bias = softmax_rule(a[i, row], arrived[i, row])
+            torch.testing.assert_close(
+                found.layers[before.path][i, row], shares, rtol=1e-10, atol=1e-10
+            )
+            biases += bias
+        assert float(found.ledger.steps[name][0][i]) == pytest.approx(biases, rel=1e-9)
+    assert found.ledger.residual.abs().max() < 1e-9
+
+
+def test_softmax_by_hand() -> None:
+    # x = (0, ln 3): s = (1/4, 3/4). R = (1, 1): R_1 = 0 (1 - 1/4 * 2) = 0,
+    # R_2 = ln 3 (1 - 3/4 * 2) = -ln 3 / 2; bias = (1 - 0 + 3/4 ln 3) + (1 - ln 3 + 3/4 ln 3)
+    #     = 2 + ln 3 / 2; together 2, the start.
+    log3 = torch.tensor(3.0, dtype=torch.float64).log()
+    shares, bias = softmax_rule(torch.stack([0 * log3, log3]), torch.ones(2, dtype=torch.float64))
+    torch.testing.assert_close(shares, torch.stack([0 * log3, -log3 / 2]))
+    assert bias == pytest.approx(float(2 + log3 / 2))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 1000), st.integers(2, 6))
+def test_a_softmax_spends_exactly_what_it_receives(seed: int, length: int) -> None:
+    x, r = noise(length, seed=seed), noise(length, seed=seed + 1)
+    shares, bias = softmax_rule(x, r)
+    assert float(shares.sum()) + bias == pytest.approx(float(r.sum()), abs=1e-9)
+
+
+class Block(nn.Module):
+    """A tiny vision transformer: patches, class token, positions, pre-norm blocks."""
+
+    def __init__(self, attention: nn.Module, size: int = 4) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 4, stride=4)
+        self.token = nn.Parameter(torch.randn(1, 1, 8))
+        self.position = nn.Parameter(torch.randn(1, size * size + 1, 8) / 3)
+        self.norm1, self.norm2 = nn.LayerNorm(8), nn.LayerNorm(8)
+        self.attention = attention
+        self.mlp = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8))
+        self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 5)
+
+    def forward(self, x):
+        t = self.patches(x).flatten(2).transpose(1, 2)
+        t = torch.cat([self.token.expand(t.size(0), -1, -1), t], dim=1) + self.position
+        a = self.norm1(t)
+        t = t + self.attention(a)
+        t = t + self.mlp(self.norm2(t))
+        return self.head(self.norm(t)[:, 0])
+
+
+class Fused(nn.Module):
+    """Two heads through torch's fused function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.out = nn.Linear(8, 24), nn.Linear(8, 8)
+
+    def heads(self, x):
+        q, k, v = self.qkv(x).chunk(3, -1)
+        return [part.unflatten(2, (2, 4)).transpose(1, 2) for part in (q, k, v)]
+
+    def forward(self, x):
+        q, k, v = self.heads(x)
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class Einsum(Fused):
+    def forward(self, x):
+        q, k, v = (part.transpose(1, 2) for part in self.heads(x))
+        weights = torch.softmax(torch.einsum("nihd,njhd->nhij", q, k) / 2, dim=-1)
+        return self.out(torch.einsum("nhij,njhd->nihd", weights, v).flatten(2))
+
+
+class Library(nn.Module):
+    def __init__(self, **options) -> None:
+        super().__init__()
+        self.inner = nn.MultiheadAttention(8, 2, batch_first=True, **options)
+
+    def forward(self, x):
+        return self.inner(x, x, x, need_weights=False)[0]
+
+
+class LengthFirst(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.MultiheadAttention(8, 2)
+
+    def forward(self, x):
+        x = x.transpose(0, 1)
+        return self.inner(x, x, x)[0].transpose(0, 1)
+
+
+ATTENTIONS = {
+    "fused": Fused,
+    "einsum": Einsum,
+    "library": Library,
+    "no bias": lambda: Library(bias=False),
+    "keys of another width": lambda: Library(kdim=8, vdim=8),
+    "length first": LengthFirst,
+}
+
+
+def tiny(kind: str = "library") -> nn.Module:
+    torch.manual_seed(4)
+    return Block(ATTENTIONS[kind]()).double().eval()
+
+
+@pytest.mark.parametrize("kind", ATTENTIONS)
+def test_attention_written_out_computes_the_same(kind: str) -> None:
+    module, x = tiny(kind), noise(3, 3, 16, 16)
+    classifier = wrap(module, size=16)
+    torch.testing.assert_close(classifier.predict(x), module(x).detach(), rtol=1e-12, atol=1e-12)
+    assert classifier.cam_layer == "norm1"
+    assert "4 x 4 patches" in classifier.cam_reason
+    assert [type(m) for m in module.modules()] == [type(m) for m in tiny(kind).modules()]
+
+
+@pytest.mark.parametrize("kind", ATTENTIONS)
+@pytest.mark.parametrize("composite", ["z", "epsilon_plus", "attnlrp", "cp_lrp", "paper"])
+def test_the_ledger_closes_on_a_transformer(kind: str, composite: str) -> None:
+    classifier = wrap(tiny(kind), size=16)
+    ledger = relevance(classifier, noise(3, 3, 16, 16), composite=composite).ledger
+    assert (ledger.residual / ledger.start).abs().max() < 1e-10
+    assert any(name.startswith(("layer", "head", "patches")) for name in ledger.steps)
+
+
+@pytest.fixture
+def exact(monkeypatch) -> None:
+    """Sums and products divide without the stabiliser that float32 needs."""
+    monkeypatch.setattr(shares, "STABILISER", 0.0)
+
+
+def test_equal_attentions_get_equal_relevance(exact) -> None:
+    fused, einsum = Fused(), Einsum()
+    einsum.load_state_dict(fused.state_dict())
+    torch.manual_seed(4)
+    first = Block(fused).double().eval()
+    torch.manual_seed(4)
+    second = Block(einsum).double().eval()
+    second.load_state_dict(first.state_dict())
+    x = noise(2, 3, 16, 16)
+    maps = [relevance(wrap(m, size=16), x, composite="attnlrp").map for m in (first, second)]
+    assert maps[0].abs().max() > 1e-3
+    torch.testing.assert_close(*maps, rtol=1e-8, atol=1e-10)
+
+
+def test_attention_weights_as_constants_send_all_to_the_values(exact) -> None:
+    """The value's own convention: x · ∂f/∂x with softmaxes, layer norms and GELUs frozen."""
+    graph = wrap(tiny("fused"), size=16).graph
+    cp, bilinear = (Plan(graph, COMPOSITES[name], None) for name in ("cp_lrp", "attnlrp"))
+    softmax = next(s for s in graph.steps if s.operation == "softmax")
+    assert softmax in bilinear.visited
+    assert softmax not in cp.visited
+    expected, x = input_times_gradient(lambda scores: scores.softmax(-1).detach(), torch.matmul)
+    rows = (Row((LINEAR, CONVOLUTION), "anywhere", z()),)
+    composite = Composite("values", rows, "test", attention="value")
+    found = relevance(wrap(tiny("fused"), size=16), x, 2, composite)
+    assert (found.map - expected).abs().max() < 1e-9 * expected.abs().max()
+
+
+class Identity:
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        self.norm = norm
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x * (F.layer_norm(x, (8,), self.norm.weight, self.norm.bias) / x).detach()
+
+
+class Half(torch.autograd.Function):
+    """A matrix product that hands half of the gradient to each side."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        return a @ b
+
+    @staticmethod
+    def backward(ctx, g):
+        a, b = ctx.saved_tensors
+        return g @ b.transpose(-2, -1) / 2, a.transpose(-2, -1) @ g / 2
+
+
+def input_times_gradient(softmax, multiply) -> tuple[Tensor, Tensor]:
+    """x · ∂f/∂x of the tiny transformer, written by hand: layer norms and GELUs frozen factors."""
+    m, x = tiny("fused"), noise(1, 3, 16, 16).requires_grad_()
+    t = m.patches(x).flatten(2).transpose(1, 2)
+    t = torch.cat([m.token, t], dim=1) + m.position
+    q, k, v = m.attention.heads(Identity(m.norm1)(t))
+    mixed = multiply(softmax(multiply(q, k.transpose(-2, -1)) / 2), v)
+    t = t + m.attention.out(mixed.transpose(1, 2).flatten(2))
+    hidden = m.mlp[0](Identity(m.norm2)(t))
+    t = t + m.mlp[2](hidden * (F.gelu(hidden) / hidden).detach())
+    m.head(Identity(m.norm)(t)[:, 0])[0, 2].backward()
+    return (x * x.grad).detach(), x.detach()
+
+
+def test_attnlrp_with_rule_z_is_input_times_a_rewritten_gradient(exact) -> None:
+    """A second source, autograd alone: the form in which Achtibat et al. implement their rules.
+
+    The softmax needs no rewriting: x · (its own gradient) is the Taylor rule.
+    """
+    expected, x = input_times_gradient(lambda scores: scores.softmax(-1), Half.apply)
+    rows = (Row((LINEAR, CONVOLUTION), "anywhere", z()),)
+    found = relevance(wrap(tiny("fused"), size=16), x, 2, Composite("z", rows, "test"))
+    assert (found.map - expected).abs().max() < 1e-9 * expected.abs().max()
+
+
+def test_a_masked_attention_loses_nothing() -> None:
+    class Masked(Fused):
+        def __init__(self) -> None:
+            super().__init__()
+            mask = torch.zeros(17, 17).masked_fill(torch.arange(17) > 12, -torch.inf)
+            self.register_buffer("mask", mask)
+
+        def forward(self, x):
+            q, k, v = self.heads(x)
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask)
+            return self.out(mixed.transpose(1, 2).flatten(2))
+
+    torch.manual_seed(4)
+    module = Block(Masked()).double().eval()
+    classifier, x = wrap(module, size=16), noise(2, 3, 16, 16)
+    torch.testing.assert_close(classifier.predict(x), module(x).detach())
+    found = relevance(classifier, x, composite="epsilon")
+    assert found.map.isfinite().all()
+    assert (found.ledger.residual / found.ledger.start).abs().max() < 1e-10
+
+
+def test_a_buffer_that_forward_reads_is_read_anew_at_every_run() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution, self.linear = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+            self.register_buffer("order", torch.tensor([3, 1, 0, 2]))
+
+        def forward(self, x):
+            maps = torch.relu(self.convolution(x))
+            return self.linear(maps.mean((2, 3))[:, self.order])
+
+    module, x = Scaled().double().eval(), noise(2, 3, 8, 8)
+    classifier = wrap(module, size=8)
+    torch.testing.assert_close(classifier.predict(x), module(x).detach())
+    module.order.copy_(torch.tensor([0, 1, 2, 3]))
+    torch.testing.assert_close(classifier.predict(x), module(x).detach())
+
+
+def test_what_cannot_be_written_out_is_refused_by_name() -> None:
+    class Causal(Fused):
+        def forward(self, x):
+            q, k, v = self.heads(x)
+            out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            return self.out(out.transpose(1, 2).flatten(2))
+
+    with pytest.raises(GraphError, match="attention must be plain, got is_causal"):
+        Graph(Block(Causal()).eval(), (3, 16, 16))
+    with pytest.raises(GraphError, match="neither add_bias_kv nor add_zero_attn"):
+        Graph(Block(Library(add_zero_attn=True)).eval(), (3, 16, 16))
+
+
+def test_a_final_softmax_is_still_refused() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
+    module(torch.zeros(1, 3, 8, 8))
+    graph = Graph(nn.Sequential(module, nn.Softmax(1)).eval(), (3, 8, 8))
+    with pytest.raises(GraphError, match=r"Softmax.*a final softmax can be left out"):
+        Plan(graph, Z, None)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "expected"),
+    [
+        (196, (224, 224), (14, 14)),
+        (197, (224, 224), (14, 14)),
+        (257, (128, 128), (16, 16)),
+        (8, (32, 64), (2, 4)),
+        (9, (32, 64), (2, 4)),
+        (198, (224, 224), None),
+        (2, (16, 16), None),
+    ],
+)
+def test_the_grid_of_patches(count, size, expected) -> None:
+    assert tokens.grid(count, *size) == expected
+
+
+@given(st.integers(2, 12), st.integers(1, 3), st.booleans())
+def test_tokens_come_back_as_the_maps_they_were(rows: int, ratio: int, token: bool) -> None:
+    maps = noise(2, 5, rows, rows * ratio)
+    flat = maps.flatten(2).transpose(1, 2)
+    flat = torch.cat([noise(2, 1, 5), flat], dim=1) if token else flat
+    assert torch.equal(tokens.as_maps(flat, (rows * 8, rows * ratio * 8)), maps)
+
+
+def test_tokens_without_a_grid_are_an_error() -> None:
+    with pytest.raises(ValueError, match="tokens must be a grid of square patches"):
+        tokens.as_maps(noise(1, 7, 3), (16, 16))
+
+
+def test_token_grad_cam_is_the_mean_gradient_times_the_tokens() -> None:
+    module, x = tiny(), noise(2, 3, 16, 16)
+    kept: list[Tensor] = []
+
+    def keep(module, inputs, output) -> None:
+        output.retain_grad()
+        kept.append(output)
+
+    module.norm1.register_forward_hook(keep)
+    logits = module(x)
+    logits[:, 1].sum().backward()
+    a, g = kept[0][:, 1:].detach(), kept[0].grad[:, 1:]
+    raw = torch.einsum("nd,ntd->nt", g.mean(1), a).unflatten(1, (4, 4))
+    found = explain(wrap(tiny(), size=16), x, 1, cam="grad_cam")
+    torch.testing.assert_close(found.cam, to_image(raw, (16, 16)), rtol=1e-9, atol=1e-9)
+
+
+def test_rollout_is_the_product_of_averaged_attentions() -> None:
+    classifier, x = wrap(tiny(), size=16), noise(2, 3, 16, 16)
+    (step,) = rolling.attention_steps(classifier)
+    weights = classifier.graph.run(x, graph_of=[step]).outputs[step].detach()
+    found = rolling.attention_rollout(classifier, x)
+    for i in range(2):
+        expected = to_image(rollout([weights[i]]).unflatten(0, (4, 4))[None], (16, 16))
+        torch.testing.assert_close(found[i], expected[0], rtol=1e-9, atol=1e-9)
+
+
+def test_rollout_of_two_blocks_by_hand() -> None:
+    # One head, two tokens. A1 = [[.5, .5], [0, 1]] -> (A1 + I) / 2 = [[.75, .25], [0, 1]];
+    # A2 = [[0, 1], [1, 0]] -> [[.5, .5], [.5, .5]]; A2' A1' first row: (.375, .125 + .5).
+    first = torch.tensor([[[0.5, 0.5], [0.0, 1.0]]])
+    second = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
+    torch.testing.assert_close(rollout([first, second]), torch.tensor([0.625]).double())
+
+
+def test_rollout_on_a_cnn_is_refused() -> None:
+    with pytest.raises(GraphError, match="scenes_vgg_seed0 has none; a CNN has CAMs"):
+        rolling.attention_rollout(load_model("scenes_vgg_seed0"), torch.zeros(1, 3, 128, 128))
+
+
+@pytest.fixture(scope="module")
+def vit() -> Classifier:
+    return load_model("vit_b_16", "random")
+
+
+def test_torchvisions_own_transformer_runs(vit: Classifier) -> None:
+    x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    found = explain(vit, x, 3, composite="attnlrp", cam="grad_cam")
+    assert found.settings["cam_layer"] == "encoder.layers.encoder_layer_11.ln_1"
+    assert found.hybrid.isfinite().all()
+    assert found.hybrid.abs().max() > 0
+    assert (found.conservation.residual / found.conservation.start).abs().max() < 1e-5
+    assert len(rolling.attention_steps(vit)) == 12
+    assert rolling.attention_rollout(vit, x).max() == 1
+
+
+def test_the_ledger_names_each_softmax(vit: Classifier) -> None:
+    x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    ledger: Ledger = relevance(vit, x, 3, composite="attnlrp").ledger
+    softmaxes = [name for name in ledger.steps if name.startswith("softmax")]
+    assert len(softmaxes) == 12
+    assert all(float(ledger.steps[name][0].abs()) > 0 for name in softmaxes)
+
+
+def test_epsilon_is_used_where_a_composite_says_so() -> None:
+    rows = (Row((LINEAR, CONVOLUTION), "anywhere", epsilon(0.1)),)
+    classifier = wrap(tiny(), size=16)
+    found = relevance(classifier, noise(2, 3, 16, 16), composite=Composite("e", rows, "test"))
+    assert found.ledger.epsilon.abs().min() > 0
+    assert (found.ledger.residual / found.ledger.start).abs().max() < 1e-10

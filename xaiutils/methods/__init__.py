@@ -1,0 +1,1 @@
+"""Every explainer behind one signature: see `Method` and `METHODS`."""

@@ -1,0 +1,198 @@
+"""The record of an explainer: one signature for all, and what a comparison must know of each."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaiutils import checks, passes
+from xaiutils.hybrid import Target
+from xaiutils.models import Classifier
+
+FAMILIES = (
+    "CAM",
+    "LRP",
+    "gradient",
+    "perturbation",
+    "related work",
+    "hybrid",
+    "control",
+    "baseline",
+    "as published, faulty",
+)
+SIGNED, NONNEGATIVE = "signed", "not negative"
+
+
+class CannotExplain(ValueError):
+    """This method does not apply to this network; the message says why, and what does."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of a method: its default, why, and the library's own default where it differs."""
+
+    default: Any
+    why: str
+    stock: Any = None
+
+
+def _never(classifier: Classifier) -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Method:
+    """An explainer: ``METHODS[name](classifier, x, target)`` gives maps (N, H, W).
+
+    Attributes:
+        name: Its key in `METHODS`.
+        title: What figures and tables call it.
+        function: ``(classifier, x, target, **settings)``: target (N,), maps (N, H, W).
+        family: One of `FAMILIES`.
+        sign: ``"signed"``: positive speaks for the class; or ``"not negative"``.
+        source: Paper and equation.
+        passes: Cost for one image as a formula in F (forward pass), B (backward pass), the
+            settings' names, S (segments), C (channels of the CAM layer) and K (classes).
+        class_specific: Whether the map depends on the class that is explained.
+        stochastic: Whether chance decides; such a method takes each image alone, so that its map
+            depends on the image and the seed and not on its neighbours in the batch.
+        needs: What it explains with: ``"segments"``, ``"baselines"``.
+        settings: Their defaults, each with its reason.
+        refuses: Why this method cannot explain a classifier, or None.
+    """
+
+    name: str
+    title: str
+    function: Callable[..., Tensor]
+    family: str
+    sign: str
+    source: str
+    passes: str = "F + B"
+    class_specific: bool = True
+    stochastic: bool = False
+    needs: tuple[str, ...] = ()
+    settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}))
+    refuses: Callable[[Classifier], str | None] = _never
+
+    def __call__(
+        self,
+        classifier: Classifier,
+        x: Tensor,
+        target: Target = None,
+        *,
+        seed: int = 0,
+        progress: bool = False,
+        **settings: Any,
+    ) -> Tensor:
+        """Explain each image.
+
+        Args:
+            classifier: From `load_model` or `wrap`; left as it is.
+            x: (N, C, H, W), preprocessed by the classifier.
+            target: Class index, or one per image; by default the predicted class of each image.
+            seed: Decides all chance; the random states of torch, NumPy and Python stay.
+            progress: Show a bar of the images that the network answers. To cancel, call this
+                inside `xaiutils.passes.watch`.
+            **settings: Instead of the record's defaults. ``segments`` is (N, H, W), where needed.
+
+        Returns:
+            (N, H, W) float32, detached, on the device of ``x``.
+
+        Raises:
+            CannotExplain: The method does not apply to this network.
+            TypeError, ValueError: An argument is wrong; the message says which and why.
+        """
+        classifier.check(x)
+        seed = int(checks.number("seed", seed, low=0))
+        used = self._merge(settings)
+        reason = self.refuses(classifier)
+        if reason is not None:
+            raise CannotExplain(f"{self.name} cannot explain {classifier.name}: {reason}")
+        targets = _targets(classifier, x, target)
+        with passes.watch(progress=progress, title=self.title), torch.inference_mode(False):
+            x = x.clone() if x.is_inference() else x.detach()
+            if self.stochastic or self.needs:
+                maps = [
+                    self._one(classifier, x[i : i + 1], targets[i : i + 1], seed, _row(used, i, x))
+                    for i in range(len(x))
+                ]
+                result = torch.cat(maps)
+            else:
+                result = self._one(classifier, x, targets, seed, used)
+        return result
+
+    def cost(
+        self,
+        forward: float = 1,
+        backward: float = 1,
+        *,
+        S: int = 50,
+        C: int = 512,
+        K: int = 1000,
+        **settings: Any,
+    ) -> float:
+        """The value of ``passes`` for one image, in units of ``forward`` and ``backward``."""
+        names = {"F": forward, "B": backward, "S": S, "C": C, "K": K}
+        values = {key: v for key, v in self._merge(settings).items() if isinstance(v, int | float)}
+        return float(eval(self.passes, {"__builtins__": {}}, names | values))
+
+    def _merge(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        for key in settings:
+            if key not in self.settings:
+                known = ", ".join(self.settings) or "none"
+                raise TypeError(f"{self.name} has no setting {key!r}; its settings: {known}")
+        return {key: setting.default for key, setting in self.settings.items()} | dict(settings)
+
+    def _one(
+        self, classifier: Classifier, x: Tensor, target: Tensor, seed: int, used: dict[str, Any]
+    ) -> Tensor:
+        with seeded(seed):
+            maps = self.function(classifier, x, target, **used).detach().float()
+        if maps.shape != (len(x), *x.shape[2:]):
+            raise ValueError(f"{self.name} must return maps (N, H, W), got {checks.shape(maps)}")
+        broken = [i for i, one in enumerate(maps) if not bool(one.isfinite().all())]
+        if broken:
+            raise ValueError(f"{self.name} must return finite maps, got others at {broken}")
+        return maps
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """All chance inside comes from ``seed``; the global random states are put back."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002, what captum and others use
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
+
+
+def _targets(classifier: Classifier, x: Tensor, target: Target) -> Tensor:
+    if target is None:
+        return classifier.predict(x).argmax(1).cpu()
+    return checks.targets("target", target, len(x), len(classifier.classes))
+
+
+def _row(used: dict[str, Any], i: int, x: Tensor) -> dict[str, Any]:
+    """The settings for image ``i``: its own segments, the rest for all."""
+    segments = used.get("segments")
+    if segments is None:
+        return used
+    if not isinstance(segments, Tensor) or segments.shape != (len(x), *x.shape[2:]):
+        came = checks.shape(segments) if isinstance(segments, Tensor) else checks.describe(segments)
+        raise ValueError(
+            f"segments must be (N, H, W) as the images, {(len(x), *x.shape[2:])}, got {came}"
+        )
+    return used | {"segments": segments[i : i + 1]}

@@ -1,0 +1,80 @@
+"""How often a network is asked: counted, shown as progress, and the place to cancel.
+
+Everything in this package that runs a network tells `asked` how many images it gave it. Whoever
+wants to know opens a `watch` around the call:
+
+    with watch(progress=True, cancelled=button.is_set) as seen:
+        maps = METHODS["lime"](classifier, x)
+    seen.images  # how many the network has answered
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+
+class Cancelled(Exception):
+    """The caller of a long method has changed their mind."""
+
+
+@dataclass
+class Watch:
+    """What is seen of the calls in a `watch`: the number of images that networks answered."""
+
+    images: int = 0
+    cancelled: Callable[[], bool] | None = None
+    bar: Any = None
+    outer: Watch | None = None
+
+
+_ACTIVE: ContextVar[Watch | None] = ContextVar("watch", default=None)
+
+
+def asked(images: int) -> None:
+    """Count ``images`` that a network is about to answer.
+
+    Raises:
+        Cancelled: The caller wants no more.
+    """
+    seen = _ACTIVE.get()
+    while seen is not None:
+        if seen.cancelled is not None and seen.cancelled():
+            raise Cancelled(f"cancelled after {seen.images} images")
+        seen.images += images
+        if seen.bar is not None:
+            seen.bar.update(images)
+        seen = seen.outer
+
+
+@contextmanager
+def watch(
+    total: int | None = None,
+    *,
+    progress: bool = False,
+    cancelled: Callable[[], bool] | None = None,
+    title: str = "",
+) -> Iterator[Watch]:
+    """Watch the calls inside, in this thread.
+
+    Args:
+        total: Expected number of images, for the bar's estimate of the time left.
+        progress: Show a bar.
+        cancelled: Asked before every batch; once it is true the method stops with `Cancelled`.
+        title: Stands before the bar.
+    """
+    seen = Watch(cancelled=cancelled, outer=_ACTIVE.get())
+    if progress:
+        from tqdm.auto import tqdm
+
+        seen.bar = tqdm(total=total, unit="image", desc=title, leave=False)
+    token = _ACTIVE.set(seen)
+    try:
+        yield seen
+    finally:
+        _ACTIVE.reset(token)
+        if seen.bar is not None:
+            seen.bar.close()

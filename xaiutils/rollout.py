@@ -1,0 +1,64 @@
+r"""Attention rollout: where a vision transformer's class token has looked, for any class alike."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from xaiutils import tokens
+from xaiutils.cam import to_image
+from xaiutils.cam_layer import is_attention
+from xaiutils.models import Classifier
+from xaiutils.steps import GraphError, Step
+
+
+def attention_steps(classifier: Classifier) -> list[Step]:
+    """The softmaxes of the network's attentions over patches, in order."""
+    height, width = (classifier.graph.input.shape or ())[2:]
+    found = []
+    for step in classifier.graph.steps:
+        shape = step.shape or ()
+        square = len(shape) == 4 and shape[2] == shape[3]
+        if square and is_attention(step) and tokens.grid(shape[2], height, width) is not None:
+            found.append(step)
+    return found
+
+
+def attention_rollout(classifier: Classifier, x: Tensor) -> Tensor:
+    r"""Attention rollout (Abnar and Zuidema 2020, arXiv 2005.00928, section 3).
+
+    .. math:: \hat A_l = \tfrac12 \Big(\frac1H \sum_h A_{lh} + I\Big), \qquad
+              \tilde A = \hat A_L \hat A_{L-1} \cdots \hat A_1
+
+    with the attention weights :math:`A_{lh}` of head h in block l, whose rows add up to 1. The map
+    is the class token's row of :math:`\tilde A` over the patches; without a class token, the mean
+    row. It does not depend on the class.
+
+    Args:
+        classifier: A vision transformer.
+        x: (N, C, H, W).
+
+    Returns:
+        (N, H, W) in [0, 1], upsampled as a CAM.
+
+    Raises:
+        GraphError: The network has no attention over patches.
+    """
+    steps = attention_steps(classifier)
+    if not steps:
+        raise GraphError(
+            f"rollout must have attention over patches, {classifier.name} has none; "
+            "a CNN has CAMs: class_activation_map"
+        )
+    record = classifier.graph.run(classifier.check(x), graph_of=steps)
+    total: Tensor | None = None
+    for step in steps:
+        weights = record.outputs[step].detach().mean(1)
+        mixed = (weights + torch.eye(weights.shape[-1]).to(weights)) / 2
+        total = mixed if total is None else mixed @ total
+    assert total is not None
+    height, width = x.shape[2:]
+    rows, columns = tokens.grid(total.shape[-1], height, width) or (0, 0)
+    patches = rows * columns
+    row = total[:, 0] if total.shape[-1] > patches else total.mean(1)
+    return to_image(row[:, -patches:].unflatten(1, (rows, columns)), (height, width))

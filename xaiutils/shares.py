@@ -1,0 +1,156 @@
+"""How steps without weights divide relevance among their inputs.
+
+Activations and layer norms pass it on, maximum pooling gives it to the winner, average pooling and
+``+`` divide it in proportion, the signal takes all of a product and its gate none. Attention has
+the rules of AttnLRP (Achtibat et al. 2024, arXiv 2402.05602): layer norm as said, a matrix product
+halves relevance between its factors, the softmax keeps what its Taylor expansion calls bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xaiutils.ledger import Ledger
+from xaiutils.operations import (
+    ACTIVATION,
+    AVERAGE,
+    GATE,
+    LAYER_NORM,
+    MATMUL,
+    PASS,
+    PRODUCT,
+    ROUTING,
+    SOFTMAX,
+    SUM,
+)
+from xaiutils.plan import Plan
+from xaiutils.rules import STABILISER
+from xaiutils.steps import Recording, Step
+
+PASSED_ON = (ACTIVATION, PASS, GATE, LAYER_NORM)
+
+
+def per_image(value: Tensor, step: Step) -> Tensor:
+    """The sum of a result of ``step`` over everything but the images."""
+    return value.movedim(step.batch, 0).flatten(1).sum(1)
+
+
+def divide(
+    step: Step, relevance: Tensor, z: Tensor, stabiliser: float, sign: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``relevance / z``, stabilised, and what the stabiliser and zero denominators took, (N,).
+
+    Where the sign of ``z`` is known, ``z`` must be a fresh tensor: it is overwritten.
+    """
+    if sign and z.device.type != "cpu":  # a fast convolution may round a sum of zeros off zero
+        z.clamp_(min=0) if sign > 0 else z.clamp_(max=0)
+    if sign and bool(z.amin() > 0 if sign > 0 else z.amax() < 0):
+        unreceived = relevance.new_zeros(z.shape[step.batch])
+    else:
+        unreceived = per_image(relevance * (z == 0), step)
+    if stabiliser == 0:
+        return (relevance / z).masked_fill_(z == 0, 0), torch.zeros_like(unreceived), unreceived
+    if sign:
+        s = torch.div(relevance, z.add_(sign * stabiliser), out=z)
+        return s, sign * stabiliser * per_image(s, step) - unreceived, unreceived
+    signs = torch.where(z < 0, -1.0, 1.0).to(z.dtype)  # 0.1 would become a float32 otherwise
+    s = relevance / (z + stabiliser * signs)
+    return s, stabiliser * per_image((s * signs).masked_fill_(z == 0, 0), step), unreceived
+
+
+def _of_routing(
+    plan: Plan, record: Recording, step: Step, relevance: Any, ledger: Ledger
+) -> tuple[Any, ...]:
+    """Each value goes back to where it came from; what padding received is booked as bias."""
+    if step in record.constants:
+        zero = torch.zeros_like(ledger.bias)
+        ledger.book(step, per_image(relevance * record.constants[step], step), zero, zero)
+    return record.vjp(step, relevance)
+
+
+def _in_proportion(
+    plan: Plan, record: Recording, step: Step, relevance: Tensor, ledger: Ledger
+) -> tuple[Any, ...]:
+    r"""Sums and averages :math:`z = \sum_i c_i x_i`: :math:`R_i = c_i x_i R / z`."""
+    s, absorbed, unreceived = divide(step, relevance, record.outputs[step].detach(), STABILISER)
+    constant = record.constants.get(step)
+    bias = torch.zeros_like(absorbed)
+    if constant is not None:  # a mask of minus infinity receives nothing: s is 0 there
+        bias = per_image((s * constant).masked_fill(s == 0, 0), step)
+    ledger.book(step, bias, absorbed, unreceived)
+    pairs = zip(record.inputs[step], record.vjp(step, s), strict=True)
+    return tuple(value.detach() * gradient for value, gradient in pairs)
+
+
+def _of_gated(
+    plan: Plan, record: Recording, step: Step, relevance: Tensor, ledger: Ledger
+) -> tuple[Any, ...]:
+    """An elementwise product: its receivers take equal parts."""
+    receivers = plan.receivers(step)
+    shapes = [_size_of(receiver, step, relevance) for receiver in receivers]
+    return tuple(relevance.sum_to_size(shape) / len(receivers) for shape in shapes)
+
+
+def _size_of(factor: Step, product: Step, relevance: Tensor) -> list[int]:
+    """The size of a factor in this run, whose pictures may be larger than the traced one."""
+    sizes = zip(factor.shape or (), product.shape or (), relevance.shape, strict=True)
+    return [1 if own == 1 != whole else size for own, whole, size in sizes]
+
+
+def _of_matrices(
+    plan: Plan, record: Recording, step: Step, relevance: Tensor, ledger: Ledger
+) -> tuple[Any, ...]:
+    r"""Shares of a bilinear product :math:`O = AB` (AttnLRP, eq. 14).
+
+    .. math:: R_{A_{ji}} = A_{ji} \sum_p B_{ip} \frac{R_{O_{jp}}}{2 (O_{jp} + \varepsilon)}
+
+    and the same for B; a factor that counts as a constant leaves the whole to the other.
+    """
+    s, absorbed, unreceived = divide(step, relevance, record.outputs[step].detach(), STABILISER)
+    ledger.book(step, torch.zeros_like(absorbed), absorbed, unreceived)
+    receivers = plan.receivers(step)
+    found = zip(step.varying, record.inputs[step], record.vjp(step, s), strict=True)
+    return tuple(
+        value.detach() * gradient / len(receivers)
+        for factor, value, gradient in found
+        if factor in receivers
+    )
+
+
+def _of_softmax(
+    plan: Plan, record: Recording, step: Step, relevance: Tensor, ledger: Ledger
+) -> tuple[Any, ...]:
+    r"""Share of the softmax's input (AttnLRP, eq. 13): its Taylor expansion at x.
+
+    .. math:: R_i = x_i \Big(R_i - s_i \sum_j R_j\Big), \qquad
+              \text{bias} = \sum_i R_i \Big(1 - x_i + \sum_j s_j x_j\Big)
+    """
+    x, s = record.inputs[step][0].detach(), record.outputs[step].detach()
+    x = x.masked_fill(x == -torch.inf, 0)  # masked out: s and the relevance are 0 there
+    dim = _dimension(step)
+    expected = (s * x).sum(dim, keepdim=True)
+    zero = torch.zeros_like(ledger.bias)
+    ledger.book(step, per_image(relevance * (1 - x + expected), step), zero, zero)
+    return (x * (relevance - s * relevance.sum(dim, keepdim=True)),)
+
+
+def _dimension(step: Step) -> int:
+    """The dimension over which a softmax adds up to 1."""
+    if step.module is not None:
+        return int(step.module.dim)  # type: ignore[arg-type]
+    given = step.node.kwargs.get("dim", step.node.args[1] if len(step.node.args) > 1 else -1)
+    return int(given)  # type: ignore[arg-type]
+
+
+SHARES: dict[str, Callable[..., tuple[Any, ...]]] = {
+    ROUTING: _of_routing,
+    AVERAGE: _in_proportion,
+    SUM: _in_proportion,
+    PRODUCT: _of_gated,
+    MATMUL: _of_matrices,
+    SOFTMAX: _of_softmax,
+}
