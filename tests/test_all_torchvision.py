@@ -23,6 +23,7 @@ from xaiutils.plan import Plan
 NAMES = [name for name, record in MODELS.items() if record.family == "torchvision"]
 RUN = (
     "alexnet",
+    "convnext_tiny",
     "densenet121",
     "efficientnet_b0",
     "googlenet",
@@ -101,12 +102,11 @@ def page() -> str:
 def test_there_is_a_plan_or_the_node_without_a_rule_is_named(name: str) -> None:
     layer, reason, answer = support(name)
     assert layer
-    assert "feature map" in reason
-    transformer = name.startswith(("vit", "swin", "maxvit", "convnext"))
-    assert (answer == "yes") == (not transformer)
-    if transformer:
-        assert answer.startswith("no relevance rule for ")
-        assert " at " in answer
+    assert ("tokens of" if name.startswith("vit") else "feature map") in reason
+    windowed = name.startswith("swin")  # its attention is one operation for torch.fx
+    assert (answer == "yes") == (not windowed)
+    if windowed:
+        assert answer.startswith("no relevance rule for shifted_window_attention, at ")
 
 
 @pytest.mark.parametrize("name", RUN)

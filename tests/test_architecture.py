@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lrp",),
     ("models",),
     ("hybrid", "workloads"),
-    ("related",),
+    ("related", "rollout", "layerwise"),
     ("methods",),
     ("figures",),
     ("cli",),

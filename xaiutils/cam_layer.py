@@ -29,17 +29,13 @@ def find_cam_layer(graph: Graph) -> tuple[Step, str]:
     In a vision transformer it is the layer norm before the last attention: behind that attention
     only the class token is read, and the patches no longer matter.
     """
-    normed = [s for s in graph.before(graph.output) if s.kind == LAYER_NORM]
-    attended = [s for s in graph.before(graph.output) if is_attention(s)]
-    if attended:
-        last = set(graph.before(attended[-1]))
-        before = [s for s in normed if s in last and _grid(graph, s)]
-        if before:
-            h, w = _grid(graph, before[-1]) or ()
-            return before[-1], (
-                f"tokens of {h} x {w} patches, normalised for the last attention: behind it only "
-                "the class token counts; they can be negative"
-            )
+    normed = _normed_tokens(graph)
+    if normed:
+        patches = " x ".join(map(str, _grid(graph, normed[-1]) or ()))
+        return normed[-1], (
+            f"tokens of {patches} patches, normalised for the last attention: behind it only "
+            "the class token counts; they can be negative"
+        )
     weighted = [s for s in graph.before(graph.output) if s.kind in (CONVOLUTION, LINEAR)]
     weighted += [graph.output] if graph.output.kind in (CONVOLUTION, LINEAR) else []
     if not weighted:
@@ -76,6 +72,33 @@ def _is_channels_last(step: Step) -> bool:
     near = (step, *step.users, *(() if step.kind == ROUTING else step.inputs))
     last = (s for s in near if s.kind == LINEAR or s.operation in ("LayerNorm", "layer_norm"))
     return any(len(s.shape or ()) == 4 for s in last)
+
+
+def blocks(graph: Graph, cam_layer: str) -> list[Step]:
+    """The feature maps worth looking at, from the picture to the CAM layer, which is the last.
+
+    Of each size of map the last one (activated, where there is one); of a transformer the tokens
+    that each attention reads.
+    """
+    end = graph.find(cam_layer)
+    upstream = [*graph.before(end), end]
+    normed = [s for s in _normed_tokens(graph) if s in upstream]
+    among_tokens = graph.after(normed[0]) if normed else set()  # four dimensions, but no picture
+    maps = [s for s in upstream if _is_map(s) and s not in among_tokens and s is not graph.input]
+    activated = [s for s in maps if _is_activated(s)] or maps
+    last = [] if normed else [end]
+    return [*{(s.shape or ())[2:]: s for s in (*activated, *last)}.values(), *normed]
+
+
+def _normed_tokens(graph: Graph) -> list[Step]:
+    """For each attention the tokens that it reads, behind their layer norm."""
+    found: list[Step] = []
+    normed = [s for s in graph.steps if s.kind == LAYER_NORM and _grid(graph, s)]
+    for attention in graph.before(graph.output):
+        if normed and is_attention(attention):
+            upstream = set(graph.before(attention))
+            found += [s for s in normed if s in upstream][-1:]
+    return found
 
 
 def is_attention(step: Step) -> bool:

@@ -4,6 +4,8 @@ The same notebooks run on the embedded scenes (nothing to download), on scikit-i
 with any torchvision classifier, and on your copy of ImageNet. The environment chooses:
 ``XAIUTILS_WORKLOAD`` (scenes, photographs or imagenet); for the last two ``XAIUTILS_MODEL`` and
 ``XAIUTILS_WEIGHTS`` (as for `load_model`), and ``XAIUTILS_IMAGENET`` (the folder).
+``XAIUTILS_MODELS`` names further torchvision classifiers, ``resnet50=FILE vit_b_16``, for the
+comparison of architectures.
 """
 
 from __future__ import annotations
@@ -81,6 +83,20 @@ def load_workload(name: str | None = None, split: str = "test") -> Workload:
     if name == "photographs":
         return Workload(name, classifier, [sample_photograph(photo) for photo in PHOTOGRAPHS])
     return Workload(name, classifier, imagenet.open_imagenet())
+
+
+def architectures(work: Workload) -> list[Classifier]:
+    """Classifiers of different kinds that can all explain the pictures of a workload.
+
+    For scenes the four that are shipped; otherwise the workload's own and those that
+    ``XAIUTILS_MODELS`` names, separated by spaces, each with ``=FILE`` where its weights are one.
+    """
+    if work.name == "scenes":
+        return [
+            load_model(f"scenes_{kind}_seed0") for kind in ("vgg", "resnet", "inception", "vit")
+        ]
+    asked = (entry.partition("=") for entry in os.environ.get("XAIUTILS_MODELS", "").split())
+    return [work.classifier, *(load_model(name, weights or None) for name, _, weights in asked)]
 
 
 class _Scenes(Sequence[Sample]):

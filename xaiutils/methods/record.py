@@ -44,7 +44,7 @@ class Setting:
     stock: Any = None
 
 
-def _never(classifier: Classifier) -> str | None:
+def never(classifier: Classifier) -> str | None:
     return None
 
 
@@ -80,7 +80,7 @@ class Method:
     stochastic: bool = False
     needs: tuple[str, ...] = ()
     settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}))
-    refuses: Callable[[Classifier], str | None] = _never
+    refuses: Callable[[Classifier], str | None] = never
 
     def __call__(
         self,
@@ -117,7 +117,9 @@ class Method:
         if reason is not None:
             raise CannotExplain(f"{self.name} cannot explain {classifier.name}: {reason}")
         targets = _targets(classifier, x, target)
-        with passes.watch(progress=progress, title=self.title), torch.inference_mode(False):
+        total = self._expected(classifier, len(x), settings) if progress else None
+        watch = passes.watch(total, progress=progress, title=self.title)
+        with watch, torch.inference_mode(False):
             x = x.clone() if x.is_inference() else x.detach()
             if self.stochastic or self.needs:
                 maps = [
@@ -143,6 +145,15 @@ class Method:
         names = {"F": forward, "B": backward, "S": S, "C": C, "K": K}
         values = {key: v for key, v in self._merge(settings).items() if isinstance(v, int | float)}
         return float(eval(self.passes, {"__builtins__": {}}, names | values))
+
+    def _expected(self, classifier: Classifier, n: int, settings: dict[str, Any]) -> int | None:
+        """About how many images the network will answer, for the bar."""
+        shape = classifier.graph.find(classifier.cam_layer).shape or ()
+        C = shape[1 if len(shape) == 4 else -1]  # tokens have their channels last
+        try:
+            return round(n * self.cost(1, 0, C=C, K=len(classifier.classes), **settings))
+        except (NameError, ArithmeticError):
+            return None  # a wrong setting: the method itself says what is wrong with it
 
     def _merge(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         for key in settings:

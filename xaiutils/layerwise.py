@@ -1,0 +1,78 @@
+"""The hybrid at every depth of a network: CAM, relevance and their product block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from xaiutils import cam_layer, tokens
+from xaiutils.composites import Composite
+from xaiutils.hybrid import THRESHOLD, Target, bound, class_activation_map, fuse, relevance, smooth
+from xaiutils.models import Classifier
+
+
+@dataclass(frozen=True, eq=False)
+class LayerView:
+    """What one layer says about the class, each map (N, H, W).
+
+    Attributes:
+        layer: Name of the layer.
+        size: Height and width of its maps.
+        cam: Class activation map of this layer, in [0, 1].
+        relevance: Relevance at its output, summed over channels, upsampled; signed.
+        hybrid: The bounding figure of ``cam`` times ``relevance``, smoothed.
+    """
+
+    layer: str
+    size: tuple[int, int]
+    cam: Tensor
+    relevance: Tensor
+    hybrid: Tensor
+
+
+def explain_layers(
+    classifier: Classifier,
+    x: Tensor,
+    target: Target = None,
+    *,
+    layers: Iterable[str] | None = None,
+    threshold: float = THRESHOLD,
+    sigma: float = 0.0,
+    composite: str | Composite = "paper",
+    cam: str = "grad_cam_plus_plus",
+) -> list[LayerView]:
+    """Steps 1 to 5 with the factors of each layer instead of the last CAM and the pixels.
+
+    Both factors are read at the layer: :math:`R_l = \\sum_k R_{lk}` has the resolution of its maps,
+    as the CAM has, and both are upsampled bilinearly. One pass for the relevance, one per layer for
+    the CAMs.
+
+    Args:
+        classifier, x, target, threshold, composite, cam: As in `explain`.
+        layers: Names; by default the last map of each size up to the CAM layer.
+        sigma: Of the Gaussian in pixels; none by default, the maps are coarse already.
+    """
+    graph = classifier.graph
+    chosen = cam_layer.blocks(graph, classifier.cam_layer)
+    if layers is not None:
+        chosen = [graph.find(name) for name in layers]
+    if target is None:
+        target = classifier.predict(x).argmax(1)
+    for step in chosen:
+        cam_layer.require_map(graph, step)
+    found = relevance(classifier, x, target, composite, layers=[s.path for s in chosen])
+    size = (x.shape[-2], x.shape[-1])
+    views = []
+    for step in chosen:
+        at_layer = found.layers[step.path]
+        at_layer = tokens.as_maps(at_layer, size) if at_layer.ndim == 3 else at_layer
+        summed = at_layer.sum(1, keepdim=True)
+        grown = F.interpolate(summed, size, mode="bilinear", align_corners=False)[:, 0]
+        own = class_activation_map(classifier, x, target, cam=cam, cam_layer=step.path)
+        product = fuse(bound(own, threshold), grown)
+        shape = (int(at_layer.shape[-2]), int(at_layer.shape[-1]))
+        views.append(LayerView(step.path, shape, own, grown, smooth(product, sigma)))
+    return views

@@ -1,0 +1,128 @@
+"""This package's own explainers as records: CAMs, LRP by every composite, attention rollout."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor
+
+from xaiutils import hybrid, rollout
+from xaiutils.cam import CAMS
+from xaiutils.composites import COMPOSITES
+from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, never
+from xaiutils.models import Classifier
+from xaiutils.operations import AVERAGE, LINEAR, PASS, ROUTING
+from xaiutils.plan import Plan
+from xaiutils.steps import GraphError
+
+TITLES = {
+    "grad_cam_plus_plus": "Grad-CAM++",
+    "grad_cam": "Grad-CAM",
+    "hires_cam": "HiResCAM",
+    "layer_cam": "LayerCAM",
+    "xgrad_cam": "XGrad-CAM",
+    "cam": "CAM",
+    "paper": "LRP (paper)",
+    "z": "LRP-z",
+    "epsilon": "LRP-ε",
+    "epsilon_plus": "LRP ε-z⁺",
+    "epsilon_alpha2_beta1": "LRP ε-α2β1",
+    "epsilon_plus_flat": "LRP ε-z⁺-flat",
+    "epsilon_alpha2_beta1_flat": "LRP ε-α2β1-flat",
+    "epsilon_gamma_box": "LRP ε-γ-box",
+    "attnlrp": "AttnLRP",
+    "cp_lrp": "CP-LRP",
+}
+LAYER = Setting(
+    None, "the classifier's own, docs/models.md says which; any feature map can be read"
+)
+START = Setting("logit", "in units of the logit; 'one' where classes are compared: see explain")
+
+
+def _cam(
+    classifier: Classifier, x: Tensor, target: Tensor, *, cam: str, layer: str | None = None
+) -> Tensor:
+    return hybrid.class_activation_map(classifier, x, target, cam=cam, cam_layer=layer)
+
+
+def _lrp(
+    classifier: Classifier, x: Tensor, target: Tensor, *, composite: str, start: str = "logit"
+) -> Tensor:
+    found = hybrid.relevance(classifier, x, target, composite, start=start)
+    return found.map.mean(1)
+
+
+def _rollout(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+    return rollout.attention_rollout(classifier, x)
+
+
+def _no_plain_head(classifier: Classifier) -> str | None:
+    graph = classifier.graph
+    after = [s for s in graph.steps if s in graph.after(graph.find(classifier.cam_layer))]
+    linear = [s for s in after if s.kind == LINEAR]
+    plain = all(
+        s.kind in (LINEAR, AVERAGE, PASS)
+        or (s.kind == ROUTING and "max" not in s.operation.lower())
+        for s in after
+    )
+    if plain and len(linear) == 1 and any(s.kind == AVERAGE for s in after):
+        return None
+    return "its head is not global average pooling and one linear layer; use grad_cam"
+
+
+def _no_plan(classifier: Classifier, *, composite: str) -> str | None:
+    graph = classifier.graph
+    try:
+        Plan(graph, COMPOSITES[composite], graph.find(classifier.cam_layer))
+    except GraphError as error:
+        return str(error)
+    return None
+
+
+def _no_attention(classifier: Classifier) -> str | None:
+    if rollout.attention_steps(classifier):
+        return None
+    return "it has no attention over patches; a CNN has CAMs: grad_cam"
+
+
+TABLE: tuple[Method, ...] = (
+    *(
+        Method(
+            name,
+            TITLES[name],
+            partial(_cam, cam=name),
+            "CAM",
+            NONNEGATIVE,
+            record.source,
+            passes="F + B",
+            settings={"layer": LAYER},
+            refuses=_no_plain_head if name == "cam" else never,
+        )
+        for name, record in CAMS.items()
+    ),
+    Method(
+        "attention_rollout",
+        "Attention rollout",
+        _rollout,
+        "CAM",
+        NONNEGATIVE,
+        "Abnar and Zuidema 2020, section 3",
+        passes="F",
+        class_specific=False,
+        refuses=_no_attention,
+    ),
+    *(
+        Method(
+            f"lrp_{name}",
+            TITLES[name],
+            partial(_lrp, composite=name),
+            "LRP",
+            SIGNED,
+            composite.source,
+            passes="F + B",
+            settings={"start": START},
+            refuses=partial(_no_plan, composite=name),
+        )
+        for name, composite in COMPOSITES.items()
+    ),
+)
