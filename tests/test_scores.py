@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xaiutils import baselines
-from xaiutils.metrics import gini, mass_accuracy, rank_accuracy
+from xaiutils.metrics import gini, mass_accuracy, mean_interval, own_share, rank_accuracy
 
 
 def literal_rank_accuracy(values, inside):
@@ -86,3 +86,35 @@ def test_baselines_depend_on_nothing_but_the_picture_and_the_seed():
     state = torch.random.get_rng_state()
     baselines.random_map(x)
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+@given(pixels, st.lists(st.booleans(), min_size=12, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_own_share_is_the_literal_ratio(rows, theirs):
+    values, mine = [v for v, _ in rows], [m for _, m in rows]
+    own = sum(max(v, 0) for v, m in zip(values, mine, strict=True) if m)
+    both = sum(max(v, 0) for v, m, t in zip(values, mine, theirs, strict=True) if m or t)
+    found = own_share(
+        torch.tensor(values).view(1, 3, 4),
+        torch.tensor(mine).view(1, 3, 4),
+        torch.tensor(theirs).view(1, 3, 4),
+    )
+    if both == 0:
+        assert found.isnan()
+    else:
+        assert float(found) == pytest.approx(own / both)
+
+
+def test_mean_interval():
+    values = torch.randn(200, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mean, low, high = mean_interval(values)
+    assert mean == pytest.approx(float(values.mean()))
+    half = 1.96 * float(values.std()) / 200**0.5  # the normal interval, which a large sample nears
+    assert low == pytest.approx(mean - half, abs=0.02)
+    assert high == pytest.approx(mean + half, abs=0.02)
+    assert mean_interval(torch.cat([values, torch.tensor([torch.nan])]))[0] == mean
+    assert mean_interval(torch.full((4,), 0.5)) == (0.5, 0.5, 0.5)
+    assert torch.tensor(mean_interval(torch.tensor([torch.nan]))).isnan().all()
+    single = mean_interval(torch.tensor([2.0]))
+    assert single[0] == 2
+    assert torch.tensor(single[1:]).isnan().all()

@@ -10,10 +10,10 @@ import base64
 import csv
 import os
 from collections.abc import Callable
+from math import isnan
 from pathlib import Path
 
 import torch
-from scipy.stats import bootstrap
 from torch import Tensor
 from tqdm import tqdm
 
@@ -131,15 +131,12 @@ def score(work: Workload, images: int) -> dict[str, dict[str, Tensor]]:
 
 def _interval(values: Tensor) -> str:
     """Mean and bootstrap interval over images; what cannot be scored is left out and counted."""
-    known = values[values.isfinite()]
-    missing = len(values) - len(known)
-    if not len(known):
+    mean, low, high = metrics.mean_interval(values)
+    missing = int((~values.isfinite()).sum())
+    if isnan(mean):
         return "-"
-    mean = float(known.mean())
     text = f"{mean:.3f}"
-    if len(known) > 1 and float(known.std()) > 0:
-        found = bootstrap((known.numpy(),), lambda v, axis: v.mean(axis), n_resamples=2000, rng=0)
-        low, high = found.confidence_interval
+    if low < high:
         text += f" [{low:.3f}, {high:.3f}]"
     return text + (f" ({missing} not scored)" if missing else "")
 

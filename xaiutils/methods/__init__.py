@@ -1,1 +1,61 @@
-"""Every explainer behind one signature: see `Method` and `METHODS`."""
+"""Every explainer behind one signature: ``METHODS[name](classifier, x, target)`` gives (N, H, W).
+
+Each file here holds one kind of method, functions above and their literal table below; `METHODS`
+joins the tables. A new method is a function and a record: tests/test_methods.py asks of it what it
+asks of all others.
+"""
+
+from __future__ import annotations
+
+from xaiutils import checks
+from xaiutils.hybrid import THRESHOLD
+from xaiutils.methods import (
+    controls,
+    deep_lift,
+    gradients,
+    guided,
+    masking,
+    own,
+    perturbation,
+    published,
+    related_work,
+    surrogates,
+)
+from xaiutils.methods.combine import combine as _combine
+from xaiutils.methods.record import FAMILIES, CannotExplain, Method, Setting
+
+__all__ = ["FAMILIES", "METHODS", "CannotExplain", "Method", "Setting", "combine", "method_named"]
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for table in (
+        own.TABLE,
+        masking.TABLE,
+        gradients.TABLE,
+        guided.TABLE,
+        deep_lift.TABLE,
+        perturbation.TABLE,
+        surrogates.TABLE,
+        related_work.TABLE,
+        controls.TABLE,
+        published.TABLE,
+    )
+    for method in table
+}
+
+
+def method_named(method: str | Method) -> Method:
+    """The method itself, or the one of that name in `METHODS`."""
+    if isinstance(method, Method):
+        return method
+    return METHODS[checks.choice("method", method, METHODS)]
+
+
+def combine(
+    cam: str | Method,
+    method: str | Method,
+    threshold: float = THRESHOLD,
+    sigma: float | None = None,
+) -> Method:
+    """Any method inside the bounding figure of any CAM: `xaiutils.methods.combine`, by name."""
+    return _combine(method_named(cam), method_named(method), threshold, sigma)

@@ -48,6 +48,27 @@ def mass_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
     return share.masked_fill(inside.sum(1) == 0, torch.nan)
 
 
+def own_share(maps: Tensor, own: Tensor, other: Tensor) -> Tensor:
+    r"""Of the positive mass on two objects, the share on the explained one, (N,) in [0, 1].
+
+    .. math:: \sum_{i \in M} a_i^+ \Big/ \sum_{i \in M \cup M'} a_i^+
+
+    Class discrimination where one picture holds two classes. Higher is better; 0.5 is chance for
+    objects of one size.
+
+    Args:
+        maps: (N, H, W), signed.
+        own, other: Masks of the explained object and of the other, (N, H, W) bool.
+
+    Returns:
+        (N,) float64; NaN for a map without a positive pixel on either.
+    """
+    flat, mine = _flatten(maps, own)
+    positive = flat.double().clamp(min=0)
+    theirs = _flatten(maps, other)[1]
+    return (positive * mine).sum(1) / (positive * (mine | theirs)).sum(1)
+
+
 def _flatten(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     checks.maps("maps", maps)
     if not isinstance(masks, Tensor) or masks.dtype != torch.bool:
