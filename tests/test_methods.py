@@ -1,0 +1,173 @@
+"""What every record of METHODS must keep, whatever it computes."""
+
+from __future__ import annotations
+
+import ast
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import xaiutils
+from xaiutils.methods import FAMILIES, METHODS, CannotExplain, Method, combine
+from xaiutils.models import Classifier, load_model
+from xaiutils.passes import watch
+from xaiutils.scenes import samples
+
+QUICK = {"n_samples": 60, "n_steps": 8, "n_baselines": 2}  # instead of the defaults, for speed
+each_method = pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+
+
+def quick(method: Method) -> dict[str, int]:
+    return {key: value for key, value in QUICK.items() if key in method.settings}
+
+
+@pytest.fixture(scope="module")
+def classifiers() -> list[Classifier]:
+    """Between them they can be explained by every method."""
+    return [load_model(f"scenes_{kind}_seed0") for kind in ("vgg", "resnet", "vit")]
+
+
+@pytest.fixture(scope="module")
+def x(classifiers: list[Classifier]) -> Tensor:
+    return classifiers[0].preprocess(samples("unit", 2))
+
+
+def able(method: Method, classifiers: list[Classifier]) -> Classifier:
+    return next(c for c in classifiers if method.refuses(c) is None)
+
+
+@each_method
+def test_the_record_is_filled_in(method: Method) -> None:
+    assert method.name == next(name for name, record in METHODS.items() if record is method)
+    assert method.family in FAMILIES
+    assert method.sign in ("signed", "not negative")
+    assert method.title
+    assert re.search(r"\d{4}|captum|grad-cam|Dhore|chance|eq", method.source)
+    names = {n.id for n in ast.walk(ast.parse(method.passes)) if isinstance(n, ast.Name)}
+    assert names <= {"F", "B", "S", "C", "K", *method.settings}
+    for key, setting in method.settings.items():
+        assert len(setting.why) > 15, key
+        assert "TODO" not in setting.why
+    with pytest.raises(AttributeError):
+        method.name = "other"  # type: ignore[misc]
+
+
+def test_names_and_titles_are_each_given_once() -> None:
+    titles = [method.title for method in METHODS.values()]
+    assert sorted(titles) == sorted(set(titles))
+    assert {method.family for method in METHODS.values()} == set(FAMILIES)
+
+
+@each_method
+def test_maps_are_finite_reproducible_and_leave_no_trace(
+    method: Method, classifiers: list[Classifier], x: Tensor
+) -> None:
+    classifier = able(method, classifiers)
+    module = classifier.module
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    flags = [(p.requires_grad, p.grad) for p in module.parameters()]
+    hooks = [len(m._forward_hooks) + len(m._backward_hooks) for m in module.modules()]
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    kept = x.clone()
+    target = [1, 3]
+    with watch() as seen:
+        maps = method(classifier, x, target, **quick(method))
+    assert maps.shape == (2, 128, 128)
+    assert maps.dtype == torch.float32
+    assert maps.isfinite().all()
+    assert not maps.requires_grad
+    assert maps.abs().amax((1, 2)).min() > 0
+    assert method.sign == "signed" or maps.min() >= 0
+    assert torch.equal(x, kept)
+    assert not x.requires_grad
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
+    assert random.getstate() == states[2]
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+    assert [(p.requires_grad, p.grad) for p in module.parameters()] == flags
+    assert [len(m._forward_hooks) + len(m._backward_hooks) for m in module.modules()] == hooks
+    segments = [int(s.max()) + 1 for s in xaiutils.methods.segments.slic(classifier, x)]
+    channels = classifier.graph.find(classifier.cam_layer).shape[1]
+    expected = [method.cost(1, 0, S=s, C=channels, K=6, **quick(method)) for s in segments]
+    assert seen.images == sum(expected)
+    again = method(classifier, x[1:], target[1], **quick(method))
+    if method.stochastic:
+        assert torch.equal(again[0], maps[1])  # its chance is its own, not its neighbours'
+        other = method(classifier, x[1:], target[1], seed=1, **quick(method))
+        assert not torch.equal(other, again)
+    else:
+        torch.testing.assert_close(
+            again[0], maps[1], rtol=1e-3, atol=1e-5 * float(maps.abs().max())
+        )
+
+
+@each_method
+def test_the_class_matters_where_the_record_says_so(
+    method: Method, classifiers: list[Classifier], x: Tensor
+) -> None:
+    classifier = able(method, classifiers)
+    one, other = (method(classifier, x[:1], t, **quick(method)) for t in (1, 3))
+    assert torch.equal(one, other) != method.class_specific
+
+
+@each_method
+def test_bad_calls_are_refused(method: Method, classifiers: list[Classifier], x: Tensor) -> None:
+    classifier = able(method, classifiers)
+    with pytest.raises(ValueError, match="target"):
+        method(classifier, x, [0, 6])
+    with pytest.raises(ValueError, match="target"):
+        method(classifier, x, [0, 1, 2])
+    with pytest.raises(TypeError, match=f"{method.name} has no setting 'colour'"):
+        method(classifier, x, 0, colour=1)
+    with pytest.raises((TypeError, ValueError), match="x must be"):
+        method(classifier, x[0], 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "reason"),
+    [
+        ("cam", "vgg", "head is not global average pooling"),
+        ("attention_rollout", "resnet", "no attention over patches"),
+        ("guided_backprop", "vit", "ReLU"),
+        ("deep_lift", "vit", "GELU|LayerNorm|softmax|matmul"),
+        ("fg_cam", "vit", "tokens"),
+        ("captum_lrp_first_call", "vit", "captum's LRP raises TypeError"),
+    ],
+)
+def test_what_cannot_explain_a_network_says_why(name: str, kind: str, reason: str) -> None:
+    classifier = load_model(f"scenes_{kind}_seed0")
+    with pytest.raises(CannotExplain, match=reason) as caught:
+        METHODS[name](classifier, torch.zeros(1, 3, 128, 128))
+    assert str(caught.value).startswith(f"{name} cannot explain scenes_{kind}_seed0: ")
+
+
+def test_the_default_target_is_the_predicted_class(
+    classifiers: list[Classifier], x: Tensor
+) -> None:
+    predicted = classifiers[0].predict(x).argmax(1)
+    for name in ("lrp_paper", "saliency", "relevance_cam"):
+        default, asked = (METHODS[name](classifiers[0], x, t) for t in (None, predicted))
+        assert torch.equal(default, asked)
+
+
+def test_combine_takes_names(classifiers: list[Classifier], x: Tensor) -> None:
+    pair = combine("grad_cam_plus_plus", "lrp_paper", threshold=0.2)
+    hybrid = xaiutils.explain(classifiers[0], x, 2).hybrid
+    assert torch.equal(pair(classifiers[0], x, 2), hybrid)
+    assert torch.equal(METHODS["hybrid"](classifiers[0], x, 2), hybrid)
+    with pytest.raises(ValueError, match="method must be a known name, got 'lpr_paper'"):
+        combine("grad_cam", "lpr_paper")
+
+
+def test_the_faulty_are_named_as_such_and_never_a_default() -> None:
+    faulty = {m.name for m in METHODS.values() if m.family == "as published, faulty"}
+    assert len(faulty) == 8
+    for path in (Path(xaiutils.__file__).parent).rglob("*.py"):
+        if path.name not in ("published.py", "__init__.py"):
+            text = path.read_text()
+            assert not [name for name in faulty if f'"{name}"' in text], path.name

@@ -1,0 +1,76 @@
+"""Arguments that several methods share: the reference image, a set of them, whole numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from xaiutils import checks
+from xaiutils.models import Classifier
+
+Baseline = float | Tensor
+
+
+def reference(baseline: Baseline, x: Tensor) -> Tensor:
+    """The image that shows nothing, one for each of ``x``: (N, C, H, W).
+
+    Args:
+        baseline: In the network's own units, where 0 is the mean colour of its training. A
+            number, or a tensor (C,), (C, H, W) or (1, C, H, W); H and W may both be 1, so that
+            ``classifier.bounds(x)[0]`` is black.
+        x: The images (N, C, H, W).
+
+    Raises:
+        TypeError, ValueError: It is neither, not finite, or of another shape.
+    """
+    if not isinstance(baseline, Tensor):
+        return torch.full_like(x, checks.number("baseline", baseline))
+    channels, *size = x.shape[1:]
+    one = baseline[0] if baseline.ndim == 4 and len(baseline) == 1 else baseline
+    one = one[:, None, None] if one.ndim == 1 else one
+    if one.ndim != 3 or one.shape[0] != channels or list(one.shape[1:]) not in (size, [1, 1]):
+        raise ValueError(
+            f"baseline must be a number or ({channels},), {tuple(x.shape[1:])} or "
+            f"{(1, *x.shape[1:])} as one image, got {checks.shape(baseline)}"
+        )
+    return _values("baseline", one, x).expand_as(x)
+
+
+def references(baselines: Tensor | None, count: int, classifier: Classifier, x: Tensor) -> Tensor:
+    """Images that show nothing, (n, C, H, W): ``baselines``, or ``count`` solid colours by chance.
+
+    Each colour is uniform between the darkest and the brightest that a picture can hold.
+
+    Raises:
+        TypeError, ValueError: They do not have the shape of the images, or are not finite.
+    """
+    if baselines is None:
+        low, high = classifier.bounds(x)
+        chance = torch.rand(whole("n_baselines", count), x.shape[1], 1, 1).to(x)
+        return (low + chance * (high - low)).expand(-1, -1, *x.shape[2:])
+    if not isinstance(baselines, Tensor):
+        raise TypeError(
+            f"baselines must be a tensor (n, C, H, W), got {checks.describe(baselines)}"
+        )
+    if baselines.ndim != 4 or len(baselines) == 0 or baselines.shape[1:] != x.shape[1:]:
+        raise ValueError(
+            f"baselines must be (n, {', '.join(map(str, x.shape[1:]))}) with n >= 1, "
+            f"got {checks.shape(baselines)}"
+        )
+    return _values("baselines", baselines, x)
+
+
+def whole(argument: str, value: int, low: int = 1) -> int:
+    """Return ``value`` if it is a whole number >= ``low``."""
+    number = checks.number(argument, value, low=low)
+    if number != int(number):
+        raise ValueError(f"{argument} must be a whole number, got {number:g}")
+    return int(number)
+
+
+def _values(argument: str, value: Tensor, like: Tensor) -> Tensor:
+    if not value.is_floating_point():
+        raise TypeError(f"{argument} must be a floating-point tensor, got {value.dtype}")
+    if not bool(value.isfinite().all()):
+        raise ValueError(f"{argument} must be finite, got NaN or infinity")
+    return value.detach().to(like)

@@ -1,0 +1,232 @@
+"""What every explanation has to beat: maps that look at no network, and the hybrid's own parts.
+
+The baselines are of `xaiutils.baselines` and cost no pass. The controls leave one idea out of the
+hybrid or put nothing in its place: the bounding figure alone, LRP blurred alone, and the bounding
+figure filled with noise or with edges. `hybrid` is the whole. Settings are those of
+`xaiutils.hybrid.explain`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from xaiutils import baselines
+from xaiutils.composites import Composite, composite_named
+from xaiutils.hybrid import bound, class_activation_map, explain, fuse, relevance
+from xaiutils.methods.combine import EXPLAIN_SETTINGS, smooth_as_explain
+from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method
+from xaiutils.models import Classifier
+from xaiutils.plan import Plan
+from xaiutils.steps import GraphError
+
+
+def random_map(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+    """Independent uniform values in [0, 1), (N, H, W): chance level.
+
+    Drawn anew for every image and seed, and the same for every class: maps of different images
+    must not share their luck.
+    """
+    maps = [
+        baselines.random_map(image[None], seed) for image, seed in zip(x, _seeds(x), strict=True)
+    ]
+    return torch.cat(maps).to(x.device)
+
+
+def centre_prior(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+    """A Gaussian bump in the middle, sigma a quarter of each side: (N, H, W) in (0, 1]."""
+    return baselines.centre_prior(x).to(x.device)
+
+
+def sobel_edges(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+    """The magnitude of the picture's Sobel gradient, (N, H, W), not negative."""
+    # Each image alone: SciPy's filter smooths along the batch as well.
+    return torch.cat([baselines.sobel_edges(image[None]) for image in x]).to(x.device)
+
+
+def bounded_cam(
+    classifier: Classifier, x: Tensor, target: Tensor, *, threshold: float, cam: str
+) -> Tensor:
+    """The bounding figure P = minmax(relu(C - t)) alone, (N, H, W) in [0, 1]: no LRP."""
+    return bound(class_activation_map(classifier, x, target, cam=cam), threshold)
+
+
+def lrp_smoothed(
+    classifier: Classifier,
+    x: Tensor,
+    target: Tensor,
+    *,
+    sigma: float | None,
+    composite: str | Composite,
+) -> Tensor:
+    """LRP, mean over channels, smoothed alone, (N, H, W), signed: no CAM."""
+    return smooth_as_explain(relevance(classifier, x, target, composite).map.mean(1), sigma)
+
+
+def bounded_noise(
+    classifier: Classifier,
+    x: Tensor,
+    target: Tensor,
+    *,
+    threshold: float,
+    sigma: float | None,
+    cam: str,
+) -> Tensor:
+    """The bounding figure times the absolute value of Gaussian noise, smoothed: (N, H, W).
+
+    The hybrid with noise for LRP. What the hybrid does no better than this is the CAM's doing.
+    """
+    noise = [
+        torch.randn(x.shape[2:], generator=torch.Generator().manual_seed(seed)).abs()
+        for seed in _seeds(x)
+    ]
+    figure = bounded_cam(classifier, x, target, threshold=threshold, cam=cam)
+    return smooth_as_explain(fuse(figure, torch.stack(noise).to(figure)), sigma)
+
+
+def bounded_edges(
+    classifier: Classifier,
+    x: Tensor,
+    target: Tensor,
+    *,
+    threshold: float,
+    sigma: float | None,
+    cam: str,
+) -> Tensor:
+    """The bounding figure times the picture's Sobel edges, smoothed: (N, H, W), not negative.
+
+    The hybrid with an edge filter for LRP. What the hybrid does no better than this needs no
+    relevance, only edges where the CAM is high.
+    """
+    figure = bounded_cam(classifier, x, target, threshold=threshold, cam=cam)
+    return smooth_as_explain(fuse(figure, sobel_edges(classifier, x, target).to(figure)), sigma)
+
+
+def hybrid(
+    classifier: Classifier,
+    x: Tensor,
+    target: Tensor,
+    *,
+    threshold: float,
+    sigma: float | None,
+    composite: str | Composite,
+    cam: str,
+) -> Tensor:
+    """The paper's explanation, `explain(...).hybrid`: (N, H, W), signed, in units of the logit."""
+    found = explain(
+        classifier, x, target, threshold=threshold, sigma=sigma, composite=composite, cam=cam
+    )
+    return found.hybrid
+
+
+def _seeds(x: Tensor) -> list[int]:
+    """A seed for each image, from the chance that is set and the image's own values."""
+    drawn = int(torch.randint(2**31, ()))
+    return [drawn ^ zlib.crc32(image.detach().cpu().float().numpy().tobytes()) for image in x]
+
+
+def _without_rule(classifier: Classifier) -> str | None:
+    default = composite_named(EXPLAIN_SETTINGS["composite"].default)
+    try:
+        Plan(classifier.graph, default, classifier.graph.find(classifier.cam_layer))
+    except GraphError as error:
+        return str(error)
+    return None
+
+
+_PAPER = "Dhore et al., section III"
+
+TABLE: tuple[Method, ...] = (
+    Method(
+        name="random_map",
+        title="random",
+        function=random_map,
+        family="baseline",
+        sign=NONNEGATIVE,
+        source="chance level: uniform noise",
+        passes="0",
+        class_specific=False,
+        stochastic=True,
+    ),
+    Method(
+        name="centre_prior",
+        title="centre prior",
+        function=centre_prior,
+        family="baseline",
+        sign=NONNEGATIVE,
+        source="the bias of photographers for the middle: Tatler 2007, Journal of Vision 7(14):4",
+        passes="0",
+        class_specific=False,
+    ),
+    Method(
+        name="sobel_edges",
+        title="Sobel edges",
+        function=sobel_edges,
+        family="baseline",
+        sign=NONNEGATIVE,
+        source="an edge detector as explanation: Adebayo et al. 2018, arXiv 1810.03292",
+        passes="0",
+        class_specific=False,
+    ),
+    Method(
+        name="bounded_cam",
+        title="bounding figure",
+        function=bounded_cam,
+        family="control",
+        sign=NONNEGATIVE,
+        source=f"{_PAPER}-B, without LRP",
+        passes="F + B",
+        settings=MappingProxyType({key: EXPLAIN_SETTINGS[key] for key in ("threshold", "cam")}),
+    ),
+    Method(
+        name="lrp_smoothed",
+        title="LRP, smoothed",
+        function=lrp_smoothed,
+        family="control",
+        sign=SIGNED,
+        source=f"{_PAPER}-C and E, without CAM; blur alone helps: Rao et al. 2022, "
+        "arXiv 2205.10435",
+        passes="F + B",
+        settings=MappingProxyType({key: EXPLAIN_SETTINGS[key] for key in ("sigma", "composite")}),
+        refuses=_without_rule,
+    ),
+    Method(
+        name="bounded_noise",
+        title="bounding figure x noise, smoothed",
+        function=bounded_noise,
+        family="control",
+        sign=NONNEGATIVE,
+        source=f"{_PAPER}, with absolute Gaussian noise for LRP",
+        passes="F + B",
+        stochastic=True,
+        settings=MappingProxyType(
+            {key: EXPLAIN_SETTINGS[key] for key in ("threshold", "sigma", "cam")}
+        ),
+    ),
+    Method(
+        name="bounded_edges",
+        title="bounding figure x edges, smoothed",
+        function=bounded_edges,
+        family="control",
+        sign=NONNEGATIVE,
+        source=f"{_PAPER}, with Sobel edges for LRP",
+        passes="F + B",
+        settings=MappingProxyType(
+            {key: EXPLAIN_SETTINGS[key] for key in ("threshold", "sigma", "cam")}
+        ),
+    ),
+    Method(
+        name="hybrid",
+        title="hybrid",
+        function=hybrid,
+        family="hybrid",
+        sign=SIGNED,
+        source=f"{_PAPER}, all five steps",
+        passes="F + 2 * B",
+        settings=EXPLAIN_SETTINGS,
+        refuses=_without_rule,
+    ),
+)

@@ -1,0 +1,181 @@
+"""DeepLIFT and DeepLIFT SHAP: captum's rescale rule, on a twin that it reads rightly.
+
+captum 0.9.0 has a rule per module; whatever has none it takes for linear, without a word. Here such
+networks are refused. Two more faults are avoided: its rule for max pooling keeps only one of the
+windows that a pixel wins, so that pooling windows are laid side by side first; and in a batch it
+fills in the first image's gradient where an input equals its reference, so that each pair of image
+and reference goes alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from xaiutils.methods.arguments import Baseline, reference, references
+from xaiutils.methods.gradients import BASELINE, COLOURS
+from xaiutils.methods.guided import hooking
+from xaiutils.methods.record import SIGNED, Method
+from xaiutils.models import Classifier
+from xaiutils.operations import AVERAGE, CONSTANT, PASS, PRODUCT, ROUTING, SUM, WEIGHTED
+from xaiutils.steps import Step
+from xaiutils.twin import Twin
+
+# Modules with a rule of captum's that sums to the difference (for softmax it does not).
+RULES = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.MaxPool2d)
+LINEAR_KINDS = (*WEIGHTED, AVERAGE, ROUTING, PASS, SUM, CONSTANT)
+
+
+def deep_lift(
+    classifier: Classifier, x: Tensor, target: Tensor, baseline: Baseline = 0.0
+) -> Tensor:
+    r"""DeepLIFT, rescale rule (Shrikumar et al. 2017, section 3.5.1; as a gradient: Ancona 2018).
+
+    The gradient in which each nonlinearity's derivative is replaced by
+    :math:`\Delta y / \Delta x`, the differences from the reference, times :math:`x - x_0`. Summed
+    over pixels and channels it is :math:`f_c(x) - f_c(x_0)`.
+
+    Args:
+        classifier, x, target: As in `Method`.
+        baseline: :math:`x_0`, see `reference`.
+
+    Returns:
+        (N, H, W), signed: the mean over the channels.
+    """
+    x0 = reference(baseline, x)
+    return torch.stack(
+        [_contributions(classifier, x[i], x0[i : i + 1], int(target[i])) for i in range(len(x))]
+    ).mean(1)
+
+
+def deep_lift_shap(
+    classifier: Classifier,
+    x: Tensor,
+    target: Tensor,
+    baselines: Tensor | None = None,
+    n_baselines: int = 8,
+) -> Tensor:
+    r"""DeepLIFT SHAP: the mean of DeepLIFT over several references.
+
+    Lundberg and Lee 2017, section 4.2. Summed over pixels and channels it is :math:`f_c(x)` less
+    the mean of :math:`f_c` over the references.
+
+    Args:
+        classifier, x, target: As in `Method`.
+        baselines: References (n, C, H, W); by default ``n_baselines`` solid colours by chance.
+        n_baselines: How many where ``baselines`` are not given, >= 1.
+
+    Returns:
+        (N, H, W), signed: the mean over the channels.
+    """
+    xs = references(baselines, n_baselines, classifier, x)
+    return torch.stack(
+        [_contributions(classifier, x[i], xs, int(target[i])) for i in range(len(x))]
+    ).mean(1)
+
+
+def without_rule(classifier: Classifier) -> str | None:
+    """Why DeepLIFT would be wrong on this network, or None: operations that it has no rule for."""
+    graph = classifier.graph
+    parts = Twin(graph).parts
+    used = [*graph.before(graph.output), graph.output]
+    found = [s for s in used if s is not graph.input and not _has_rule(s, parts)]
+    if not found:
+        return None
+    named = "; ".join(str(step) for step in found[:3])
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return (
+        f"DeepLIFT has no rule for {named}{more}, and captum would take them for linear; "
+        "integrated_gradients and gradient_shap need no rules"
+    )
+
+
+def _has_rule(step: Step, parts: nn.ModuleDict) -> bool:
+    if step.name in parts and type(parts[step.name]) in RULES:
+        return True
+    if step.kind == PRODUCT:  # linear where only one factor is of the picture, and only once
+        factors = [v for v in step.node.args if isinstance(v, fx.Node)]
+        return len(step.varying) == 1 and factors.count(step.varying[0].node) == 1
+    return step.kind in LINEAR_KINDS and "max" not in step.operation.lower()
+
+
+def _contributions(classifier: Classifier, x: Tensor, references: Tensor, target: int) -> Tensor:
+    """The mean over the references of DeepLIFT's contributions to one image, (C, H, W)."""
+    from captum.attr import DeepLift
+
+    twin = Twin(classifier.graph)
+    for name, part in twin.parts.items():
+        if type(part) is nn.MaxPool2d:
+            twin.parts[name] = nn.Sequential(_SideBySide(part), nn.MaxPool2d(part.kernel_size))
+    method = DeepLift(twin)
+    total = torch.zeros_like(x)
+    with hooking():
+        for x0 in references:
+            leaf = x[None].clone().requires_grad_()
+            total += method.attribute(leaf, x0[None], target)[0].detach() / len(references)
+    return total
+
+
+class _SideBySide(nn.Module):
+    """Lays the windows of a max pooling side by side, so that none overlaps another.
+
+    A place beyond the border shows the window's first place inside it, which changes no maximum.
+    """
+
+    def __init__(self, pool: nn.MaxPool2d) -> None:
+        super().__init__()
+        self.pooling = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
+        self.ceil_mode = pool.ceil_mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = torch.empty_like(x, device="meta")
+        counts = F.max_pool2d(shape, *self.pooling, ceil_mode=self.ceil_mode).shape[-2:]
+        settings = zip(*(_pair(value) for value in self.pooling), strict=True)
+        rows, columns = (
+            _places(count, side, *each).to(x.device)
+            for count, side, each in zip(counts, x.shape[-2:], settings, strict=True)
+        )
+        return x[..., rows[:, None], columns]
+
+
+def _places(count: int, side: int, kernel: int, stride: int, padding: int, dilation: int) -> Tensor:
+    """The index that each place of ``count`` windows reads, along one side: (count * kernel,)."""
+    at = torch.arange(count)[:, None] * stride - padding + torch.arange(kernel) * dilation
+    inside = (at >= 0) & (at < side)
+    first = at.gather(1, inside.int().argmax(1, keepdim=True))
+    return at.where(inside, first).flatten()
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+TABLE: tuple[Method, ...] = (
+    Method(
+        "deep_lift",
+        "DeepLIFT",
+        deep_lift,
+        "gradient",
+        SIGNED,
+        "Shrikumar et al. 2017, section 3.5.1 (rescale rule)",
+        passes="2 * (F + B)",
+        settings={"baseline": BASELINE},
+        refuses=without_rule,
+    ),
+    Method(
+        "deep_lift_shap",
+        "DeepLIFT SHAP",
+        deep_lift_shap,
+        "gradient",
+        SIGNED,
+        "Lundberg and Lee 2017, section 4.2",
+        passes="2 * n_baselines * (F + B)",
+        stochastic=True,
+        needs=("baselines",),
+        settings=COLOURS,
+        refuses=without_rule,
+    ),
+)

@@ -1,0 +1,135 @@
+"""Methods that change the gradient of ReLUs: captum's, on the twin network.
+
+In the twin each ReLU is a module of its own, a functional one too: captum sees no other, and would
+return the plain gradient without a word. A pixel's value is the mean over the channels.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from xaiutils import checks
+from xaiutils.methods.gradients import leaf
+from xaiutils.methods.record import SIGNED, Method, Setting
+from xaiutils.models import Classifier
+from xaiutils.operations import ACTIVATION, GATE
+from xaiutils.twin import Twin
+
+INTERPOLATIONS = ("bilinear", "nearest")
+
+
+def guided_backprop(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+    """Guided backpropagation (Springenberg et al. 2014, section 3.4).
+
+    The gradient passes a ReLU only where the input and the gradient itself are positive.
+
+    Returns:
+        (N, H, W), signed: the mean over the channels.
+    """
+    from captum.attr import GuidedBackprop
+
+    with hooking():
+        method = GuidedBackprop(Twin(classifier.graph))
+        return method.attribute(leaf(x), target.to(x.device)).mean(1)
+
+
+def deconvolution(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+    """Deconvolution (Zeiler and Fergus 2014, section 2.1; its gradient form: Simonyan et al. 2013).
+
+    The gradient passes a ReLU where the gradient itself is positive, whatever the input.
+
+    Returns:
+        (N, H, W), signed: the mean over the channels.
+    """
+    from captum.attr import Deconvolution
+
+    with hooking():
+        method = Deconvolution(Twin(classifier.graph))
+        return method.attribute(leaf(x), target.to(x.device)).mean(1)
+
+
+def guided_grad_cam(
+    classifier: Classifier, x: Tensor, target: Tensor, interpolation: str = "bilinear"
+) -> Tensor:
+    """Guided Grad-CAM (Selvaraju et al. 2017, section 3.2), at the classifier's CAM layer.
+
+    Guided backpropagation times Grad-CAM, which is enlarged to the image but not scaled.
+
+    Args:
+        classifier, x, target: As in `Method`.
+        interpolation: ``"bilinear"``, as the paper says, or ``"nearest"``.
+
+    Returns:
+        (N, H, W), signed: the mean over the channels.
+    """
+    from captum.attr import GuidedGradCam
+
+    checks.choice("interpolation", interpolation, INTERPOLATIONS)
+    twin = Twin(classifier.graph, classifier.cam_layer)
+    with hooking():
+        method = GuidedGradCam(twin, twin.cam_layer)
+        found = method.attribute(leaf(x), target.to(x.device), interpolate_mode=interpolation)
+    return found.mean(1)
+
+
+def without_relu(classifier: Classifier) -> str | None:
+    """Why a method that changes the gradient of ReLUs cannot explain this network, or None."""
+    if any(isinstance(module, nn.ReLU) for module in Twin(classifier.graph).modules()):
+        return None
+    steps = (step for step in classifier.graph.steps if step.kind in (ACTIVATION, GATE))
+    found = ", ".join(sorted({step.operation for step in steps})) or "no activation"
+    return (
+        f"the method changes the gradient of ReLUs, and the network has none (it has {found}); "
+        "saliency, smooth_grad and integrated_gradients need none"
+    )
+
+
+@contextmanager
+def hooking() -> Iterator[None]:
+    """captum warns that it hooks the network; here that is the twin, which nobody else has."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Setting .*hooks", UserWarning)
+        yield
+
+
+TABLE: tuple[Method, ...] = (
+    Method(
+        "guided_backprop",
+        "Guided backpropagation",
+        guided_backprop,
+        "gradient",
+        SIGNED,
+        "Springenberg et al. 2014, section 3.4",
+        refuses=without_relu,
+    ),
+    Method(
+        "deconvolution",
+        "Deconvolution",
+        deconvolution,
+        "gradient",
+        SIGNED,
+        "Zeiler and Fergus 2014, section 2.1",
+        refuses=without_relu,
+    ),
+    Method(
+        "guided_grad_cam",
+        "Guided Grad-CAM",
+        guided_grad_cam,
+        "gradient",
+        SIGNED,
+        "Selvaraju et al. 2017, section 3.2",
+        passes="2 * (F + B)",
+        settings={
+            "interpolation": Setting(
+                "bilinear",
+                "as in the paper; captum's default draws the CAM layer's cells as squares",
+                stock="nearest",
+            ),
+        },
+        refuses=without_relu,
+    ),
+)

@@ -1,0 +1,113 @@
+"""Segments: the parts of a picture that perturbation methods take away.
+
+All methods share one segmentation. captum is asked about a vector with one entry per segment, 1
+for present: its picture-sized masks would say the same in H * W times the memory, its Shapley
+sampling would walk over every pixel in Python, and its LIME would measure the distance between
+colours where Ribeiro et al. 2016 measure how many segments are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaiutils import checks
+from xaiutils.images import denormalise
+from xaiutils.methods.arguments import Baseline, reference, whole
+from xaiutils.models import Classifier
+from xaiutils.twin import Twin
+
+Forward = Callable[[Tensor], Tensor]
+
+N_SEGMENTS = 50
+COMPACTNESS = 10.0
+
+
+def slic(
+    classifier: Classifier,
+    x: Tensor,
+    n_segments: int = N_SEGMENTS,
+    compactness: float = COMPACTNESS,
+) -> Tensor:
+    """SLIC superpixels of each picture as people see it (Achanta et al. 2012; scikit-image).
+
+    The picture is denormalised and compared in CIELAB, a grey one too, so that ``compactness``
+    means the same for both. The result depends on the picture alone: no chance is in it.
+
+    Args:
+        classifier: Knows how the picture was normalised.
+        x: (N, C, H, W), preprocessed by the classifier.
+        n_segments: About how many, >= 1.
+        compactness: Weight of nearness against likeness of colour, > 0; more gives squarer ones.
+
+    Returns:
+        (N, H, W) int64 on the CPU; each image's labels are 0, 1, ... without gaps.
+    """
+    from skimage.segmentation import slic as superpixels
+
+    classifier.check(x)
+    n_segments = whole("n_segments", n_segments)
+    compactness = checks.number("compactness", compactness)
+    if compactness <= 0:
+        raise ValueError(f"compactness must be > 0, got {compactness:g}")
+    labels = []
+    for picture in denormalise(x, classifier.transform):
+        found = superpixels(picture, n_segments, compactness, start_label=0, channel_axis=-1)
+        labels.append(np.unique(found, return_inverse=True)[1].reshape(found.shape))
+    return torch.from_numpy(np.stack(labels)).long()
+
+
+def check(segments: Tensor, x: Tensor) -> Tensor:
+    """Return ``segments`` as int64 if they are segments of the images ``x``.
+
+    Raises:
+        TypeError, ValueError: They are not whole numbers of shape (N, H, W), or the labels of an
+            image are not 0, 1, ... without gaps.
+    """
+    if not isinstance(segments, Tensor):
+        came = checks.describe(segments)
+        raise TypeError(f"segments must be a tensor (N, H, W) of labels, got {came}")
+    if segments.is_floating_point() or segments.is_complex() or segments.dtype == torch.bool:
+        raise TypeError(f"segments must be whole numbers, got {segments.dtype}")
+    if segments.shape != (len(x), *x.shape[2:]):
+        expected = (len(x), *x.shape[2:])
+        raise ValueError(
+            f"segments must be (N, H, W) as the images, {expected}, got {checks.shape(segments)}"
+        )
+    for i, image in enumerate(segments):
+        labels = image.unique().tolist()
+        if labels != list(range(len(labels))):
+            raise ValueError(
+                f"segments must be labelled 0, 1, ... without gaps, image {i} has "
+                f"{len(labels)} labels from {labels[0]} to {labels[-1]}"
+            )
+    return segments.long()
+
+
+def by_segment(
+    classifier: Classifier,
+    x: Tensor,
+    target: Tensor,
+    baseline: Baseline,
+    segments: Tensor | None,
+    effects: Callable[[Forward, Tensor], Tensor],
+) -> Tensor:
+    """The effect of each segment's presence (1, S), drawn on its pixels."""
+    labels = slic(classifier, x) if segments is None else check(segments, x)
+    labels = labels.to(x.device)
+    x0 = reference(baseline, x)
+    twin = Twin(classifier.graph)
+    maps = []
+    for i in range(len(x)):
+
+        def logit(present: Tensor, i: int = i) -> Tensor:
+            """Of the image with only these segments, (n, S) to (n,)."""
+            shown = present[:, None, labels[i]] > 0.5
+            return twin(torch.where(shown, x[i], x0[i]))[:, int(target[i])]
+
+        everything = x.new_ones(1, int(labels[i].max()) + 1)
+        maps.append(effects(logit, everything)[0][labels[i]])
+    return torch.stack(maps)

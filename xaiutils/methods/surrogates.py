@@ -1,0 +1,149 @@
+"""Linear models of the network around one image: captum's LIME and KernelSHAP, over segments.
+
+captum asks them 25 images by default, fewer than a picture has segments, and gives LIME a lasso
+whose penalty can zero every coefficient. Here fewer samples than unknowns are an error, and both
+are plain weighted least squares.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from xaiutils import checks
+from xaiutils.methods.arguments import Baseline, whole
+from xaiutils.methods.perturbation import SHARED
+from xaiutils.methods.record import SIGNED, Method, Setting
+from xaiutils.methods.segments import Forward, by_segment
+from xaiutils.models import Classifier
+
+
+def kernel_shap(
+    classifier: Classifier,
+    x: Tensor,
+    target: Tensor,
+    n_samples: int = 1000,
+    baseline: Baseline = 0.0,
+    segments: Tensor | None = None,
+    batch_size: int = 32,
+) -> Tensor:
+    r"""KernelSHAP: Shapley values of the segments by regression (Lundberg and Lee 2017, theorem 2).
+
+    The linear function of the segments' presence that fits :math:`f_c` best by weighted least
+    squares, where random sets of k among S segments come in proportion to
+    :math:`(S - 1) / (k (S - k))`, and the full and the empty image weigh a million.
+
+    Args:
+        classifier, x, target, baseline, segments, batch_size: As in `feature_ablation`.
+        n_samples: Images asked, the full and the empty one included; more than segments.
+
+    Returns:
+        (N, H, W), signed: a segment's coefficient on each of its pixels.
+
+    Raises:
+        ValueError: Fewer samples than unknowns, or a single segment.
+    """
+    from captum.attr import KernelShap
+
+    n_samples, batch_size = whole("n_samples", n_samples), whole("batch_size", batch_size)
+
+    def effects(forward: Forward, present: Tensor) -> Tensor:
+        _require_samples(n_samples, present)
+        return KernelShap(forward).attribute(
+            present, n_samples=n_samples, perturbations_per_eval=batch_size
+        )
+
+    return by_segment(classifier, x, target, baseline, segments, effects)
+
+
+def lime(
+    classifier: Classifier,
+    x: Tensor,
+    target: Tensor,
+    n_samples: int = 1000,
+    kernel_width: float = 0.25,
+    alpha: float = 0.0,
+    baseline: Baseline = 0.0,
+    segments: Tensor | None = None,
+    batch_size: int = 32,
+) -> Tensor:
+    r"""LIME: a linear model of the segments' presence around the image.
+
+    Ribeiro et al. 2016, eq. 1 and section 3.4. Each segment is present or absent by the toss of a coin; a sample z weighs
+    :math:`\exp(-D^2 / 2 w^2)` with the cosine distance D between z and the full image, both as
+    vectors of segments.
+
+    Args:
+        classifier, x, target, baseline, segments, batch_size: As in `feature_ablation`.
+        n_samples: Images asked; more than segments.
+        kernel_width: w > 0.
+        alpha: Weight of the lasso's penalty, >= 0; 0 is weighted least squares.
+
+    Returns:
+        (N, H, W), signed: a segment's coefficient on each of its pixels.
+
+    Raises:
+        ValueError: Fewer samples than unknowns.
+    """
+    from captum._utils.models.linear_model import SkLearnLasso, SkLearnLinearRegression
+    from captum.attr import Lime
+    from captum.attr._core.lime import get_exp_kernel_similarity_function
+
+    n_samples, batch_size = whole("n_samples", n_samples), whole("batch_size", batch_size)
+    alpha = checks.number("alpha", alpha, low=0)
+    kernel_width = checks.number("kernel_width", kernel_width)
+    if kernel_width <= 0:
+        raise ValueError(f"kernel_width must be > 0, got {kernel_width:g}")
+    kernel = get_exp_kernel_similarity_function("cosine", kernel_width)
+
+    def effects(forward: Forward, present: Tensor) -> Tensor:
+        _require_samples(n_samples, present)
+        model = SkLearnLasso(alpha=alpha) if alpha else SkLearnLinearRegression()
+        return Lime(forward, model, kernel).attribute(
+            present, n_samples=n_samples, perturbations_per_eval=batch_size
+        )
+
+    return by_segment(classifier, x, target, baseline, segments, effects)
+
+
+def _require_samples(n_samples: int, present: Tensor) -> None:
+    segments = present.shape[1]
+    if segments < 2:
+        raise ValueError(f"segments must be at least 2 per image to compare, got {segments}")
+    if n_samples < segments + 1:
+        raise ValueError(
+            f"n_samples must be at least the number of segments + 1, {segments + 1}, for a linear "
+            f"model to be determined, got {n_samples}"
+        )
+
+
+TABLE: tuple[Method, ...] = (
+    Method(
+        "lime",
+        "LIME",
+        lime,
+        "perturbation",
+        SIGNED,
+        "Ribeiro et al. 2016, eq. 1 and section 3.4",
+        passes="n_samples * F",
+        stochastic=True,
+        needs=("segments",),
+        settings={
+            "n_samples": Setting(1000, "TODO", stock=25),
+            "kernel_width": Setting(0.25, "TODO", stock=1.0),
+            "alpha": Setting(0.0, "TODO", stock=0.01),
+            **SHARED,
+        },
+    ),
+    Method(
+        "kernel_shap",
+        "KernelSHAP",
+        kernel_shap,
+        "perturbation",
+        SIGNED,
+        "Lundberg and Lee 2017, theorem 2",
+        passes="n_samples * F",
+        stochastic=True,
+        needs=("segments",),
+        settings={"n_samples": Setting(1000, "TODO", stock=25), **SHARED},
+    ),
+)
