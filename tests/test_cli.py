@@ -1,6 +1,7 @@
 """The command line, the workloads, and the figures that the demo makes."""
 
 import json
+from dataclasses import replace
 
 import nbformat
 import numpy as np
@@ -74,7 +75,7 @@ def test_figures_executes_the_notebooks_and_writes_the_table(tmp_path, capsys):
     assert (out / "01_one_1.png").read_bytes().startswith(b"\x89PNG")
     table = (out / "scores.md").read_text()
     assert "4 images" in table
-    assert all(f"| {name} |" in table for name in ("hybrid", "LRP", "random", "chance"))
+    assert all(f"| {name} |" in table for name in ("hybrid", "LRP (paper)", "random", "chance"))
     rows = (out / "scores.csv").read_text().splitlines()
     assert len(rows) == 1 + 11 * 3 * 4
     assert str(out) in capsys.readouterr().out
@@ -88,13 +89,14 @@ def test_figures_without_notebooks_says_so(tmp_path, capsys):
 def test_scores_explain_the_label(monkeypatch):
     work = workloads.load_workload("scenes", "hard")
     asked = []
-    real = figures.stage_maps
 
-    def spy(work, x, target=None):
+    real = figures.METHODS["hybrid"]
+
+    def spy(classifier, x, target, **settings):
         asked.append(target)
-        return real(work, x, target)
+        return real.function(classifier, x, target, **settings)
 
-    monkeypatch.setattr(figures, "stage_maps", spy)
+    monkeypatch.setitem(figures.METHODS, "hybrid", replace(real, function=spy))
     table = figures.score(work, 3)
     assert asked[0].tolist() == [work.samples[i].label for i in range(3)]
     assert table["hybrid"]["rank accuracy"].shape == (3,)

@@ -17,11 +17,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from xaiutils import baselines, checks, metrics
-from xaiutils.hybrid import explain, smooth
+from xaiutils import checks, metrics
+from xaiutils.methods import METHODS
 from xaiutils.workloads import Workload, load_workload
 
 BATCH = 10
+SCORED = (  # the hybrid, its factors, and what it has to beat
+    *("grad_cam_plus_plus", "bounded_cam", "lrp_paper", "lrp_smoothed", "hybrid"),
+    *("bounded_noise", "bounded_edges", "random_map", "centre_prior", "sobel_edges"),
+)
 
 
 def make_figures(
@@ -85,27 +89,8 @@ def _execute(path: Path, out: Path, workload: str) -> int:
     return len(pictures)
 
 
-def stage_maps(work: Workload, x: Tensor, target: Tensor | None = None) -> dict[str, Tensor]:
-    """The stages of the hybrid and the maps that it has to beat, (N, H, W) each, by name."""
-    found = explain(work.classifier, x, target)
-    sigma = float(found.settings["sigma"])
-    noise = baselines.random_map(x)
-    return {
-        "Grad-CAM++": found.cam,
-        "bounding figure": found.bounded,
-        "LRP": found.relevance,
-        "LRP, smoothed": smooth(found.relevance, sigma),
-        "product": found.product,
-        "hybrid": found.hybrid,
-        "bounding figure x noise, smoothed": smooth(found.bounded * noise.to(x), sigma),
-        "random": noise,
-        "centre prior": baselines.centre_prior(x),
-        "Sobel edges": baselines.sobel_edges(x),
-    }
-
-
 def score(work: Workload, images: int) -> dict[str, dict[str, Tensor]]:
-    """Rank accuracy, mass accuracy and Gini index of every map, each (images,), by name.
+    """Rank accuracy, mass accuracy and Gini index of each of `SCORED`, (images,), by title.
 
     The class explained is the label where there is one, so that map and mask belong together.
     """
@@ -116,8 +101,12 @@ def score(work: Workload, images: int) -> dict[str, dict[str, Tensor]]:
         labels = [sample.label for sample in chosen]
         target = None if None in labels else torch.tensor(labels)
         masks = work.masks(chosen)
-        for name, maps in stage_maps(work, x, target).items():
-            mine = scores.setdefault(name, {"rank accuracy": [], "mass accuracy": [], "Gini": []})
+        for name in SCORED:
+            method = METHODS[name]
+            maps = method(work.classifier, x, target)
+            mine = scores.setdefault(
+                method.title, {"rank accuracy": [], "mass accuracy": [], "Gini": []}
+            )
             mine["rank accuracy"].append(metrics.rank_accuracy(maps.cpu(), masks))
             mine["mass accuracy"].append(metrics.mass_accuracy(maps.cpu(), masks))
             mine["Gini"].append(metrics.gini(maps.cpu()))
