@@ -11,6 +11,7 @@ import torch
 
 from xaiutils import cli, figures, scenes, workloads
 from xaiutils.hybrid import explain
+from xaiutils.methods import METHODS
 from xaiutils.models import load_model
 
 
@@ -79,6 +80,31 @@ def test_figures_executes_the_notebooks_and_writes_the_table(tmp_path, capsys):
     rows = (out / "scores.csv").read_text().splitlines()
     assert len(rows) == 1 + 11 * 3 * 4
     assert str(out) in capsys.readouterr().out
+
+
+def test_another_method_is_drawn_alone_and_inside_the_figure(picture, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["explain", str(picture), "--method", "lrp_epsilon", "--target", "ring"]
+    assert cli.main([*command, "--out", str(out)]) == 0
+    assert "ring -> " in capsys.readouterr().out
+    classifier = load_model("scenes_vgg_seed0")
+    x = classifier.preprocess(scenes.sample("unit", 3).image)
+    target = classifier.class_index("ring")
+    with np.load(out / "three_lrp_epsilon.npz") as saved:
+        expected = METHODS["lrp_epsilon"](classifier, x, target)[0]
+        np.testing.assert_array_equal(saved["map"], expected)
+        assert saved["target"] == target
+    with PIL.Image.open(out / "three_lrp_epsilon.png") as drawn:
+        assert drawn.width > 800
+    assert cli.main(["explain", str(picture), "--method", "lpr"]) == 2
+    assert "method must be a known name, got 'lpr'" in capsys.readouterr().err
+
+
+def test_methods_lists_what_suits_a_network(capsys):
+    assert cli.main(["methods"]) == 0
+    told = capsys.readouterr().out
+    assert all(f"  {name} " in told for name in METHODS)
+    assert "no: it has no attention over patches" in told
 
 
 def test_figures_without_notebooks_says_so(tmp_path, capsys):

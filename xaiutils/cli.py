@@ -1,4 +1,4 @@
-"""The command line: ``xaiutils explain | figures | train-scenes``."""
+"""The command line: ``xaiutils explain | methods | figures | train-scenes``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
     from xaiutils.hybrid import Explanation
+    from xaiutils.models import Classifier
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,8 +47,14 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--composite", default="paper", help="a name in COMPOSITES")
     explain.add_argument("--cam", default="grad_cam_plus_plus", help="a name in CAMS")
     explain.add_argument("--cam-layer", help="module path; found by itself by default")
+    explain.add_argument("--method", help="another explainer instead: xaiutils methods lists them")
     explain.add_argument("--out", type=Path, default=Path("results"), help="folder")
     explain.set_defaults(run=_explain)
+
+    methods = commands.add_parser("methods", help="list the explainers, and which suit a network")
+    methods.add_argument("--model", default="scenes_vgg_seed0", help="a name in MODELS")
+    methods.add_argument("--weights", help="published name, state-dict file, or random")
+    methods.set_defaults(run=_methods)
 
     figures = commands.add_parser("figures", help="the notebooks' figures and a table of scores")
     figures.add_argument("--workload", help="scenes (default), photographs or imagenet")
@@ -76,6 +86,9 @@ def _explain(options: argparse.Namespace) -> None:
     for picture, name in zip(tqdm(options.pictures, unit="picture"), names, strict=True):
         image = load_image(picture)
         x = classifier.preprocess(image)
+        if options.method is not None:
+            tqdm.write(f"{picture}: {_by_method(options, classifier, image, x, target, name)}")
+            continue
         found = hybrid.explain(
             classifier,
             x,
@@ -103,6 +116,56 @@ def _explain(options: argparse.Namespace) -> None:
             f"{picture}: {classifier.classes[chosen]} ({probability:.1%}) -> "
             f"{options.out / name}.png, .npz" + "".join(f"; {note}" for note in found.notes)
         )
+
+
+def _by_method(
+    options: argparse.Namespace,
+    classifier: Classifier,
+    image: Image,
+    x: Tensor,
+    target: int | None,
+    name: str,
+) -> str:
+    """One picture explained by a method of `METHODS`, alone and inside the bounding figure."""
+    import numpy as np
+
+    from xaiutils import hybrid, plots
+    from xaiutils.methods import method_named
+
+    method = method_named(options.method)
+    chosen = int(classifier.predict(x).argmax()) if target is None else target
+    found = method(classifier, x, chosen, progress=True)
+    cam = hybrid.class_activation_map(
+        classifier, x, chosen, cam=options.cam, cam_layer=options.cam_layer
+    )
+    inside = hybrid.fuse(hybrid.bound(cam, options.threshold), found)
+    picture = np.asarray(classifier.transform.geometry(image).convert("RGB"))
+    figure = plots.panels(
+        [picture, found[0], inside[0]],
+        titles=["image", method.title, "in the bounding figure"],
+        suptitle=f"{classifier.name}: {classifier.classes[chosen]}",
+        clip=99.5,
+    )
+    plots.save(figure, options.out / f"{name}_{method.name}.png", scale=2)
+    np.savez_compressed(
+        options.out / f"{name}_{method.name}.npz",
+        map=found[0].cpu().numpy(),
+        cam=cam[0].cpu().numpy(),
+        target=chosen,
+    )
+    return f"{classifier.classes[chosen]} -> {options.out / name}_{method.name}.png, .npz"
+
+
+def _methods(options: argparse.Namespace) -> None:
+    from xaiutils.methods import FAMILIES, METHODS
+    from xaiutils.models import load_model
+
+    classifier = load_model(options.model, options.weights)
+    for family in FAMILIES:
+        print(family)
+        for method in (m for m in METHODS.values() if m.family == family):
+            reason = method.refuses(classifier)
+            print(f"  {method.name:40} {method.passes if reason is None else 'no: ' + reason}")
 
 
 def _save_maps(path: Path, found: Explanation) -> None:
