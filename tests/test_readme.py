@@ -11,7 +11,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_the_code_blocks_run(capsys):
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = torch.nn.Sequential(
@@ -25,6 +25,7 @@ def test_the_code_blocks_run(capsys):
         exec(block, names)  # the README is ours
     printed = capsys.readouterr().out
     assert "unreceived" in printed
+    assert "grad_cam_plus_plus x deep_lift" in printed
     assert "last activated feature map (94 x 158)" in printed
 
 

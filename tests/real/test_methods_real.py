@@ -1,0 +1,58 @@
+"""Every explainer on a real photograph and a trained ImageNet classifier.
+
+Needs what test_explain_real.py needs. Prints a line for each method: run pytest with ``-s``.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from xaiutils import metrics
+from xaiutils.methods import METHODS
+from xaiutils.models import load_model
+from xaiutils.workloads import Workload, load_workload
+
+ROOT = os.environ.get("XAIUTILS_IMAGENET")
+FOUND = sorted(Path(ROOT).glob("weights/squeezenet1_0*")) if ROOT else []
+WEIGHTS = os.environ.get("XAIUTILS_WEIGHTS") or (str(FOUND[0]) if FOUND else None)
+pytestmark = pytest.mark.skipif(
+    not (ROOT and WEIGHTS), reason="needs XAIUTILS_IMAGENET and SqueezeNet 1.0's weights"
+)
+QUICK = {"n_samples": 70, "n_steps": 10}
+MANY = (
+    200  # passes of one image: Score-CAM, Shapley sampling and the like are left to the notebooks
+)
+
+
+@pytest.fixture(scope="module")
+def work():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XAIUTILS_MODEL", "squeezenet1_0")
+        patch.setenv("XAIUTILS_WEIGHTS", str(WEIGHTS))
+        yield load_workload("imagenet")
+
+
+@pytest.fixture(scope="module")
+def right(work: Workload):
+    """The first picture that is classified correctly."""
+    for index in range(len(work.samples)):
+        chosen, x = work.batch([index])
+        if int(work.classifier.predict(x).argmax()) == chosen[0].label:
+            return x, chosen[0].label, work.masks(chosen)
+    raise AssertionError("no picture is classified correctly")
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+def test_a_real_photograph_is_explained_or_the_method_says_why_not(method, work, right):
+    x, label, mask = right
+    quick = {key: value for key, value in QUICK.items() if key in method.settings}
+    if method.refuses(work.classifier) is not None or method.cost(S=50, C=512, **quick) > MANY:
+        pytest.skip(method.refuses(work.classifier) or "too many passes")
+    maps = method(work.classifier, x, label, **quick)
+    mass = float(metrics.mass_accuracy(maps, mask))
+    print(f"\n{method.title}: mass in the box {mass:.2f}, Gini {float(metrics.gini(maps)):.2f}")
+    assert maps.isfinite().all()
+    assert maps.abs().max() > 0
+    assert torch.isfinite(torch.tensor(mass))
