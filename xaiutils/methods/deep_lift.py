@@ -32,7 +32,7 @@ LINEAR_KINDS = (*WEIGHTED, AVERAGE, ROUTING, PASS, SUM, CONSTANT)
 def deep_lift(
     classifier: Classifier, x: Tensor, target: Tensor, baseline: Baseline = 0.0
 ) -> Tensor:
-    r"""DeepLIFT, rescale rule (Shrikumar et al. 2017, section 3.5.1; as a gradient: Ancona 2018).
+    r"""DeepLIFT, rescale rule (Shrikumar et al. 2017, section 3.5.2; as a gradient: Ancona 2018).
 
     The gradient in which each nonlinearity's derivative is replaced by
     :math:`\Delta y / \Delta x`, the differences from the reference, times :math:`x - x_0`. Summed
@@ -102,24 +102,24 @@ def _has_rule(step: Step, parts: nn.ModuleDict) -> bool:
     return step.kind in LINEAR_KINDS and "max" not in step.operation.lower()
 
 
-def _contributions(classifier: Classifier, x: Tensor, references: Tensor, target: int) -> Tensor:
+def _contributions(classifier: Classifier, x: Tensor, starts: Tensor, target: int) -> Tensor:
     """The mean over the references of DeepLIFT's contributions to one image, (C, H, W)."""
     from captum.attr import DeepLift
 
     twin = Twin(classifier.graph)
     for name, part in twin.parts.items():
         if type(part) is nn.MaxPool2d:
-            twin.parts[name] = nn.Sequential(_SideBySide(part), nn.MaxPool2d(part.kernel_size))
+            twin.parts[name] = nn.Sequential(SideBySide(part), nn.MaxPool2d(part.kernel_size))
     method = DeepLift(twin)
     total = torch.zeros_like(x)
     with hooking():
-        for x0 in references:
+        for x0 in starts:
             leaf = x[None].clone().requires_grad_()
-            total += method.attribute(leaf, x0[None], target)[0].detach() / len(references)
+            total += method.attribute(leaf, x0[None], target)[0].detach() / len(starts)
     return total
 
 
-class _SideBySide(nn.Module):
+class SideBySide(nn.Module):
     """Lays the windows of a max pooling side by side, so that none overlaps another.
 
     A place beyond the border shows the window's first place inside it, which changes no maximum.
@@ -131,6 +131,7 @@ class _SideBySide(nn.Module):
         self.ceil_mode = pool.ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, windows down times their height, windows across times width)."""
         shape = torch.empty_like(x, device="meta")
         counts = F.max_pool2d(shape, *self.pooling, ceil_mode=self.ceil_mode).shape[-2:]
         settings = zip(*(_pair(value) for value in self.pooling), strict=True)
@@ -160,7 +161,7 @@ TABLE: tuple[Method, ...] = (
         deep_lift,
         "gradient",
         SIGNED,
-        "Shrikumar et al. 2017, section 3.5.1 (rescale rule)",
+        "Shrikumar et al. 2017, section 3.5.2 (rescale rule)",
         passes="2 * (F + B)",
         settings={"baseline": BASELINE},
         refuses=without_rule,

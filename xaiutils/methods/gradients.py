@@ -195,7 +195,7 @@ TABLE: tuple[Method, ...] = (
         gradient_x_input,
         "gradient",
         SIGNED,
-        "Shrikumar et al. 2016, section 2",
+        "Shrikumar et al. 2016",
     ),
     Method(
         "integrated_gradients",
@@ -237,7 +237,7 @@ TABLE: tuple[Method, ...] = (
         gradient_shap,
         "gradient",
         SIGNED,
-        "Erion et al. 2021, eq. 3 (expected gradients); Lundberg and Lee 2017",
+        "Erion et al. 2021 (expected gradients); Lundberg and Lee 2017",
         passes="n_samples * (F + B)",
         stochastic=True,
         needs=("baselines",),

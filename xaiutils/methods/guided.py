@@ -25,7 +25,8 @@ INTERPOLATIONS = ("bilinear", "nearest")
 def guided_backprop(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
     """Guided backpropagation (Springenberg et al. 2014, section 3.4).
 
-    The gradient passes a ReLU only where the input and the gradient itself are positive.
+    The gradient passes a ReLU only where the input and the gradient itself are positive; other
+    activations keep their derivative.
 
     Returns:
         (N, H, W), signed: the mean over the channels.
@@ -88,6 +89,13 @@ def without_relu(classifier: Classifier) -> str | None:
     )
 
 
+def without_map(classifier: Classifier) -> str | None:
+    """Why Guided Grad-CAM cannot explain this network, or None."""
+    if len(classifier.graph.find(classifier.cam_layer).shape or ()) != 4:
+        return "its CAM layer gives tokens, not feature maps; grad_cam reads both"
+    return without_relu(classifier)
+
+
 @contextmanager
 def hooking() -> Iterator[None]:
     """captum warns that it hooks the network; here that is the twin, which nobody else has."""
@@ -130,6 +138,6 @@ TABLE: tuple[Method, ...] = (
                 stock="nearest",
             ),
         },
-        refuses=without_relu,
+        refuses=without_map,
     ),
 )

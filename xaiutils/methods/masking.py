@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaiutils import checks
+from xaiutils import tokens
+from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import NONNEGATIVE, Method, Setting
 from xaiutils.models import Classifier
 from xaiutils.twin import Twin
@@ -47,13 +48,13 @@ def score_cam(classifier: Classifier, x: Tensor, target: Tensor, *, batch_size: 
     """
     from pytorch_grad_cam import ScoreCAM
 
-    size = _whole(batch_size)
+    size = whole("batch_size", batch_size)
 
     class Quiet(ScoreCAM):
         get_cam_weights = _without_bar(ScoreCAM.get_cam_weights)
 
     def prepared(twin: Twin) -> Any:
-        run = Quiet(model=twin, target_layers=[twin.cam_layer])
+        run = Quiet(twin, [twin.cam_layer], reshape_transform=as_maps(x))
         run.batch_size = size
         return run
 
@@ -86,21 +87,28 @@ def ablation_cam(
         ValueError: The logit of an image's class is exactly 0: the weights do not exist.
     """
     from pytorch_grad_cam import AblationCAM
-    from pytorch_grad_cam.ablation_layer import AblationLayer
+    from pytorch_grad_cam.ablation_layer import AblationLayerVit
 
-    size = _whole(batch_size)
+    size = whole("batch_size", batch_size)
 
     class Quiet(AblationCAM):
         get_cam_weights = _without_bar(AblationCAM.get_cam_weights)
 
-    class Zeroed(AblationLayer):
+    class Zeroed(AblationLayerVit):  # which copies maps and tokens alike
         def __call__(self, a: Tensor) -> Tensor:
             ablated = self.activations
-            ablated[range(len(ablated)), self.indices[: len(ablated)]] = 0
+            channels = ablated if ablated.ndim == 4 else ablated.mT
+            channels[range(len(ablated)), self.indices[: len(ablated)]] = 0
             return ablated
 
     def prepared(twin: Twin) -> Any:
-        return Quiet(twin, [twin.cam_layer], ablation_layer=Zeroed(), batch_size=size)
+        return Quiet(
+            twin,
+            [twin.cam_layer],
+            reshape_transform=as_maps(x),
+            ablation_layer=Zeroed(),
+            batch_size=size,
+        )
 
     maps = []
     for i in range(len(x)):
@@ -113,6 +121,12 @@ def ablation_cam(
             )
         maps.append(found)
     return torch.cat(maps)
+
+
+def as_maps(x: Tensor) -> Callable[[Tensor], Tensor]:
+    """For the library: what a layer gives for pictures as ``x``, tokens too, as (N, C, h, w)."""
+    height, width = x.shape[2:]
+    return lambda a: a if a.ndim == 4 else tokens.as_maps(a, (height, width)).contiguous()
 
 
 def _by_library(
@@ -136,13 +150,6 @@ def _without_bar(function: Any) -> Any:
     """
     quiet = types.SimpleNamespace(tqdm=iter)
     return types.FunctionType(function.__code__, function.__globals__ | {"tqdm": quiet})
-
-
-def _whole(batch_size: int) -> int:
-    size = checks.number("batch_size", batch_size, low=1)
-    if size != int(size):
-        raise ValueError(f"batch_size must be a whole number, got {size:g}")
-    return int(size)
 
 
 TABLE: tuple[Method, ...] = (

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from xaiutils import passes
 from xaiutils.methods.combine import combine
+from xaiutils.methods.masking import as_maps
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting
 from xaiutils.models import Classifier
 from xaiutils.twin import Twin
@@ -124,7 +125,7 @@ def _library_cam(classifier: Classifier, x: Tensor, target: Tensor | None) -> Te
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     twin = Twin(classifier.graph, cam_layer=classifier.cam_layer)
-    run = GradCAMPlusPlus(model=twin, target_layers=[twin.cam_layer])
+    run = GradCAMPlusPlus(twin, [twin.cam_layer], reshape_transform=as_maps(x))
     targets = None if target is None else [ClassifierOutputTarget(t) for t in target.tolist()]
     with torch.enable_grad():
         found = run(input_tensor=x.clone().requires_grad_(), targets=targets)

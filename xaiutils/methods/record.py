@@ -45,6 +45,7 @@ class Setting:
 
 
 def never(classifier: Classifier) -> str | None:
+    """For methods that can explain every classifier."""
     return None
 
 

@@ -1,9 +1,9 @@
 """Segments: the parts of a picture that perturbation methods take away.
 
 All methods share one segmentation. captum is asked about a vector with one entry per segment, 1
-for present: its picture-sized masks would say the same in H * W times the memory, its Shapley
-sampling would walk over every pixel in Python, and its LIME would measure the distance between
-colours where Ribeiro et al. 2016 measure how many segments are left.
+for present: its masks would say the same once per pixel, its Shapley sampling would walk over every
+pixel in Python for each order, and its LIME would measure the distance between colours where
+Ribeiro et al. 2016 measure how many segments are left.
 """
 
 from __future__ import annotations
@@ -95,7 +95,18 @@ def by_segment(
     segments: Tensor | None,
     effects: Callable[[Forward, Tensor], Tensor],
 ) -> Tensor:
-    """The effect of each segment's presence (1, S), drawn on its pixels."""
+    """The effect of each segment's presence, drawn on its pixels.
+
+    Args:
+        classifier, x, target: As in `Method`.
+        baseline: What an absent segment shows, see `reference`.
+        segments: (N, H, W), checked; by default those of `slic`.
+        effects: Asks the network, which maps the presence of segments (n, S) to logits (n,), and
+            gives the effect of each, (1, S), when it is shown the full image, ones (1, S).
+
+    Returns:
+        (N, H, W).
+    """
     labels = slic(classifier, x) if segments is None else check(segments, x)
     labels = labels.to(x.device)
     x0 = reference(baseline, x)
