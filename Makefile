@@ -51,6 +51,7 @@ bench: $(READY)
 
 scenes: $(READY)
 	for seed in 0 1 2; do $(BIN)/xaiutils train-scenes --seed $$seed --out data || exit 1; done
+	for net in resnet inception vit; do $(BIN)/xaiutils train-scenes --architecture $$net --out data || exit 1; done
 
 lock: $(READY)
 	(sed -n '/^#/p' requirements.lock; $(BIN)/pip freeze --exclude-editable | grep -v -i -E '^(nvidia-|cuda-|triton|setuptools|pip=)') > requirements.new

@@ -22,6 +22,8 @@ from xaiutils.models import Classifier, load_model, wrap
 from xaiutils.operations import CONVOLUTION, LINEAR
 from xaiutils.plan import Plan
 from xaiutils.rules import epsilon, z
+from xaiutils.scene_weights import load_scene_net
+from xaiutils.scenes import CLASSES, samples
 from xaiutils.steps import GraphError
 
 Z = COMPOSITES["z"]
@@ -453,3 +455,22 @@ def test_epsilon_is_used_where_a_composite_says_so() -> None:
     found = relevance(classifier, noise(2, 3, 16, 16), composite=Composite("e", rows, "test"))
     assert found.ledger.epsilon.abs().min() > 0
     assert (found.ledger.residual / found.ledger.start).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("composite", ["attnlrp", "cp_lrp", "epsilon_plus"])
+def test_the_ledger_of_the_trained_transformer_closes(composite: str) -> None:
+    """In double precision to the last digits; in float32 as far as its cancellation lets it.
+
+    Relevance of both signs cancels in a transformer: sums of |R| over the pixels are tens of times
+    the start, and float32 cannot keep their difference better than its share of that.
+    """
+    classifier = load_model("scenes_vit_seed0")
+    x = classifier.preprocess(samples("unit", 8))
+    found = relevance(classifier, x, composite=composite)
+    spread = found.map.abs().sum((1, 2, 3)) / found.ledger.start.abs()
+    residual = (found.ledger.residual / found.ledger.start).abs()
+    assert (residual <= 1e-5 * spread.clamp(min=1)).all()
+    module = load_scene_net("scenes_vit_seed0").double()
+    double = wrap(module, classes=CLASSES, transform=classifier.transform)
+    exact = relevance(double, x.double(), composite=composite).ledger
+    assert (exact.residual / exact.start).abs().max() < 1e-10

@@ -103,6 +103,25 @@ def tiny() -> Classifier:
     return wrap(Tiny().eval(), ["cat", "dog", "12"], size=64)
 
 
+@pytest.mark.parametrize(
+    ("kind", "layer", "size"),
+    [("resnet", "layer3", 16), ("inception", "mixed3", 16), ("vit", "encoder.3.norm1", 8)],
+)
+def test_the_other_shipped_architectures(kind, layer, size):
+    from xaiutils.scenes import CLASSES, samples
+
+    classifier = load_model(f"scenes_{kind}_seed0")
+    assert classifier.classes == CLASSES
+    assert classifier.cam_layer == layer
+    assert f"{size} x {size}" in classifier.cam_reason
+    chosen = samples("unit", 8)
+    x = classifier.preprocess(chosen)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            classifier.predict(x), classifier.module(x), rtol=1e-4, atol=1e-4
+        )
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_shipped_scene_classifier(seed):
     if not (data_folder() / f"scenes_vgg_seed{seed}.safetensors").is_file():
@@ -317,7 +336,8 @@ def test_wrong_names_are_answered_with_the_nearest(case):
 def test_every_torchvision_classifier_is_a_model():
     assert set(zoo.list_models(module=zoo)) <= set(MODELS)
     assert MODELS["vgg16"].weights == ("IMAGENET1K_V1", "IMAGENET1K_FEATURES")
-    assert {name for name, m in MODELS.items() if m.family == "scenes"} == {
+    others = {f"scenes_{kind}_seed0" for kind in ("resnet", "inception", "vit")}
+    assert {name for name, m in MODELS.items() if m.family == "scenes"} == others | {
         f"scenes_vgg_seed{i}" for i in range(3)
     }
 

@@ -38,6 +38,10 @@ FIGURES = {
     "bars": lambda: plots.bars(
         {"a": 1, "b": -0.5}, intervals={"a": (0.5, 2)}, chance=0.1, highlight="b"
     ),
+    "strips": lambda: plots.strips(
+        {"a": rng.random(9), "b": torch.arange(9) / 9}, intervals={"a": (0.4, 0.6)}, chance=0.1,
+        marked=[0, 2], marks="shown",
+    ),
     "ledger": lambda: plots.ledger({"input": 0.9, "bias": 0.2, "epsilon": -0.1}),
 }  # fmt: skip
 
@@ -144,6 +148,8 @@ def test_a_column_of_the_gallery_has_one_kind_of_scale():
     assert limits(figure, 6) == (-POSITIVE.max(), POSITIVE.max())
     assert limits(figure, 5) == (0, POSITIVE.max())
     assert [t.get_text() for t in figure.texts][:1] == ["image"]
+    rows = [[PICTURE, POSITIVE, SIGNED, plots.Panel(map=POSITIVE, signed=True)]] * 2
+    assert limits(plots.gallery(rows), 3) == (-POSITIVE.max(), POSITIVE.max())  # if told so
 
 
 def test_regions_are_drawn_inside_the_picture():
@@ -167,6 +173,27 @@ def test_the_ledger_puts_negative_shares_left_of_zero():
 
 def test_bars_print_their_numbers():
     assert [t.get_text() for t in FIGURES["bars"]().axes[0].texts] == ["1", "−0.5"]
+
+
+def test_strips_show_every_scored_image_its_mean_and_the_marked_ones():
+    scores = {"a": np.array([1.0, np.nan, 4.0]), "b": torch.tensor([2.0, 0.0, -4.0])}
+    figure = plots.strips(scores, intervals={"a": (2, 3)}, chance=0.5, marked=[2], marks="shown")
+    axes = figure.axes[0]
+    assert [t.get_text() for t in axes.texts] == ["2.50", "−0.67"]  # (1 + 4)/2, (2 + 0 - 4)/3
+    dots, chosen, mean, whisker = axes.lines[:4]
+    np.testing.assert_array_equal(dots.get_xdata(), [1, np.nan, 4])
+    assert chosen.get_xdata().tolist() == [4]
+    assert (chosen.get_ydata() == dots.get_ydata()[2]).all()
+    assert mean.get_xdata()[0] == 2.5
+    assert list(whisker.get_xdata()) == [2, 3]
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["shown", "chance 0.5"]
+    rows = [np.abs(axes.lines[i].get_ydata() - row).max() for i, row in ((0, 0), (4, 1))]
+    assert max(rows) < 0.38  # no dot can be taken for one of the next row
+
+
+def test_a_gallery_may_be_narrow():
+    rows = [[PICTURE, *[SIGNED] * 3]]
+    assert plots.gallery(rows, width=1.0).get_figwidth() < plots.gallery(rows).get_figwidth() / 1.5
 
 
 def test_lines_differ_without_colour():
@@ -216,6 +243,29 @@ NAN = np.where(MASK, np.nan, 1.0)
         (lambda: plots.bars({"a": np.nan}), ValueError, r"values\['a'\] must be finite, got nan"),
         (lambda: plots.bars({"a": 1}, highlight="b"), ValueError, "highlight must be a known"),
         (lambda: plots.bars({"a": 1}, intervals={"b": (0, 1)}), ValueError, "intervals must be a"),
+        (lambda: plots.strips({}), ValueError, "values must hold at least one entry, got none"),
+        (lambda: plots.strips({"a": [1.0]}), TypeError, r"values\['a'\] must be a NumPy array"),
+        (lambda: plots.strips({"a": SIGNED}), ValueError, r"values\['a'\] must have shape \(n\)"),
+        (
+            lambda: plots.strips({"a": np.array([np.nan])}),
+            ValueError,
+            r"values\['a'\] must have shape \(n\), got \(0,\)",
+        ),
+        (
+            lambda: plots.strips({"a": np.array([1, np.inf])}),
+            ValueError,
+            r"values\['a'\] must be finite",
+        ),
+        (
+            lambda: plots.strips({"a": np.ones(2)}, marked=[2]),
+            ValueError,
+            r"marked must be in 0\.\.1, got \[2\]",
+        ),
+        (
+            lambda: plots.strips({"a": np.ones(2)}, intervals={"b": (0, 1)}),
+            ValueError,
+            "intervals must be a known",
+        ),
         (lambda: plots.ledger({"a": "b"}), TypeError, r"shares\['a'\] must be a number, got str"),
         (lambda: plots.save(Figure(), "a.jpg"), ValueError, r"path must end in \.png, got 'a.jpg'"),
     ],

@@ -75,6 +75,8 @@ def test_baselines_depend_on_nothing_but_the_picture_and_the_seed():
     x = torch.zeros(2, 3, 20, 30)
     x[:, :, :, 15:] = 1
     edges = baselines.sobel_edges(x)
+    alone = torch.cat([baselines.sobel_edges(one[None]) for one in x])
+    assert torch.equal(edges, alone)  # no picture leaks into its neighbour
     assert edges.shape == (2, 20, 30)
     assert set(edges[0].nonzero()[:, 1].tolist()) == {14, 15}
     bump = baselines.centre_prior(x)

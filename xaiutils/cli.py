@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     figures.set_defaults(run=_figures)
 
     train = commands.add_parser("train-scenes", help="train a scene classifier and ship it")
+    train.add_argument("--architecture", default="vgg", help="vgg, resnet, inception or vit")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--out", type=Path, default=Path("data"), help="folder")
     train.set_defaults(run=_train)
@@ -197,7 +198,7 @@ def _figures(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     from xaiutils.training import train_scenes
 
-    train_scenes(options.seed, options.out, report=print)
+    train_scenes(options.architecture, options.seed, options.out, report=print)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,10 @@ from xaiutils.graph import Graph
 from xaiutils.images import Transform
 from xaiutils.weights import download, load_state_dict, published_hash, read_state_dict, untrained
 
-SCENE_SEEDS = (0, 1, 2)
+SCENE_NETWORKS = (
+    *(f"scenes_vgg_seed{seed}" for seed in range(3)),
+    *(f"scenes_{architecture}_seed0" for architecture in ("resnet", "inception", "vit")),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +107,7 @@ class ModelRecord:
 def _registry() -> dict[str, ModelRecord]:
     from torchvision import models
 
-    shipped = [ModelRecord(f"scenes_vgg_seed{seed}", "scenes", ()) for seed in SCENE_SEEDS]
+    shipped = [ModelRecord(name, "scenes", ()) for name in SCENE_NETWORKS]
     published = [
         ModelRecord(name, "torchvision", tuple(w.name for w in models.get_model_weights(name)))
         for name in models.list_models(module=models)
@@ -125,7 +128,9 @@ def load_model(
     """A classifier by name.
 
     Args:
-        name: A name in `MODELS`: ``scenes_vgg_seed0`` (shipped), or any torchvision classifier.
+        name: A name in `MODELS`: ``scenes_vgg_seed0`` (shipped, as are ``..1`` and ``..2``,
+            ``scenes_resnet_seed0``, ``scenes_inception_seed0`` and ``scenes_vit_seed0``), or any
+            torchvision classifier.
         weights: For torchvision models: None for the published default weights or the name of
             another published set (both are downloaded once by torchvision, which checks their
             hash); ``"random"`` for an untrained network (seed 0); or a file with a state dict,
@@ -207,7 +212,7 @@ def _classifier(
         step, reason = find_cam_layer(graph)
     else:
         step, reason = graph.find(cam_layer), "chosen by the caller"
-        require_map(step)
+        require_map(graph, step)
     return Classifier(name, module, names, transform, graph, step.path, reason, weights, notes)
 
 
@@ -231,14 +236,13 @@ def _require_same(classifier: Classifier) -> None:
 
 def _load_scenes(name: str, cam_layer: str | None) -> Classifier:
     from xaiutils import scenes
-    from xaiutils.scene_net import load_scene_net
+    from xaiutils.scene_weights import load_scene_net
 
-    seed = int(name[-1])
     transform = Transform(
         resize=(scenes.SIZE, scenes.SIZE), crop=None, mean=scenes.MEAN, std=scenes.STD
     )
-    module = load_scene_net(seed)
-    return _classifier(name, module, scenes.CLASSES, transform, cam_layer, f"shipped, seed {seed}")
+    module, source = load_scene_net(name), f"shipped, seed {name[-1]}"
+    return _classifier(name, module, scenes.CLASSES, transform, cam_layer, source)
 
 
 def _load_torchvision(

@@ -68,7 +68,7 @@ class Split:
 
 
 SPLITS: dict[str, Split] = {
-    "train": Split("train", 1000, 5000, duo=0.25),
+    "train": Split("train", 1000, 10000, duo=0.25),
     "validation": Split("validation", 2000, 500, duo=0.25),
     "calibration": Split("calibration", 3000, 300),
     "test": Split("test", 5000, 1000),

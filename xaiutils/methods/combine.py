@@ -28,6 +28,7 @@ _WHY = {
     "sigma": "None is explain's default, H / 64; arbitrary until calibrated",
     "composite": "explain's default: the paper's rules",
     "cam": "explain's default: the paper's CAM",
+    "start": "explain's default, in units of the logit; 'one' where classes are compared",
 }
 EXPLAIN_SETTINGS: Mapping[str, Setting] = MappingProxyType(
     {name: Setting(signature(explain).parameters[name].default, why) for name, why in _WHY.items()}

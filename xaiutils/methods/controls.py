@@ -43,8 +43,7 @@ def centre_prior(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
 
 def sobel_edges(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
     """The magnitude of the picture's Sobel gradient, (N, H, W), not negative."""
-    # Each image alone: SciPy's filter smooths along the batch as well.
-    return torch.cat([baselines.sobel_edges(image[None]) for image in x]).to(x.device)
+    return baselines.sobel_edges(x).to(x.device)
 
 
 def bounded_cam(
@@ -61,9 +60,12 @@ def lrp_smoothed(
     *,
     sigma: float | None,
     composite: str | Composite,
+    start: str,
 ) -> Tensor:
     """LRP, mean over channels, smoothed alone, (N, H, W), signed: no CAM."""
-    return smooth_as_explain(relevance(classifier, x, target, composite).map.mean(1), sigma)
+    return smooth_as_explain(
+        relevance(classifier, x, target, composite, start=start).map.mean(1), sigma
+    )
 
 
 def bounded_noise(
@@ -114,10 +116,18 @@ def hybrid(
     sigma: float | None,
     composite: str | Composite,
     cam: str,
+    start: str,
 ) -> Tensor:
     """The paper's explanation, `explain(...).hybrid`: (N, H, W), signed, in units of the logit."""
     found = explain(
-        classifier, x, target, threshold=threshold, sigma=sigma, composite=composite, cam=cam
+        classifier,
+        x,
+        target,
+        threshold=threshold,
+        sigma=sigma,
+        composite=composite,
+        cam=cam,
+        start=start,
     )
     return found.hybrid
 
@@ -190,7 +200,9 @@ TABLE: tuple[Method, ...] = (
         source=f"{_PAPER}-C and E, without CAM; blur alone helps: Rao et al. 2022, "
         "arXiv 2205.10435",
         passes="F + B",
-        settings=MappingProxyType({key: EXPLAIN_SETTINGS[key] for key in ("sigma", "composite")}),
+        settings=MappingProxyType(
+            {key: EXPLAIN_SETTINGS[key] for key in ("sigma", "composite", "start")}
+        ),
         refuses=_without_rule,
     ),
     Method(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from xaiutils import checks, passes
 from xaiutils.hybrid import Target
+from xaiutils.methods.arguments import whole
 from xaiutils.models import Classifier
 
 FAMILIES = (
@@ -112,16 +113,16 @@ class Method:
             TypeError, ValueError: An argument is wrong; the message says which and why.
         """
         classifier.check(x)
-        seed = int(checks.number("seed", seed, low=0))
+        seed = whole("seed", seed, low=0)
         used = self._merge(settings)
         reason = self.refuses(classifier)
         if reason is not None:
             raise CannotExplain(f"{self.name} cannot explain {classifier.name}: {reason}")
-        targets = _targets(classifier, x, target)
         total = self._expected(classifier, len(x), settings) if progress else None
         watch = passes.watch(total, progress=progress, title=self.title)
         with watch, torch.inference_mode(False):
             x = x.clone() if x.is_inference() else x.detach()
+            targets = _targets(classifier, x, target)
             if self.stochastic or self.needs:
                 maps = [
                     self._one(classifier, x[i : i + 1], targets[i : i + 1], seed, _row(used, i, x))

@@ -5,7 +5,7 @@ cell that ends with one of these calls shows one PNG, with or without ``%matplot
 Pictures are ``(H, W, 3)``, float in [0, 1] or uint8; maps are ``(H, W)``, finite, signed or not.
 """
 
-from xaiutils.plots.charts import bars, curves, ledger
+from xaiutils.plots.charts import bars, curves, ledger, strips
 from xaiutils.plots.panels import Panel, gallery, heatmap, overlay, panels, picture, stages
 from xaiutils.plots.pipeline import pipeline
 from xaiutils.plots.style import COLORS, STYLE, Figure, save
@@ -26,4 +26,5 @@ __all__ = [
     "pipeline",
     "save",
     "stages",
+    "strips",
 ]

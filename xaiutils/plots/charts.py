@@ -1,11 +1,12 @@
-"""Small charts: curves, bars, and the ledger of a relevance."""
+"""Small charts: curves, bars, strips of scores, and the ledger of a relevance."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from xaiutils import checks
@@ -105,6 +106,57 @@ def bars(
 
 
 @styled
+def strips(
+    values: Mapping[str, Array], *, xlabel: str = "", title: str = "",
+    intervals: Mapping[str, tuple[float, float]] | None = None, chance: float | None = None,
+    marked: Sequence[int] = (), marks: str = "marked",
+) -> Figure:  # fmt: skip
+    """Draw one dot for each image in a row for each name, first on top, with the mean.
+
+    Args:
+        values: name to ``(n,)``, one score per image; NaN where an image could not be scored.
+        intervals: name to (low, high) of the mean, drawn as a whisker.
+        chance: level of a guess, a dashed line.
+        marked: positions of images to set apart in every row. marks: what they are.
+
+    Raises:
+        TypeError, ValueError: no values, a row without a finite value, infinity, a position
+            outside of a row.
+    """
+    figure, axes = _chart(1.0 + 0.42 * len(values), title, xlabel, "values", values)
+    for name in intervals or {}:
+        checks.choice("intervals", name, values)
+    for row, (name, scores) in enumerate(values.items()):
+        x = _scores(f"values[{name!r}]", scores)
+        if any(not 0 <= i < len(x) for i in marked):
+            raise ValueError(f"marked must be in 0..{len(x) - 1}, got {[*marked]}")
+        # The golden ratio spreads neighbours without chance: the same figure every time.
+        y = row + 0.62 * ((np.arange(len(x)) * 0.6180339887) % 1 - 0.5)
+        axes.plot(x, y, "o", color=COLORS[5], markersize=4, alpha=0.55, markeredgewidth=0)
+        if len(marked):
+            chosen, label = [*marked], marks if row == 0 else None
+            look: dict[str, Any] = {"color": COLORS[1], "markeredgecolor": "black"}
+            axes.plot(x[chosen], y[chosen], "D", markersize=6, label=label, **look)
+        mean = float(np.nanmean(x))
+        axes.plot((mean, mean), (row - 0.38, row + 0.38), color="black", linewidth=2)
+        if name in (intervals or {}):
+            ends = [checks.number("intervals", end) for end in (intervals or {})[name]]
+            axes.plot(ends, (row, row), color="black", linewidth=4, solid_capstyle="butt")
+        text = f"{mean:.2f}".replace("-", "−")
+        axes.annotate(text, (1.01, row), xycoords=("axes fraction", "data"), va="center")
+    axes.set_yticks(range(len(values)), list(values))
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(values) - 0.5, -0.5)
+    if chance is not None:
+        label = f"chance {short(checks.number('chance', chance))}"
+        axes.axvline(chance, color="#444444", linestyle="--", label=label)
+    if chance is not None or len(marked):
+        figure.legend(loc="outside lower right", ncols=2)
+    return figure
+
+
+@styled
 def ledger(shares: Mapping[str, float], *, title: str = "") -> Figure:
     """Draw how the start was spent as one stacked bar; negative shares lie left of zero.
 
@@ -132,6 +184,16 @@ def ledger(shares: Mapping[str, float], *, title: str = "") -> Figure:
     total = f"sum {sum(shares.values()):.3f}".replace("-", "−")
     figure.legend(loc="outside lower left", ncols=4, title=total, alignment="left")
     return figure
+
+
+def _scores(argument: str, value: Array) -> np.ndarray:
+    """The scores ``(n,)``, at least one of them finite and the others NaN."""
+    if not isinstance(value, Array) or value.ndim != 1:
+        return checked_array(argument, value, "n")  # says what is wrong
+    known = np.asarray(value == value, bool)  # noqa: PLR0124, NaN differs from itself
+    scores = np.full(len(value), np.nan)
+    scores[known] = checked_array(argument, value[value == value], "n")  # noqa: PLR0124
+    return scores
 
 
 def _chart(

@@ -187,13 +187,14 @@ def stages(
 def gallery(
     rows: Sequence[Sequence[Any]],
     columns: Sequence[str] = ("image", "Grad-CAM++", "LRP", "hybrid"),
-    row_titles: Sequence[str] | None = None, **options: Any,
+    row_titles: Sequence[str] | None = None, width: float = 2.0, **options: Any,
 ) -> Figure:  # fmt: skip
     """Show a row for each picture, its class name above; a column has one kind of scale.
 
     Args:
         rows: items of `panels`, one for each of ``columns``. columns: their titles.
-        row_titles: one for each row. options: keywords of `panels` and fields of `Panel`.
+        row_titles: one for each row. width: of one panel in inches, at most.
+        options: keywords of `panels` and fields of `Panel`.
 
     Raises:
         TypeError, ValueError: as `panels`; a row of wrong length.
@@ -202,13 +203,13 @@ def gallery(
         check_count(f"rows[{i}]", row, len(columns))
     grid = [[checked_panel(f"rows[{i}]", item, {}) for item in row] for i, row in enumerate(rows)]
     for column in range(len(columns)):
-        signed = any(r[column].map is not None and r[column].map.min() < 0 for r in grid)
+        signed = any(r[column].map is not None and _signed(r[column]) for r in grid)
         for row in grid:
             row[column] = replace(row[column], signed=signed, colorbar=False)
     titles = [*columns, *[""] * (len(columns) * (len(rows) - 1))]
     cells = list(itertools.chain(*grid))
     return panels(
-        cells, columns=len(columns), titles=titles, row_titles=row_titles, width=2.0, **options
+        cells, columns=len(columns), titles=titles, row_titles=row_titles, width=width, **options
     )
 
 
