@@ -124,7 +124,7 @@ def test_bad_calls_are_refused(method: Method, classifiers: list[Classifier], x:
         method(classifier, x, [0, 1, 2])
     with pytest.raises(TypeError, match=f"{method.name} has no setting 'colour'"):
         method(classifier, x, 0, colour=1)
-    with pytest.raises((TypeError, ValueError), match="x must be"):
+    with pytest.raises((TypeError, ValueError), match="x must have shape"):
         method(classifier, x[0], 0)
 
 
@@ -133,7 +133,7 @@ def test_bad_calls_are_refused(method: Method, classifiers: list[Classifier], x:
     [
         ("cam", "vgg", "head is not global average pooling"),
         ("attention_rollout", "resnet", "no attention over patches"),
-        ("guided_backprop", "vit", "ReLU"),
+        ("guided_grad_cam", "vit", "tokens, not feature maps"),
         ("deep_lift", "vit", "GELU|LayerNorm|softmax|matmul"),
         ("fg_cam", "vit", "tokens"),
         ("captum_lrp_first_call", "vit", "captum's LRP raises TypeError"),
@@ -144,6 +144,27 @@ def test_what_cannot_explain_a_network_says_why(name: str, kind: str, reason: st
     with pytest.raises(CannotExplain, match=reason) as caught:
         METHODS[name](classifier, torch.zeros(1, 3, 128, 128))
     assert str(caught.value).startswith(f"{name} cannot explain scenes_{kind}_seed0: ")
+
+
+def test_methods_that_change_relus_refuse_a_network_without_any() -> None:
+    network = load_model("efficientnet_b0", "random")
+    for name in ("guided_backprop", "deconvolution", "guided_grad_cam"):
+        with pytest.raises(CannotExplain, match=r"the network has none \(it has SiLU"):
+            METHODS[name](network, torch.zeros(1, 3, 64, 64))
+
+
+def test_cam_is_grad_cam_on_a_pooled_linear_head(x: Tensor) -> None:
+    network = load_model("scenes_resnet_seed0")
+    torch.testing.assert_close(
+        *(METHODS[name](network, x, [1, 3]) for name in ("cam", "grad_cam")), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_fg_cam_at_the_cam_layer_is_grad_cam(classifiers: list[Classifier], x: Tensor) -> None:
+    for network in classifiers[:2]:
+        handed = xaiutils.related.fg_cam(network, x, [1, 3], to=network.cam_layer)
+        cam = METHODS["grad_cam"](network, x, [1, 3])
+        torch.testing.assert_close(handed, cam, rtol=1e-4, atol=1e-5)
 
 
 def test_the_default_target_is_the_predicted_class(

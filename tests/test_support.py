@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from xaiutils.methods import FAMILIES, METHODS, CannotExplain, Method
@@ -47,7 +48,8 @@ def picture(name: str) -> Tensor:
     if name in SCENES:
         return found.preprocess(samples("unit", 1))
     size = 224 if name.startswith("vit") else SIZE
-    return torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    patches = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return F.interpolate(patches, (size, size))  # noise would be a single segment
 
 
 def refusal(method: Method, name: str) -> str | None:

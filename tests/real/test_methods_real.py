@@ -11,7 +11,6 @@ import torch
 
 from xaiutils import metrics
 from xaiutils.methods import METHODS
-from xaiutils.models import load_model
 from xaiutils.workloads import Workload, load_workload
 
 ROOT = os.environ.get("XAIUTILS_IMAGENET")
