@@ -71,7 +71,7 @@ def test_the_maps_lie_on_the_objects_better_than_chance(work):
     print()
     for line in figures.markdown(labelled, work):
         print(line)
-    for name in ("Grad-CAM++", "LRP", "hybrid"):
+    for name in ("Grad-CAM++", "LRP (paper)", "hybrid"):
         gained = labelled[name]["rank accuracy"] - labelled["chance"]["rank accuracy"]
         assert float(gained.mean()) > 3 * float(gained.std()) / len(gained) ** 0.5
 
