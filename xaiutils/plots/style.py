@@ -150,7 +150,7 @@ def text_height(texts: Sequence[str], size: float) -> float:
 
 def short(value: float) -> str:
     """Three digits, with a true minus sign."""
-    return f"{value:.3g}".replace("-", "−")
+    return f"{value + 0.0:.3g}".replace("-", "−")  # minus zero is zero
 
 
 def check_count(argument: str, values: Sequence[Any] | np.ndarray, count: int) -> None:
