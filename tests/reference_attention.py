@@ -38,6 +38,23 @@ def bilinear_rule(a: Tensor, b: Tensor, relevance: Tensor, epsilon: float) -> tu
     return of_a, of_b
 
 
+def layer_norm_rule(
+    x: Tensor, gamma: Tensor, beta: Tensor, eps: float, relevance: Tensor, centred: bool = True
+) -> tuple[Tensor, float]:
+    """Shares of a vector's layer norm with its deviation as a constant, and what the bias takes."""
+    n = len(x)
+    mean = sum(float(v) for v in x) / n if centred else 0.0
+    sigma = math.sqrt(sum((float(v) - mean) ** 2 for v in x) / n + eps)
+    shares, bias = torch.zeros_like(x), 0.0
+    for j in range(n):
+        y = float(gamma[j]) * (float(x[j]) - mean) / sigma + float(beta[j])
+        for i in range(n):
+            weight = float(gamma[j]) * ((i == j) - (1 / n if centred else 0.0)) / sigma
+            shares[i] += float(x[i]) * weight * float(relevance[j]) / y
+        bias += float(beta[j]) * float(relevance[j]) / y
+    return shares, bias
+
+
 def rollout(attentions: list[Tensor]) -> Tensor:
     """The class token's row over the other tokens, from (heads, T, T) per block."""
     size = attentions[0].shape[-1]

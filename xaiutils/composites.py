@@ -30,13 +30,16 @@ class Composite:
 
     ``attention`` says who receives at a product of two matrices: ``"bilinear"``: each factor half
     (AttnLRP, Achtibat et al. 2024); ``"value"``: the attention weights count as a constant, as in
-    the conservative propagation of Ali et al. 2022.
+    the conservative propagation of Ali et al. 2022. ``norm`` is what a layer norm does:
+    ``"detached"``: its standard deviation is a constant, the rest is linear; ``"identity"``: it
+    passes relevance on unchanged.
     """
 
     name: str
     rows: tuple[Row, ...]
     source: str
     attention: str = "bilinear"
+    norm: str = "detached"
 
     def rule_for(self, step: Step, place: str, first: bool) -> Rule:
         """The rule of ``step``, which stands in ``place`` (head or body)."""

@@ -13,6 +13,7 @@ from xaiutils.operations import (
     AVERAGE,
     BATCH_NORM,
     GATE,
+    LAYER_NORM,
     NONNEGATIVE,
     PASS,
     PRODUCT,
@@ -57,12 +58,30 @@ def note(
     record.inputs[step] = [env[other.node] for other in step.varying]
     if weights is not None:
         record.weights[step] = weights
+    if step.kind == LAYER_NORM:
+        record.norms[step] = norm_parameters(step, env)
     if step.kind == SUM and not _only_pictures(step):
         zeros = {other.node: torch.zeros_like(env[other.node]) for other in step.varying}
         record.constants[step] = compute(step, {**env, **zeros}, None, False)
     elif step.kind == ROUTING and _joins_constants(step):
         fed = {o.node: torch.full_like(env[o.node], o in step.varying) for o in step.inputs}
         record.constants[step] = 1 - compute(step, {**env, **fed}, None, False)
+
+
+def norm_parameters(
+    step: Step, env: Mapping[fx.Node, Any]
+) -> tuple[tuple[int, ...], Tensor | None, Tensor | None, float | None]:
+    """Shape, weight, bias and epsilon of a layer norm or root-mean-square norm."""
+    module: Any = step.module
+    if module is not None:
+        bias = getattr(module, "bias", None)
+        return tuple(module.normalized_shape), module.weight, bias, module.eps
+    centred = "rms" not in step.operation
+    names = ("normalized_shape", "weight", *(("bias",) if centred else ()), "eps")
+    given = dict(zip(names, step.node.args[1:], strict=False)) | step.node.kwargs
+    known: Any = fx.node.map_arg(given, lambda node: env[node])
+    eps = known.get("eps", 1e-5 if centred else None)
+    return tuple(known["normalized_shape"]), known.get("weight"), known.get("bias"), eps
 
 
 def weights_of(step: Step, env: Mapping[fx.Node, Any]) -> tuple[Tensor, Tensor | None]:

@@ -27,7 +27,14 @@ _HANDED_DOWN = (
     *(*WEIGHTED, ACTIVATION, AVERAGE, PASS, PRODUCT, ROUTING, SUM),
     *(LAYER_NORM, MATMUL, SOFTMAX),
 )
-_BY_GRADIENT = (AVERAGE, MATMUL, ROUTING, SOFTMAX, SUM)  # shares use result and derivative
+_BY_GRADIENT = (
+    AVERAGE,
+    LAYER_NORM,
+    MATMUL,
+    ROUTING,
+    SOFTMAX,
+    SUM,
+)  # shares use result and derivative
 
 
 class Plan:

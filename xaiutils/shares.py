@@ -1,9 +1,10 @@
 """How steps without weights divide relevance among their inputs.
 
-Activations and layer norms pass it on, maximum pooling gives it to the winner, average pooling and
+Activations pass it on, maximum pooling gives it to the winner, average pooling and
 ``+`` divide it in proportion, the signal takes all of a product and its gate none. Attention has
-the rules of AttnLRP (Achtibat et al. 2024, arXiv 2402.05602): layer norm as said, a matrix product
-halves relevance between its factors, the softmax keeps what its Taylor expansion calls bias.
+the rules of AttnLRP (Achtibat et al. 2024, arXiv 2402.05602): a layer norm is linear but for its
+standard deviation, which counts as a constant; a matrix product halves relevance between its
+factors; the softmax keeps what its Taylor expansion calls bias.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from xaiutils.plan import Plan
 from xaiutils.rules import STABILISER
 from xaiutils.steps import Recording, Step
 
-PASSED_ON = (ACTIVATION, PASS, GATE, LAYER_NORM)
+PASSED_ON = (ACTIVATION, PASS, GATE)
 
 
 def per_image(value: Tensor, step: Step) -> Tensor:
@@ -138,6 +139,33 @@ def _of_softmax(
     return (x * (relevance - s * relevance.sum(dim, keepdim=True)),)
 
 
+def _of_norm(
+    plan: Plan, record: Recording, step: Step, relevance: Tensor, ledger: Ledger
+) -> tuple[Any, ...]:
+    r"""Share of a layer norm's input, by LRP-ε with the standard deviation as a constant.
+
+    .. math:: y_j = \gamma_j \frac{x_j - \bar x}{\sigma} + \beta_j, \qquad
+        R_i = x_i \frac1\sigma \Big(\gamma_i s_i - \frac1n \sum_j \gamma_j s_j\Big),
+        \quad s_j = \frac{R_j}{y_j + \varepsilon}
+
+    β is bias. The root-mean-square norm has neither mean nor β. ``Composite.norm = "identity"``
+    passes relevance on as it came.
+    """
+    if plan.composite.norm == "identity":
+        return (relevance,)
+    x, y = record.inputs[step][0].detach(), record.outputs[step].detach()
+    shape, gamma, beta, eps = record.norms[step]
+    dims, centred = list(range(-len(shape), 0)), "rms" not in step.operation.lower()
+    s, absorbed, unreceived = divide(step, relevance, y, STABILISER)
+    bias = torch.zeros_like(absorbed) if beta is None else per_image(s * beta, step)
+    ledger.book(step, bias, absorbed, unreceived)
+    scaled = s if gamma is None else s * gamma
+    spread = (x - x.mean(dims, keepdim=True) if centred else x).square().mean(dims, keepdim=True)
+    scaled = scaled - scaled.mean(dims, keepdim=True) if centred else scaled
+    spread = spread + (torch.finfo(x.dtype).eps if eps is None else eps)
+    return (x * scaled * spread.rsqrt(),)
+
+
 def _dimension(step: Step) -> int:
     """The dimension over which a softmax adds up to 1."""
     if step.module is not None:
@@ -152,5 +180,6 @@ SHARES: dict[str, Callable[..., tuple[Any, ...]]] = {
     SUM: _in_proportion,
     PRODUCT: _of_gated,
     MATMUL: _of_matrices,
+    LAYER_NORM: _of_norm,
     SOFTMAX: _of_softmax,
 }

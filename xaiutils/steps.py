@@ -76,6 +76,7 @@ class Recording:
         inputs: Of each recorded step the tensors that it read, in the order of ``Step.varying``.
         outputs: Of each step that was recorded with its gradient graph, the result.
         weights: Of each recorded weighted step, weight and bias (batch norm folded in).
+        norms: Of each recorded layer norm the shape that it works on, weight, bias and epsilon.
         constants: Of each recorded sum, what it adds that does not depend on the picture; of
             padding or joining, 1 at the places that do not depend on it.
     """
@@ -85,6 +86,7 @@ class Recording:
     inputs: dict[Step, list[Any]] = field(default_factory=dict)
     outputs: dict[Step, Any] = field(default_factory=dict)
     weights: dict[Step, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
+    norms: dict[Step, tuple[Any, ...]] = field(default_factory=dict)
     constants: dict[Step, Tensor] = field(default_factory=dict)
 
     def vjp(self, step: Step, cotangent: Any) -> tuple[Tensor | None, ...]:
