@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from torch import Tensor, nn
 
-from xaiutils import hybrid
+from xaiutils import hybrid, scenes
+from xaiutils.cam_layer import blocks
 from xaiutils.composites import COMPOSITES, paper
 from xaiutils.hybrid import bound, class_activation_map, explain, fuse, relevance, smooth
 from xaiutils.models import Classifier, load_model, wrap
@@ -484,3 +485,19 @@ def test_errors_name_the_argument_the_rule_and_what_came(case):
     call, error, match = BAD[case]
     with pytest.raises(error, match=match):
         call(made(), noise())
+
+
+@pytest.mark.parametrize("kind", ["vgg", "resnet", "inception", "vit"])
+def test_relevance_does_not_depend_on_which_layer_the_cam_reads(kind):
+    """Behind the CAM layer values are differentiated for the CAM and walked back for relevance."""
+    classifier = load_model(f"scenes_{kind}_seed0")
+    x = classifier.preprocess(scenes.samples("unit", 2))
+    composite = "attnlrp" if kind == "vit" else "paper"
+    alone = relevance(classifier, x, [1, 3], composite)
+    for step in blocks(classifier.graph, classifier.cam_layer):
+        found = explain(classifier, x, [1, 3], composite=composite, cam_layer=step.path)
+        torch.testing.assert_close(found.relevance_per_channel, alone.map, rtol=1e-4, atol=1e-6)
+        ledger = found.conservation
+        assert (ledger.residual / ledger.start).abs().max() < 1e-4
+        cam = class_activation_map(classifier, x, [1, 3], cam_layer=step.path)
+        torch.testing.assert_close(found.cam, cam, rtol=1e-4, atol=1e-5)

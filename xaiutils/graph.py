@@ -215,19 +215,19 @@ class Graph:
         env: dict[fx.Node, Any] = {self.input.node: x}
         for step in self.steps:
             attached = step in graph_of
-            if attached:
-                for other in step.varying:
-                    env[other.node] = as_leaf(env[other.node])
-            weights = weights_of(step, env) if step.kind in WEIGHTED else None
+            read: dict[fx.Node, Any] = env
+            if attached:  # reads values of its own, so that its derivative ends at this step
+                read = {**env, **{other.node: as_leaf(env[other.node]) for other in step.varying}}
+            weights = weights_of(step, read) if step.kind in WEIGHTED else None
             if record is not None and (attached or step in inputs_of):
-                note(record, step, env, weights)
+                note(record, step, read, weights)
             if step.node.op == "get_attr":
                 constant = operator.attrgetter(str(step.node.target))(self.copy)
                 env[step.node] = constant.to("meta") if x.is_meta else constant
             elif step is not self.input:
                 overwrite = step not in live and may_overwrite(step, graph_of)
                 with torch.set_grad_enabled(attached or step in live):
-                    env[step.node] = compute(step, env, weights, overwrite)
+                    env[step.node] = compute(step, read, weights, overwrite)
                 if x.is_meta and isinstance(env[step.node], Tensor):
                     env[step.node] = env[step.node].to("meta")  # what the forward method makes
             if attached and record is not None:

@@ -119,9 +119,12 @@ def holds_tensors(value: Any) -> bool:
 
 
 def as_leaf(value: Any) -> Any:
-    """The value, so that something can be differentiated with respect to it."""
+    """The value under a name of its own, so that something can be differentiated by it alone.
+
+    A value that is itself differentiated keeps its history: other gradients pass through.
+    """
     if isinstance(value, Tensor):
-        return value if value.requires_grad else value.detach().requires_grad_()
+        return value.view_as(value) if value.requires_grad else value.detach().requires_grad_()
     return tuple(as_leaf(part) for part in value)
 
 
