@@ -153,7 +153,7 @@ def _refused(classifier: Classifier, given: tuple[type[nn.Module], ...]) -> str 
         if not supported and not isinstance(layer, given):
             return (
                 f"captum's LRP raises TypeError, it has no rule for {type(layer).__name__} "
-                f"({path}); use lrp"
+                f"({path}); use lrp_paper"
             )
     steps = classifier.graph.steps
     calls = Counter(str(step.node.target) for step in steps if step.node.op == "call_module")
@@ -161,7 +161,7 @@ def _refused(classifier: Classifier, given: tuple[type[nn.Module], ...]) -> str 
         if calls[path] > 1 and type(layer) not in SUPPORTED_NON_LINEAR_LAYERS:
             return (
                 f"captum's LRP raises RuntimeError, {path} ({type(layer).__name__}) is used more "
-                "than once; use lrp"
+                "than once; use lrp_paper"
             )
     return None
 
