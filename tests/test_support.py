@@ -31,8 +31,8 @@ HEAD = """# Explainers
 
 Every record of `METHODS`: what it costs, where it comes from, and which networks it can explain.
 Made by `python tests/test_support.py`, which runs each method on each network: the shipped scene
-classifiers, and torchvision's VGG-16, ResNet-18, GoogLeNet and ViT-B/16 with random weights. *Elsewhere* is
-the default of the library that computes the method.
+classifiers, and torchvision's VGG-16, ResNet-18, GoogLeNet and ViT-B/16 with random weights.
+*Elsewhere* is the default of the library that computes the method.
 
 `passes` is the cost of one image: F forward passes, B backward passes, S segments, C channels of
 the CAM layer, K classes, and the method's own settings. *Signed*: positive speaks for the class.
