@@ -96,6 +96,13 @@ def test_another_method_is_drawn_alone_and_inside_the_figure(picture, tmp_path, 
         assert saved["target"] == target
     with PIL.Image.open(out / "three_lrp_epsilon.png") as drawn:
         assert drawn.width > 800
+    settings = ["--method", "hybrid", "--sigma", "5", "--set", "threshold=0.4", "--target", "2"]
+    assert cli.main(["explain", str(picture), *settings, "--out", str(out)]) == 0
+    with np.load(out / "three_hybrid.npz") as saved:
+        expected = explain(classifier, x, 2, sigma=5, threshold=0.4).hybrid[0]
+        np.testing.assert_array_equal(saved["map"], expected)
+    assert cli.main(["explain", str(picture), "--method", "saliency", "--sigma", "5"]) == 2
+    assert "setting of saliency must be" in capsys.readouterr().err
     assert cli.main(["explain", str(picture), "--method", "lpr"]) == 2
     assert "method must be a known name, got 'lpr'" in capsys.readouterr().err
 

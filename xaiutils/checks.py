@@ -92,7 +92,10 @@ def targets(
         result = torch.as_tensor(target if torch.is_tensor(target) else np.asarray(target))
     except (TypeError, ValueError) as error:  # words, or lists of unequal length
         got = describe(target)
-        raise TypeError(f"{argument} must be class indices (int), got {got}") from error
+        raise TypeError(
+            f"{argument} must be class indices (int), got {got}; "
+            "classifier.class_index(name) gives one"
+        ) from error
     if result.is_floating_point() or result.is_complex() or result.dtype == torch.bool:
         raise TypeError(f"{argument} must be class indices (int), got {result.dtype}")
     if result.ndim == 0:

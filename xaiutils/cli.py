@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from xaiutils import checks
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
     from xaiutils.hybrid import Explanation
+    from xaiutils.methods import Method
     from xaiutils.models import Classifier
 
 
@@ -44,10 +48,21 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--target", help="class name or index; the predicted class by default")
     explain.add_argument("--threshold", type=float, default=0.2, help="in [0, 1)")
     explain.add_argument("--sigma", type=float, help="pixels; a 64th of the height by default")
-    explain.add_argument("--composite", default="paper", help="a name in COMPOSITES")
+    explain.add_argument("--composite", help="a name in COMPOSITES; paper by default")
     explain.add_argument("--cam", default="grad_cam_plus_plus", help="a name in CAMS")
     explain.add_argument("--cam-layer", help="module path; found by itself by default")
-    explain.add_argument("--method", help="another explainer instead: xaiutils methods lists them")
+    explain.add_argument(
+        "--method",
+        help="another explainer instead (xaiutils methods lists them), alone and inside "
+        "the bounding figure: NAME_METHOD.png and .npz",
+    )
+    explain.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SETTING=VALUE",
+        help="of --method, repeatable",
+    )
     explain.add_argument("--out", type=Path, default=Path("results"), help="folder")
     explain.set_defaults(run=_explain)
 
@@ -72,7 +87,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _explain(options: argparse.Namespace) -> None:
-    import numpy as np
     from tqdm import tqdm
 
     from xaiutils import hybrid, models, plots
@@ -96,13 +110,13 @@ def _explain(options: argparse.Namespace) -> None:
             target,
             threshold=options.threshold,
             sigma=options.sigma,
-            composite=options.composite,
+            composite=options.composite or "paper",
             cam=options.cam,
         )
         chosen = int(found.target[0])
         probability = float(found.logits.softmax(1)[0, chosen])
         figure = plots.stages(
-            np.asarray(classifier.transform.geometry(image).convert("RGB")),
+            classifier.picture(image),
             found.cam[0],
             found.bounded[0],
             found.relevance[0],
@@ -135,14 +149,13 @@ def _by_method(
 
     method = method_named(options.method)
     chosen = int(classifier.predict(x).argmax()) if target is None else target
-    found = method(classifier, x, chosen, progress=True)
+    found = method(classifier, x, chosen, progress=True, **_settings(options, method))
     cam = hybrid.class_activation_map(
         classifier, x, chosen, cam=options.cam, cam_layer=options.cam_layer
     )
     inside = hybrid.fuse(hybrid.bound(cam, options.threshold), found)
-    picture = np.asarray(classifier.transform.geometry(image).convert("RGB"))
     figure = plots.panels(
-        [picture, found[0], inside[0]],
+        [classifier.picture(image), found[0], inside[0]],
         titles=["image", method.title, "in the bounding figure"],
         suptitle=f"{classifier.name}: {classifier.classes[chosen]}",
         clip=99.5,
@@ -151,10 +164,29 @@ def _by_method(
     np.savez_compressed(
         options.out / f"{name}_{method.name}.npz",
         map=found[0].cpu().numpy(),
+        inside=inside[0].cpu().numpy(),
         cam=cam[0].cpu().numpy(),
         target=chosen,
     )
     return f"{classifier.classes[chosen]} -> {options.out / name}_{method.name}.png, .npz"
+
+
+def _settings(options: argparse.Namespace, method: Method) -> dict[str, Any]:
+    """The settings of ``method`` that the command names; one that it has not is an error."""
+    given = dict(pair.partition("=")[::2] for pair in options.set)
+    named = {key: getattr(options, key) for key in ("sigma", "composite")}
+    given |= {key: value for key, value in named.items() if value is not None}
+    for key in given:
+        checks.choice(f"setting of {method.name}", key, method.settings)
+    return {key: _value(text) for key, text in given.items()}
+
+
+def _value(text: Any) -> Any:
+    """A number where it is one, otherwise the text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def _methods(options: argparse.Namespace) -> None:

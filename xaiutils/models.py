@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -56,6 +57,10 @@ class Classifier:
         """Pictures as the network wants them: (N, C, H, W), on its device and in its dtype."""
         like = _example(self.module)
         return self.transform(images).to(like.device, like.dtype)
+
+    def picture(self, image: Any) -> np.ndarray:
+        """What the network sees of a picture, (H, W, 3) uint8: to be drawn under its maps."""
+        return np.asarray(self.transform.geometry(image).convert("RGB"))
 
     def predict(self, x: Tensor) -> Tensor:
         """Logits (N, K), without gradient."""

@@ -47,7 +47,7 @@ class Workload:
 
     def picture(self, sample: Sample) -> np.ndarray:
         """What the network sees of a sample, (H, W, 3) uint8."""
-        return np.asarray(self.classifier.transform.geometry(sample).convert("RGB"))
+        return self.classifier.picture(sample)
 
     def masks(self, chosen: Sequence[Sample]) -> Tensor:
         """Where the labelled object is in the network's input, (N, H, W) bool.
