@@ -121,7 +121,9 @@ def test_every_record_is_filled(name):
 def test_settings_are_those_of_explain():
     defaults = {key: p.default for key, p in signature(explain).parameters.items()}
     found = {(key, s.default) for r in controls.TABLE for key, s in r.settings.items()}
-    assert found == {(key, defaults[key]) for key in ("threshold", "sigma", "composite", "cam")}
+    assert found == {
+        (key, defaults[key]) for key in ("threshold", "sigma", "composite", "cam", "start")
+    }
 
 
 def test_the_hybrid_and_its_parts_are_explains():
@@ -215,6 +217,7 @@ def test_wrong_settings_are_refused(name):
         "sigma": (-2, ValueError, "sigma must be >= 0, got -2"),
         "composite": ("papper", ValueError, "composite must be a known name, got 'papper'"),
         "cam": (3, TypeError, "cam must be a name"),
+        "start": ("two", ValueError, "start must be a known name, got 'two'"),
     }
     for key in record.settings:
         value, error, message = wrong[key]

@@ -458,7 +458,7 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "layer": (lambda: wrap(Tiny().eval(), cam_layer="rleu"), ValueError,
               "layer must be a known name, got 'rleu'; did you mean relu"),
     "no positions": (lambda: wrap(Tiny().eval(), cam_layer="pool"), ValueError,
-                     r"cam_layer must give feature maps \(N, C, h, w\) with h \* w > 1, "
+                     r"cam_layer must give feature maps \(N, C, h, w\) with h \* w > 1, .*; "
                      r"pool \(AdaptiveAvgPool2d\) gives \(1, 4, 1, 1\)"),
     "no map": (lambda: wrap(Tiny().eval(), cam_layer="classes"), ValueError,
                r"cam_layer must give .* classes \(Linear\) gives \(1, 3\)"),

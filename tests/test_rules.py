@@ -537,4 +537,6 @@ def test_the_composites_are_those_that_the_documentation_names() -> None:
         "epsilon_plus_flat",
         "epsilon_alpha2_beta1_flat",
         "epsilon_gamma_box",
+        "attnlrp",
+        "cp_lrp",
     ]
