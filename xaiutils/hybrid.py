@@ -14,24 +14,19 @@ each half alone. The caller's module, its gradients and the random state stay as
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from xaiutils import checks, tokens
-from xaiutils.cam import CAMS, min_max, to_image, undefined_alphas
-from xaiutils.cam_layer import require_map
+from xaiutils import checks
+from xaiutils.cam import min_max
 from xaiutils.composites import Composite, composite_named
 from xaiutils.explanation import Explanation
-from xaiutils.lrp import Relevance, propagate
+from xaiutils.lrp import Relevance
 from xaiutils.models import Classifier
-from xaiutils.plan import Plan
+from xaiutils.one_pass import Target, look, notes_of
 from xaiutils.rules import Rule
-from xaiutils.steps import Recording, Step
-
-Target = int | Iterable[int] | Tensor | None
 
 THRESHOLD = 0.2  # arbitrary until calibrated; the paper gives none
 SIGMA_SHARE = 1 / 64  # of the image's height; arbitrary until calibrated
@@ -131,7 +126,7 @@ def explain(
     threshold = checks.number("threshold", threshold, low=0, below=1)
     if sigma is not None:
         sigma = checks.number("sigma", sigma, low=0)
-    seen = _look(classifier, x, target, cam, cam_layer, composite, input_rule, start, gates)
+    seen = look(classifier, x, target, cam, cam_layer, composite, input_rule, start, gates)
     assert seen.cam is not None
     assert seen.relevance is not None
     sigma = x.shape[-2] * SIGMA_SHARE if sigma is None else sigma
@@ -159,7 +154,7 @@ def explain(
         conservation=seen.relevance.ledger,
         relevance_per_channel=seen.relevance.map,
         settings=settings,
-        notes=(*seen.notes, *_notes((bounded == 0).flatten(1).all(1), empty)),
+        notes=(*seen.notes, *notes_of((bounded == 0).flatten(1).all(1), empty)),
     )
 
 
@@ -172,7 +167,7 @@ def class_activation_map(
     cam_layer: str | None = None,
 ) -> Tensor:
     """The CAM of each image, (N, H, W) in [0, 1]: a method of `CAMS`, upsampled and scaled."""
-    seen = _look(classifier, x, target, cam, cam_layer)
+    seen = look(classifier, x, target, cam, cam_layer)
     assert seen.cam is not None
     return seen.cam
 
@@ -199,97 +194,8 @@ def relevance(
         classifier, x, target, composite, input_rule, start, gates: As in `explain`.
         layers: Names of layers whose relevance is wanted as well.
     """
-    seen = _look(
+    seen = look(
         classifier, x, target, None, None, composite, input_rule, start, gates, tuple(layers)
     )
     assert seen.relevance is not None
     return seen.relevance
-
-
-@dataclass
-class _Seen:
-    target: Tensor
-    logits: Tensor
-    cam: Tensor | None
-    relevance: Relevance | None
-    notes: list[str]
-
-
-def _look(
-    classifier: Classifier,
-    x: Tensor,
-    target: Target,
-    cam: str | None = None,
-    cam_layer: str | None = None,
-    composite: str | Composite | None = None,
-    input_rule: Rule | None = None,
-    start: str = "logit",
-    gates: str = "signal",
-    layers: tuple[str, ...] = (),
-) -> _Seen:
-    """One forward pass, and from it the CAM, the relevance, or both."""
-    graph = classifier.graph
-    classifier.check(x)
-    checks.choice("start", start, ("logit", "one"))
-    if cam is not None:
-        checks.choice("cam", cam, CAMS)
-    head = graph.find(classifier.cam_layer)
-    leaf = None if cam is None else _cam_step(classifier, cam_layer)
-    plan = None
-    if composite is not None:
-        chosen = composite_named(composite)
-        chosen = chosen if input_rule is None else chosen.with_input_rule(input_rule)
-        plan = Plan(graph, chosen, head, gates)
-    read = [graph.find(name) for name in layers]
-    record = graph.run(
-        x,
-        inputs_of=plan.inputs_of if plan else (),
-        graph_of=plan.graph_of if plan else (),
-        leaf=leaf,
-    )
-    logits = record.logits.detach()
-    chosen_target = logits.argmax(1).cpu()
-    if target is not None:
-        chosen_target = checks.targets("target", target, len(x), graph.classes)
-    seen = _Seen(chosen_target, logits, None, None, [])
-    with torch.inference_mode(False):
-        index = chosen_target.to(logits.device, copy=True)[:, None]  # usable in gradients
-        if cam is not None:
-            seen.cam = _cam(record, index, cam, tuple(x.shape[-2:]), seen.notes)
-        if plan is not None:
-            value = logits.gather(1, index) if start == "logit" else torch.ones_like(logits[:, :1])
-            seen.notes += _notes(value[:, 0] == 0, "relevance starts from a logit of exactly 0")
-            spread = torch.zeros_like(logits).scatter(1, index, value)
-            low, high = (bound.expand_as(x[:1]) for bound in classifier.bounds(x))
-            seen.relevance = propagate(
-                plan, record, spread, bounds=(low, high), read=read, forget=True
-            )
-    return seen
-
-
-def _cam_step(classifier: Classifier, cam_layer: str | None) -> Step:
-    step = classifier.graph.find(cam_layer or classifier.cam_layer)
-    require_map(classifier.graph, step)
-    return step
-
-
-def _cam(
-    record: Recording, index: Tensor, cam: str, size: tuple[int, ...], notes: list[str]
-) -> Tensor:
-    a = record.leaf
-    assert a is not None
-    (g,) = torch.autograd.grad(record.logits.gather(1, index).sum(), a, retain_graph=True)
-    a = a.detach()
-    if a.ndim == 3:
-        a, g = (tokens.as_maps(value, (size[0], size[1])) for value in (a, g))
-    if cam == "grad_cam_plus_plus":
-        notes += _notes(
-            undefined_alphas(a, g) > 0, "Grad-CAM++ counts some alphas as 0: 2 + g ΣA is not > 0"
-        )
-    result = to_image(CAMS[cam].function(a, g), (size[0], size[1]))
-    notes += _notes((result == 0).flatten(1).all(1), "the CAM is nowhere positive, or constant")
-    return result
-
-
-def _notes(which: Tensor, text: str) -> list[str]:
-    return [f"image {i}: {text}" for i in which.nonzero()[:, 0].tolist()]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xaiutils import checks
+from xaiutils import checks, memo
 from xaiutils.cam_layer import find_cam_layer, require_map
 from xaiutils.graph import Graph
 from xaiutils.images import Transform
@@ -64,7 +64,12 @@ class Classifier:
 
     def predict(self, x: Tensor) -> Tensor:
         """Logits (N, K), without gradient."""
-        return self.graph.run(self.check(x)).logits.detach()
+        self.check(x)
+
+        def answer() -> Tensor:
+            return self.graph.run(x).logits.detach()
+
+        return memo.once(answer, "logits", self.module, x)
 
     def top(self, x: Tensor, k: int = 5) -> list[list[tuple[str, float]]]:
         """For each image its ``k`` likeliest classes with their softmax probability."""

@@ -1,0 +1,184 @@
+"""One forward pass, and from it the CAM, the relevance, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xaiutils import checks, memo, tokens
+from xaiutils.cam import CAMS, to_image, undefined_alphas
+from xaiutils.cam_layer import require_map
+from xaiutils.composites import Composite, composite_named
+from xaiutils.lrp import Relevance, propagate
+from xaiutils.models import Classifier
+from xaiutils.plan import Plan
+from xaiutils.rules import Rule
+from xaiutils.steps import Recording
+
+Target = int | Iterable[int] | Tensor | None
+
+
+@dataclass
+class Seen:
+    """What `look` found; ``cam`` and ``relevance`` are None where they were not asked for.
+
+    Attributes:
+        target: (N,), the class explained.
+        logits: (N, K).
+        cam: (N, H, W) in [0, 1].
+        relevance: With its ledger.
+        notes: What a reader should know of single images.
+    """
+
+    target: Tensor
+    logits: Tensor
+    cam: Tensor | None
+    relevance: Relevance | None
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Gradients:
+    """What every CAM is made of: activations of a layer and the gradient of the logit there."""
+
+    target: Tensor
+    logits: Tensor
+    activations: Tensor
+    gradient: Tensor
+
+
+@dataclass(frozen=True)
+class _Walk:
+    target: Tensor
+    logits: Tensor
+    relevance: Relevance
+    notes: list[str]
+
+
+def look(
+    classifier: Classifier,
+    x: Tensor,
+    target: Target,
+    cam: str | None = None,
+    cam_layer: str | None = None,
+    composite: str | Composite | None = None,
+    input_rule: Rule | None = None,
+    start: str = "logit",
+    gates: str = "signal",
+    layers: Iterable[str] = (),
+) -> Seen:
+    """The CAM, the relevance, or both; the arguments are those of `xaiutils.hybrid.explain`.
+
+    Inside `xaiutils.memo.remember` the two halves are kept, each by itself: a CAM of another kind
+    needs the same gradients, a hybrid the same relevance.
+    """
+    graph = classifier.graph
+    classifier.check(x)
+    checks.choice("start", start, ("logit", "one"))
+    classes: Tensor | None = None
+    if target is not None:
+        classes = checks.targets("target", target, len(x), graph.classes)
+    asked = (classifier.module, x, classes)
+    first = second = None
+    if cam is not None:
+        checks.choice("cam", cam, CAMS)
+        leaf = graph.find(cam_layer or classifier.cam_layer)
+        require_map(graph, leaf)
+        first = _Half("gradients", *asked, leaf.path)
+    if composite is not None:
+        chosen, named = composite_named(composite), tuple(layers)
+        rules = (memo.Same(chosen), memo.Same(input_rule), start, gates, classifier.cam_layer)
+        second = _Half("relevance", *asked, *rules, named)
+    if (first and first.answer is None) or (second and second.answer is None):
+        plan = None
+        if second and second.answer is None:
+            chosen = chosen if input_rule is None else chosen.with_input_rule(input_rule)
+            plan = Plan(graph, chosen, graph.find(classifier.cam_layer), gates)
+        record = graph.run(
+            x,
+            inputs_of=plan.inputs_of if plan else (),
+            graph_of=plan.graph_of if plan else (),
+            leaf=leaf if first and first.answer is None else None,
+        )
+        with torch.inference_mode(False):
+            if first and first.answer is None:
+                first.keep(_gradients(record, classes))
+            if second and plan:
+                read = [graph.find(name) for name in named]
+                second.keep(_walk(classifier, plan, record, x, classes, start, read))
+    found = next(half.answer for half in (first, second) if half)
+    seen = Seen(found.target, found.logits, None, None, [])
+    if first:
+        seen.cam = _cam(first.answer, str(cam), tuple(x.shape[-2:]), seen.notes)
+    if second:
+        seen.relevance = second.answer.relevance
+        seen.notes += second.answer.notes
+    return seen
+
+
+def notes_of(which: Tensor, text: str) -> list[str]:
+    """``text`` for each image where ``which`` (N,) is true."""
+    return [f"image {i}: {text}" for i in which.nonzero()[:, 0].tolist()]
+
+
+class _Half:
+    """One half of the answer: from the open memo, or still to be computed."""
+
+    def __init__(self, *asked: Any) -> None:
+        self.memo = memo.active()
+        self.key = self.memo.key(*asked) if self.memo else b""
+        self.answer: Any = self.memo.recall(self.key) if self.memo else None
+
+    def keep(self, answer: Any) -> None:
+        self.answer = answer
+        if self.memo:
+            self.memo.keep(self.key, answer)
+
+
+def _targets(record: Recording, classes: Tensor | None) -> Tensor:
+    return record.logits.detach().argmax(1).cpu() if classes is None else classes
+
+
+def _gradients(record: Recording, classes: Tensor | None) -> _Gradients:
+    a = record.leaf
+    assert a is not None
+    target = _targets(record, classes)
+    index = target.to(record.logits.device, copy=True)[:, None]  # usable in gradients
+    (g,) = torch.autograd.grad(record.logits.gather(1, index).sum(), a, retain_graph=True)
+    return _Gradients(target, record.logits.detach(), a.detach(), g)
+
+
+def _walk(
+    classifier: Classifier,
+    plan: Plan,
+    record: Recording,
+    x: Tensor,
+    classes: Tensor | None,
+    start: str,
+    read: list[Any],
+) -> _Walk:
+    target, logits = _targets(record, classes), record.logits.detach()
+    index = target.to(logits.device, copy=True)[:, None]
+    value = logits.gather(1, index) if start == "logit" else torch.ones_like(logits[:, :1])
+    notes = notes_of(value[:, 0] == 0, "relevance starts from a logit of exactly 0")
+    spread = torch.zeros_like(logits).scatter(1, index, value)
+    low, high = (bound.expand_as(x[:1]) for bound in classifier.bounds(x))
+    found = propagate(plan, record, spread, bounds=(low, high), read=read, forget=True)
+    return _Walk(target, logits, found, notes)
+
+
+def _cam(found: _Gradients, cam: str, size: tuple[int, ...], notes: list[str]) -> Tensor:
+    a, g = found.activations, found.gradient
+    if a.ndim == 3:
+        a, g = (tokens.as_maps(value, (size[0], size[1])) for value in (a, g))
+    if cam == "grad_cam_plus_plus":
+        notes += notes_of(
+            undefined_alphas(a, g) > 0, "Grad-CAM++ counts some alphas as 0: 2 + g ΣA is not > 0"
+        )
+    result = to_image(CAMS[cam].function(a, g), (size[0], size[1]))
+    notes += notes_of((result == 0).flatten(1).all(1), "the CAM is nowhere positive, or constant")
+    return result
