@@ -1,0 +1,138 @@
+"""Claims of a paper in a form that scores can answer, read from YAML and checked."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Hashable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from xaiutils import checks
+
+RELATIONS = ("better", "worse", "near", "not_better")
+LINK = re.compile(r"\d\d_\w+\.ipynb(#[\w.-]+)?")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the paper, in a form that scores can answer.
+
+    Attributes:
+        id: Unique.
+        gist: What is claimed, in our words.
+        where: In the paper, such as "Table I, complexity".
+        paper: Its numbers, as text.
+        table: The experiment whose table decides.
+        metric: The metric that decides.
+        of: The method that is claimed to be something.
+        against: The methods that it is held against; the claim is about each of them.
+        relation: One of `RELATIONS`.
+        margin: In the metric's unit, >= 0; above 0 for ``near`` and ``not_better``.
+        workloads: Where it is tested.
+        cell: The notebook that shows it, such as "11_metrics.ipynb#table".
+        note: What a reader should know besides.
+    """
+
+    id: str
+    gist: str
+    where: str
+    paper: str
+    table: str
+    metric: str
+    of: str
+    against: tuple[str, ...]
+    relation: str
+    margin: float
+    workloads: tuple[str, ...]
+    cell: str
+    note: str = ""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys without a word; this one refuses them."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        for key, count in Counter(str(key.value) for key, _ in node.value).items():
+            if count > 1:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"key {key!r} stands twice", problem_mark=node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def load_claims(
+    path: str | Path, metrics: Collection[str] = (), methods: Collection[str] = ()
+) -> list[Claim]:
+    """Read a list of claims from YAML.
+
+    Args:
+        path: A file with a list of mappings, whose keys are the attributes of `Claim`.
+        metrics, methods: Known names; where they are given, a claim must use them.
+
+    Raises:
+        TypeError, ValueError: The message names the claim, the key, the rule and what came.
+    """
+    try:
+        # A subclass of SafeLoader: it makes plain values only.
+        found = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} must be YAML, got: {error}") from error
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise ValueError(f"{path} must be a list of claims, got {checks.describe(found)}")
+    claims = [_claim(place, entry) for place, entry in enumerate(found)]
+    for name, count in Counter(claim.id for claim in claims).items():
+        if count > 1:
+            raise ValueError(f"claim {name!r}: id must be unique, got it {count} times")
+    for claim in claims:
+        if metrics:
+            checks.choice(f"claim {claim.id!r}: metric", claim.metric, metrics)
+        for key, names in (("of", (claim.of,)), ("against", claim.against)):
+            for name in names if methods else ():
+                checks.choice(f"claim {claim.id!r}: {key}", name, methods)
+    return claims
+
+
+def _claim(place: int, entry: dict[str, Any]) -> Claim:
+    title = f"claim {entry['id']!r}" if "id" in entry else f"claim number {place + 1}"
+    known = [field.name for field in fields(Claim)]
+    for key in entry:
+        checks.choice(f"{title}: key", key, known)
+    missing = [key for key in known if key not in entry and key != "note"]
+    if missing:
+        raise ValueError(f"{title}: keys must be complete, got none named {', '.join(missing)}")
+    values = dict(entry)
+    for key in known:
+        argument = f"{title}: {key}"
+        if key in ("against", "workloads"):
+            values[key] = _names(argument, entry[key])
+        elif key != "margin" and key in entry:
+            values[key] = _text(argument, entry[key])
+    checks.choice(f"{title}: relation", values["relation"], RELATIONS)
+    values["margin"] = checks.number(f"{title}: margin", entry["margin"], low=0)
+    if values["relation"] in ("near", "not_better") and values["margin"] == 0:
+        raise ValueError(f"{title}: margin must be > 0 for {values['relation']!r}, got 0")
+    if values["of"] in values["against"]:
+        raise ValueError(f"{title}: against must name other methods, got {values['of']!r}")
+    if not LINK.fullmatch(values["cell"]):
+        rule = 'a notebook such as "11_metrics.ipynb#table"'
+        raise ValueError(f"{title}: cell must be {rule}, got {values['cell']!r}")
+    return Claim(**values)
+
+
+def _text(argument: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise TypeError(f"{argument} must be text (in quotes), got {checks.describe(value)}")
+    return " ".join(value.split())
+
+
+def _names(argument: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise TypeError(f"{argument} must be a list of names, got {checks.describe(value)}")
+    names = tuple(_text(argument, name) for name in value)
+    if len(set(names)) < len(names):
+        raise ValueError(f"{argument} must name each once, got {list(names)}")
+    return names
