@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 READY := $(VENV)/.ready
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with nbval.ini --nbval-cell-timeout 120
 
-.PHONY: setup demo test test-fast test-notebooks lint notebooks bench scenes lock opencv clean
+.PHONY: setup demo test test-fast test-notebooks lint notebooks bench evidence scenes lock opencv clean
 
 setup: $(READY)
 
@@ -49,6 +49,11 @@ notebooks: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.hybrid
 
+# Every table of results/ and docs/claims.md; for your ImageNet set XAIUTILS_WORKLOAD=imagenet and the rest.
+evidence: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/xaiutils evidence --workers 2
+	$(BIN)/xaiutils claims
+
 scenes: $(READY)
 	for seed in 0 1 2; do $(BIN)/xaiutils train-scenes --seed $$seed --out data || exit 1; done
 	for net in resnet inception vit; do $(BIN)/xaiutils train-scenes --architecture $$net --out data || exit 1; done
@@ -58,4 +63,4 @@ lock: $(READY)
 	mv requirements.new requirements.lock
 
 clean:
-	rm -rf $(VENV) build dist results *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist results/demo results/explained *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

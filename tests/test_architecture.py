@@ -16,19 +16,19 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "xaiutils"
 ROOT = "__init__"  # names of everything, loaded lazily: it imports nothing at the top
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("checks", "passes"),
+    ("checks", "passes", "memo"),
     (
         "operations",
         "decode",
         "weights",
         "plots",
-        "metrics",
+        "stats",
         "baselines",
         "tokens",
         "scene_shapes",
     ),  # arrays alone
-    ("steps", "images", "rules", "scene_layout", "scene_drawing"),
-    ("attention", "ledger", "compute", "scene_net"),
+    ("score_table", "claims", "steps", "images", "rules", "scene_layout", "scene_drawing"),
+    ("verdicts", "attention", "ledger", "compute", "scene_net"),
     ("tracing",),
     ("graph",),
     ("composites", "cam", "cam_layer", "boxes", "imagenet_files", "scenes"),
@@ -36,9 +36,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("shares", "training"),
     ("lrp",),
     ("models",),
-    ("hybrid", "workloads"),
+    ("one_pass", "workloads"),
+    ("hybrid",),
     ("related", "rollout", "layerwise", "questions"),
     ("methods",),
+    ("metrics",),
+    ("scoring",),
+    ("agreement", "experiments"),
+    ("results",),
+    ("evidence", "page"),
     ("figures",),
     ("cli",),
 )
@@ -46,7 +52,11 @@ PLACE = {name: level for level, names in enumerate(LAYERS) for name in names}
 # What the design says beyond the order: these know nothing of pictures, or of networks.
 ONLY: dict[str, set[str]] = {
     "plots": {"checks"},
-    "metrics": {"checks"},
+    "stats": {"checks"},
+    "score_table": {"checks", "stats"},
+    "claims": {"checks"},
+    "verdicts": {"claims", "stats", "score_table"},
+    "memo": set(),
     "baselines": {"checks"},
     "cam": {"checks"},
     "rules": {"checks"},

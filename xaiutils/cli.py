@@ -1,4 +1,4 @@
-"""The command line: ``xaiutils explain | methods | figures | train-scenes``."""
+"""The command line: ``xaiutils explain | methods | metrics | figures | evidence | ...``."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SETTING=VALUE",
         help="of --method, repeatable",
     )
-    explain.add_argument("--out", type=Path, default=Path("results"), help="folder")
+    explain.add_argument("--out", type=Path, default=Path("results/explained"), help="folder")
     explain.set_defaults(run=_explain)
 
     methods = commands.add_parser("methods", help="list the explainers, and which suit a network")
@@ -77,6 +77,21 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument("--images", type=int, default=100, help="images in the table")
     figures.add_argument("--out", type=Path, default=Path("results/demo"), help="folder")
     figures.set_defaults(run=_figures)
+
+    metrics = commands.add_parser("metrics", help="list the metrics: direction, needs, cost")
+    metrics.set_defaults(run=_metrics)
+
+    evidence = commands.add_parser("evidence", help="compute the tables and the page of claims")
+    evidence.add_argument("tables", nargs="*", metavar="TABLE", help="only these; all by default")
+    evidence.add_argument("--workload", help="scenes (default) or imagenet")
+    evidence.add_argument("--images", type=int, help="only the first ones of each network")
+    evidence.add_argument("--workers", type=int, default=1, help="processes of one thread")
+    evidence.add_argument("--out", type=Path, help="folder; results beside the package by default")
+    evidence.set_defaults(run=_evidence)
+
+    claims = commands.add_parser("claims", help="judge docs/claims.yaml by the stored tables")
+    claims.add_argument("--out", type=Path, help="folder of the tables; results by default")
+    claims.set_defaults(run=_claims)
 
     train = commands.add_parser("train-scenes", help="train a scene classifier and ship it")
     train.add_argument("--architecture", default="vgg", help="vgg, resnet, inception or vit")
@@ -225,6 +240,34 @@ def _figures(options: argparse.Namespace) -> None:
     from xaiutils.figures import make_figures
 
     make_figures(options.out, options.workload, options.notebooks, options.images, print)
+
+
+def _metrics(options: argparse.Namespace) -> None:
+    from xaiutils.metrics import METRICS
+
+    for metric in METRICS.values():
+        needs = f", needs {', '.join(metric.needs)}" if metric.needs else ""
+        print(f"{metric.name:26} {metric.arrow} {metric.family:15} {metric.passes}{needs}")
+
+
+def _evidence(options: argparse.Namespace) -> None:
+    from xaiutils.evidence import make_all
+
+    make_all(
+        tuple(options.tables),
+        options.workload,
+        images=options.images,
+        workers=options.workers,
+        out=options.out,
+        say=print,
+    )
+
+
+def _claims(options: argparse.Namespace) -> None:
+    from xaiutils.page import write_page
+
+    for line in write_page(out=options.out)[10:18]:
+        print(line)
 
 
 def _train(options: argparse.Namespace) -> None:

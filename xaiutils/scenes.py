@@ -47,6 +47,7 @@ __all__ = [
     "samples",
     "scene",
     "soft_label",
+    "visible",
 ]
 
 MEAN: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -74,7 +75,7 @@ SPLITS: dict[str, Split] = {
     "test": Split("test", 5000, 1000),
     "duo": Split("duo", 6000, 500, duo=1.0),
     "unit": Split("unit", 7000, 16),
-    "hard": Split("hard", 8000, 500, hard=True),
+    "hard": Split("hard", 8000, 2000, hard=True),
     "hard_tuning": Split("hard_tuning", 8500, 500, hard=True),  # where the difficulty was set
 }
 
@@ -128,6 +129,17 @@ def render(scene: Scene, without: Collection[int] = ()) -> NDArray[np.uint8]:
     return draw(scene, without)
 
 
+def visible(scene: Scene) -> list[Mask]:
+    """Return the visible part of each object, ``(128, 128)`` bool, in the order of the objects."""
+    result: list[Mask] = []
+    for piece in reversed(scene.objects):
+        covered = coverage(piece) > 0.5
+        for above in result:
+            covered &= ~above
+        result.insert(0, covered)
+    return result
+
+
 def masks(scene: Scene) -> dict[str, Mask]:
     """Return every mask of a scene, ``(128, 128)`` bool each: the visible part, shadows excluded.
 
@@ -136,16 +148,11 @@ def masks(scene: Scene) -> dict[str, Mask]:
     ``target_dilated`` the target grown by 4 px, for shape evidence lies on the outline;
     ``background`` what no piece covers. A pixel belongs to the piece that covers more than half.
     """
-    visible: list[Mask] = []
-    for piece in reversed(scene.objects):
-        covered = coverage(piece) > 0.5
-        for above in visible:
-            covered &= ~above
-        visible.insert(0, covered)
+    shown = visible(scene)
     empty = np.zeros((SIZE, SIZE), dtype=bool)
-    target = visible[scene.targets[0]]
-    other = visible[scene.targets[1]] if len(scene.targets) > 1 else empty
-    everything = np.logical_or.reduce(visible)
+    target = shown[scene.targets[0]]
+    other = shown[scene.targets[1]] if len(scene.targets) > 1 else empty
+    everything = np.logical_or.reduce(shown)
     return {
         "target": target,
         "other": other,

@@ -27,6 +27,7 @@ from xaiutils.scene_weights import save_scene_net
 from xaiutils.scenes import MEAN, SIZE, SPLITS, STD, label, render, scene, soft_label
 
 REMOVAL_COUNT = 200
+HARD_COUNT = 500
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ def gates(net: nn.Module, count: int | None = None) -> dict[str, float]:
         "distractor_drop": distractor_drop,
         "removal_ratio": target_drop / distractor_drop,
         "after_removal": float((without_target.argmax(1) == classes).double().mean()),
-        "hard": accuracy(net, "hard", count),
+        "hard": accuracy(net, "hard", count or HARD_COUNT),
     }
     return {name: round(value, 4) for name, value in figures.items()}
 

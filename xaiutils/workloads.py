@@ -34,11 +34,13 @@ class Workload:
         name: ``scenes``, ``photographs`` or ``imagenet``.
         classifier: The network that is explained.
         samples: Pictures in a fixed order; some are decoded only when they are asked for.
+        split: Which part of the pictures these are; empty where there is only one.
     """
 
     name: str
     classifier: Classifier
     samples: Sequence[Sample]
+    split: str = ""
 
     def batch(self, indices: Sequence[int]) -> tuple[list[Sample], Tensor]:
         """Samples and the network's input (N, C, H, W) for them."""
@@ -76,7 +78,7 @@ def load_workload(name: str | None = None, split: str = "test") -> Workload:
     name = checks.choice("name", name or os.environ.get("XAIUTILS_WORKLOAD", "scenes"), WORKLOADS)
     if name == "scenes":
         classifier = load_model("scenes_vgg_seed0")
-        return Workload(name, classifier, _Scenes(split))
+        return Workload(name, classifier, _Scenes(split), split)
     classifier = load_model(
         os.environ.get("XAIUTILS_MODEL", "vgg16"), os.environ.get("XAIUTILS_WEIGHTS")
     )

@@ -1,7 +1,43 @@
-"""Scores of maps; so far those that the first notebooks need."""
+"""What an explanation is judged by: `METRICS`, each with its direction, anchors and source."""
 
+from xaiutils.metrics import (
+    counterfactual,
+    flipping,
+    infidelity,
+    localisation,
+    localiser,
+    paper,
+    randomisation,
+    regions,
+    road,
+)
+from xaiutils.metrics.case import Case, Piece, load_cases
 from xaiutils.metrics.complexity import gini
 from xaiutils.metrics.localisation import mass_accuracy, own_share, rank_accuracy
-from xaiutils.metrics.summary import mean_interval
+from xaiutils.metrics.record import CannotScore, Explainer, Metric, Score
+from xaiutils.stats import mean_interval
 
-__all__ = ["gini", "mass_accuracy", "mean_interval", "own_share", "rank_accuracy"]
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for module in (
+        *(paper, infidelity, flipping, road, regions, counterfactual, localisation, localiser),
+        randomisation,
+    )
+    for metric in module.TABLE
+}
+
+__all__ = [
+    "METRICS",
+    "CannotScore",
+    "Case",
+    "Explainer",
+    "Metric",
+    "Piece",
+    "Score",
+    "gini",
+    "load_cases",
+    "mass_accuracy",
+    "mean_interval",
+    "own_share",
+    "rank_accuracy",
+]

@@ -1,11 +1,23 @@
-"""Does a map lie where the object is?"""
+"""Does a map lie where the object is?
+
+First what is computed for maps (N, H, W) and masks; below, the same as records for one `Case`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from types import MappingProxyType
+
+import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
+from scipy.stats import rankdata
 from torch import Tensor
 
 from xaiutils import checks
+from xaiutils.methods.record import Setting
+from xaiutils.metrics.case import Box, Case
+from xaiutils.metrics.record import CannotScore, Explainer, Metric
 
 
 def rank_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
@@ -69,9 +81,213 @@ def own_share(maps: Tensor, own: Tensor, other: Tensor) -> Tensor:
     return (positive * mine).sum(1) / (positive * (mine | theirs)).sum(1)
 
 
+def pixel_auc(maps: Tensor, masks: Tensor) -> Tensor:
+    r"""Area under the ROC curve of the map as a classifier of pixels, (N,) in [0, 1].
+
+    .. math:: \frac{\sum_{i \in M} r_i - m (m + 1) / 2}{m\, (n - m)}
+
+    with the mean ranks :math:`r_i` of n pixels, m of them in the mask (Hanley and McNeil 1982,
+    Radiology 143(1)): the chance that a pixel of the object is above one of the rest, where a tie
+    counts half. Higher is better; 0.5 is chance.
+
+    Args:
+        maps: (N, H, W), signed; negative values rank below zero.
+        masks: (N, H, W) bool.
+
+    Returns:
+        (N,) float64; NaN for a mask that is empty or covers everything.
+    """
+    flat, inside = _flatten(maps, masks)
+    ranks = torch.from_numpy(rankdata(flat.detach().cpu().numpy(), axis=1)).to(flat.device)
+    m = inside.sum(1).double()
+    wins = (ranks * inside).sum(1) - m * (m + 1) / 2
+    return wins / (m * (flat.shape[1] - m))
+
+
+def hit_rate(maps: Tensor, masks: Tensor) -> Tensor:
+    """Of the pixels with the map's highest value the share inside the mask, (N,) in [0, 1].
+
+    The chance of a hit where one of them is picked at random: 0 or 1 for a map without ties.
+    """
+    flat, inside = _flatten(maps, masks)
+    highest = flat == flat.amax(1, keepdim=True)
+    return (highest & inside).sum(1).double() / highest.sum(1)
+
+
+def grow(mask: Tensor, tolerance: float) -> Tensor:
+    """The pixels of a mask (H, W), and those whose centre is at most ``tolerance`` px from one."""
+    distance = distance_transform_edt(~mask.cpu().numpy())
+    return torch.from_numpy(distance <= tolerance).to(mask.device) & mask.any()
+
+
+def inside_boxes(boxes: Iterable[Box], size: tuple[int, int]) -> Tensor:
+    """The pixels of (H, W) whose centre lies in one of the boxes (x0, y0, x1, y1), bool."""
+    y, x = (np.arange(side) + 0.5 for side in size)
+    found = np.zeros(size, dtype=bool)
+    for x0, y0, x1, y1 in boxes:
+        found |= np.outer((y0 <= y) & (y < y1), (x0 <= x) & (x < x1))
+    return torch.from_numpy(found)
+
+
 def _flatten(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     checks.maps("maps", maps)
     if not isinstance(masks, Tensor) or masks.dtype != torch.bool:
         raise TypeError(f"masks must be a bool tensor (N, H, W), got {checks.describe(masks)}")
     checks.same_shape("maps", maps, "masks", masks)
     return maps.flatten(1), masks.flatten(1)
+
+
+def relevance_mass(case: Case, attribution: Tensor, explainer: Explainer, seed: int) -> float:
+    """`mass_accuracy` on the object's mask."""
+    _require_positive(attribution)
+    return float(mass_accuracy(attribution[None], _mask(case, attribution)[None]))
+
+
+def pointing_game(
+    case: Case, attribution: Tensor, explainer: Explainer, seed: int, *, tolerance: float
+) -> float:
+    """Whether the highest pixel is on the object, or at most ``tolerance`` px away: `hit_rate`."""
+    checks.number("tolerance", tolerance, low=0)
+    return float(hit_rate(attribution[None], grow(_mask(case, attribution), tolerance)[None]))
+
+
+def energy_pointing_game(case: Case, attribution: Tensor, explainer: Explainer, seed: int) -> float:
+    """`mass_accuracy` on the pixels inside the boxes of the explained class."""
+    _require_positive(attribution)
+    inside = inside_boxes(case.boxes, _size(attribution)).to(attribution.device)
+    if not bool(inside.any()):
+        raise CannotScore("no pixel lies in the boxes")
+    return float(mass_accuracy(attribution[None], inside[None]))
+
+
+def own_object(case: Case, attribution: Tensor, explainer: Explainer, seed: int) -> float:
+    """`own_share` on a scene with two targets."""
+    mine, theirs = _mask(case, attribution), _given(case.rival).to(attribution.device)
+    share = float(own_share(attribution[None], mine[None], theirs[None]))
+    if np.isnan(share):
+        raise CannotScore("the map has no positive value on either object")
+    return share
+
+
+def auc(case: Case, attribution: Tensor, explainer: Explainer, seed: int) -> float:
+    """`pixel_auc` on the object's mask."""
+    mask = _mask(case, attribution)
+    if bool(mask.all()):
+        raise CannotScore("the mask covers the whole picture")
+    return float(pixel_auc(attribution[None], mask[None]))
+
+
+def _given(mask: Tensor | None) -> Tensor:
+    if mask is None:  # the record's needs say so first
+        raise CannotScore("the picture has no mask")
+    return mask
+
+
+def _mask(case: Case, attribution: Tensor) -> Tensor:
+    return _given(case.mask).to(attribution.device)
+
+
+def _size(attribution: Tensor) -> tuple[int, int]:
+    return attribution.shape[0], attribution.shape[1]
+
+
+def _require_positive(attribution: Tensor) -> None:
+    if not bool((attribution > 0).any()):
+        raise CannotScore("the map has no positive value")
+
+
+def _share(mask: Tensor) -> float:
+    return float(mask.double().mean())
+
+
+def _mask_share(case: Case) -> float:
+    return _share(_given(case.mask))
+
+
+def _boxes_share(case: Case) -> float:
+    return _share(inside_boxes(case.boxes, (case.x.shape[2], case.x.shape[3])))
+
+
+def _own_area(case: Case) -> float:
+    mine, theirs = _given(case.mask), _given(case.rival)
+    return float(mine.sum() / (mine | theirs).sum())
+
+
+def _half(case: Case) -> float:
+    return 0.5
+
+
+TABLE: tuple[Metric, ...] = (
+    Metric(
+        name="relevance_mass",
+        title="relevance mass accuracy",
+        family="localisation",
+        better="higher",
+        function=relevance_mass,
+        low=0,
+        high=1,
+        source="Arras et al. 2022, arXiv 2003.07258, eq. 2, of the positive part",
+        anchors="random map: the mask's share of the picture; oracle: 1",
+        chance=_mask_share,
+        needs=("mask",),
+    ),
+    Metric(
+        name="pointing_game",
+        title="pointing game",
+        family="localisation",
+        better="higher",
+        function=pointing_game,
+        low=0,
+        high=1,
+        source="Zhang et al. 2018, International Journal of Computer Vision 126",
+        anchors="random map: the mask's share of the picture; oracle: 1",
+        chance=_mask_share,
+        needs=("mask",),
+        settings=MappingProxyType(
+            {
+                "tolerance": Setting(
+                    0.0, "in pixels; the scenes' masks are exact, boxes on photographs are not", 15
+                )
+            }
+        ),
+    ),
+    Metric(
+        name="energy_pointing_game",
+        title="energy-based pointing game",
+        family="localisation",
+        better="higher",
+        function=energy_pointing_game,
+        low=0,
+        high=1,
+        source="Wang et al. 2020 (Score-CAM), arXiv 1910.01279, of the positive part",
+        anchors="random map: the boxes' share of the picture; oracle: 1",
+        chance=_boxes_share,
+        needs=("boxes",),
+    ),
+    Metric(
+        name="own_share",
+        title="share on the explained object",
+        family="localisation",
+        better="higher",
+        function=own_object,
+        low=0,
+        high=1,
+        source="own; after the grids of Rao et al. 2022, arXiv 2205.10435, objects for cells",
+        anchors="random map: the object's share of the area of both; oracle: 1",
+        chance=_own_area,
+        needs=("mask", "rival"),
+    ),
+    Metric(
+        name="auc",
+        title="AUC of the pixels",
+        family="localisation",
+        better="higher",
+        function=auc,
+        low=0,
+        high=1,
+        source="area under the ROC curve by ranks, Hanley and McNeil 1982, Radiology 143(1)",
+        anchors="random map: 0.5; oracle: 1",
+        chance=_half,
+        needs=("mask",),
+    ),
+)

@@ -1,0 +1,89 @@
+"""Do two maps of one picture agree, and does that tell when the network errs?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isfinite
+
+import pandas as pd
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from xaiutils import checks
+from xaiutils.hybrid import explain
+from xaiutils.memo import remember
+from xaiutils.methods import METHODS
+from xaiutils.metrics import METRICS
+from xaiutils.metrics.case import Case
+from xaiutils.scoring import COLUMNS
+
+SHARE = 0.1  # of the pixels, in the sets of highest ones
+
+
+def rank_agreement(maps: Tensor, others: Tensor) -> Tensor:
+    """Spearman's correlation of two maps of each picture, (N,) in [-1, 1]; NaN for a constant.
+
+    Args:
+        maps, others: (N, H, W), signed.
+    """
+    _same(maps, others)
+    found = []
+    for a, b in zip(maps.flatten(1).cpu(), others.flatten(1).cpu(), strict=True):
+        constant = bool((a == a[0]).all() or (b == b[0]).all())
+        found.append(torch.nan if constant else float(spearmanr(a.numpy(), b.numpy()).statistic))
+    return torch.tensor(found, dtype=torch.float64)
+
+
+def top_overlap(maps: Tensor, others: Tensor, share: float = SHARE) -> Tensor:
+    """Of the k highest pixels of one map, the share among the k highest of the other, (N,).
+
+    In [0, 1]; two independent maps have ``share``. Ties are broken by the pixels' order.
+
+    Args:
+        maps, others: (N, H, W), signed.
+        share: k as a share of the pixels, in (0, 1].
+    """
+    _same(maps, others)
+    checks.number("share", share, low=1e-9, high=1)
+    k = max(1, round(share * maps[0].numel()))
+    chosen = []
+    for found in (maps, others):
+        order = found.flatten(1).argsort(dim=1, descending=True, stable=True)[:, :k]
+        chosen.append(torch.zeros_like(found.flatten(1), dtype=torch.bool).scatter(1, order, True))
+    return (chosen[0] & chosen[1]).sum(1).double() / k
+
+
+def agreement_rows(cases: Iterable[Case]) -> pd.DataFrame:
+    """For each picture: is the network right, how sure is it, and do CAM and LRP agree?
+
+    The predicted class is explained, for nobody knows beforehand that it is wrong. Rows as those
+    of `xaiutils.scoring.score`: ``right`` (1 or 0) and ``confidence`` (softmax of the predicted
+    class) of the method ``prediction``; ``agreement`` (Spearman) and ``top_overlap`` of
+    ``cam_and_lrp``; ``idsds`` of the hybrid, its faithfulness.
+    """
+    rows: list[tuple[object, ...]] = []
+    for case in cases:
+        with remember():
+            found = explain(case.classifier, case.x)
+            predicted = int(found.target)
+            asked = case.asking(predicted)
+            faithful = METRICS["idsds"](asked, METHODS["hybrid"], attribution=found.hybrid[0])
+        probability = float(found.logits[0].double().softmax(0)[predicted])
+        agreement = float(rank_agreement(found.cam, found.relevance))
+        place = (case.workload, case.classifier.name, case.split, case.id)
+        for method, metric, value, why in (
+            ("prediction", "right", float(predicted == case.target), ""),
+            ("prediction", "confidence", probability, ""),
+            ("cam_and_lrp", "agreement", agreement, "" if isfinite(agreement) else "constant"),
+            ("cam_and_lrp", "top_overlap", float(top_overlap(found.cam, found.relevance)), ""),
+            ("hybrid", "idsds", *faithful),
+        ):
+            rows.append((*place, method, metric, 0, value, why))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _same(maps: Tensor, others: Tensor) -> None:
+    checks.maps("maps", maps)
+    checks.maps("others", others)
+    checks.same_shape("maps", maps, "others", others)

@@ -1,0 +1,133 @@
+"""What is judged: one picture, the class that is explained, and what is known of its objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import PIL.Image
+import torch
+from torch import Tensor
+
+from xaiutils import scenes
+from xaiutils.boxes import sample_target
+from xaiutils.images import Sample
+from xaiutils.models import Classifier
+from xaiutils.workloads import Workload
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """An object of a scene: where it is, and the picture drawn again without it.
+
+    Attributes:
+        mask: (H, W) bool, its visible part.
+        without: (1, C, H, W), the same scene without it, preprocessed.
+        target: Whether it is of the explained class.
+    """
+
+    mask: Tensor
+    without: Tensor
+    target: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One picture and one class.
+
+    Attributes:
+        id: Of the picture.
+        classifier: The network that is explained.
+        x: (1, C, H, W), preprocessed.
+        target: The class that is explained.
+        mask: (H, W) bool, where its object is (on ImageNet the union of its boxes); or None.
+        rival: (H, W) bool, where an object of another class is; or None.
+        boxes: Around its objects, (x0, y0, x1, y1) in pixels of the network's input.
+        scene: What is on the picture, where that is known.
+        workload, split: Where the picture comes from.
+    """
+
+    id: str
+    classifier: Classifier
+    x: Tensor
+    target: int
+    mask: Tensor | None = None
+    rival: Tensor | None = None
+    boxes: tuple[Box, ...] = ()
+    scene: scenes.Scene | None = None
+    workload: str = ""
+    split: str = ""
+
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """Of a scene, each object with the picture drawn again without it; else none."""
+        if self.scene is None:
+            return ()
+        drawn = [scenes.render(self.scene, without=(i,)) for i in range(len(self.scene.objects))]
+        x = self.classifier.preprocess([PIL.Image.fromarray(picture) for picture in drawn])
+        return tuple(
+            Piece(torch.from_numpy(mask), x[i : i + 1], i in self.scene.targets[:1])
+            for i, mask in enumerate(scenes.visible(self.scene))
+        )
+
+    @property
+    def targets(self) -> Tensor:
+        """The class as a tensor (1,)."""
+        return torch.tensor([self.target])
+
+    def has(self, need: str) -> bool:
+        """Whether a metric's need is met; an empty mask is none."""
+        value = getattr(self, need)
+        return bool(value.any()) if isinstance(value, Tensor) else bool(value)
+
+    def asking(self, target: int) -> Case:
+        """The same picture, asked about another class; the mask stays where it is."""
+        return replace(self, target=target)
+
+
+def load_cases(
+    work: Workload,
+    indices: Sequence[int],
+    classifier: Classifier | None = None,
+    *,
+    right_only: bool = False,
+) -> list[Case]:
+    """The cases of some of a workload's samples, in their order.
+
+    The label is explained, so that map and mask belong together; without one, the predicted class.
+
+    Args:
+        work: From `xaiutils.workloads.load_workload`.
+        indices: Positions in ``work.samples``.
+        classifier: Another network than the workload's, with the same preprocessing.
+        right_only: Leave out pictures whose predicted class is not their label.
+    """
+    if not len(indices):
+        raise ValueError("indices must name at least one sample, got none")
+    found = []
+    for index in indices:
+        (sample,), x = work.batch([index])
+        case = _case(work, sample, x, classifier or work.classifier)
+        if not right_only or int(case.classifier.predict(x).argmax(1)) == case.target:
+            found.append(case)
+    return found
+
+
+def _case(work: Workload, sample: Sample, x: Tensor, classifier: Classifier) -> Case:
+    target = sample.label if sample.label is not None else int(classifier.predict(x).argmax(1))
+    case = Case(sample.id, classifier, x, target, workload=work.name, split=work.split)
+    if sample.mask is not None:
+        case = replace(case, mask=torch.from_numpy(classifier.transform.mask(sample.mask)))
+    if sample.boxes:
+        found = sample_target(sample, classifier.transform)
+        boxes = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in found.boxes.tolist())
+        mask = torch.from_numpy(found.mask) if case.mask is None else case.mask
+        case = replace(case, mask=mask, boxes=boxes)
+    if work.name == "scenes":
+        scene = scenes.scene(work.split, int(sample.id.rpartition("-")[2]))
+        other = torch.from_numpy(scenes.masks(scene)["other"])
+        case = replace(case, scene=scene, rival=other if len(scene.targets) > 1 else None)
+    return case

@@ -1,0 +1,300 @@
+r"""Pixel flipping: replace pixels in the map's order, and watch the network's answer.
+
+With the K logits f and the explained class c, the answer is the centred logit
+
+.. math:: g(x) = f_c(x) - \frac{1}{K} \sum_k f_k(x)
+
+or the softmax probability. :math:`x_j` is the picture with the :math:`k_j = \mathrm{round}(jN/S)`
+first of N pixels replaced in all channels, j = 0..S, and the area under the curve is the trapezoid
+rule over the share of pixels that are replaced, :math:`k_j / N`.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from xaiutils import checks
+from xaiutils.hybrid import smooth
+from xaiutils.methods.arguments import whole
+from xaiutils.methods.record import Setting
+from xaiutils.metrics.case import Case
+from xaiutils.metrics.record import Explainer, Metric, picture_seed, require_order
+
+BATCH = 32  # pictures in one question; always cut alike, so that a memo finds the answers again
+STREAM = "pixel flipping"
+KINDS = ("morf", "lerf", "insertion")
+OUTPUTS = ("centred", "softmax")
+BASES = ("mean", "blur", "black")
+BLUR_SHARE = 1 / 20  # of the height: nothing of an object's outline is left
+
+
+class Curve(NamedTuple):
+    """The network's answer along the way, and the share of pixels that are replaced: (S + 1,)."""
+
+    fractions: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+    @property
+    def area(self) -> float:
+        """The area under the curve, by the trapezoid rule; the mean answer along the way."""
+        return float(np.trapezoid(self.values, self.fractions))
+
+
+def order(attribution: Tensor, seed: int) -> NDArray[np.intp]:
+    """The pixels of a map (H, W) from the highest to the lowest, as flat indices (H * W,).
+
+    Equal values stand in an order that ``seed`` alone decides: a map with many zeros would
+    otherwise be flipped row by row.
+    """
+    values = attribution.detach().cpu().double().numpy().ravel()
+    chance = np.random.default_rng(seed).permutation(len(values))
+    return np.lexsort((chance, -values))
+
+
+def outputs(case: Case, pictures: Tensor, output: str = "centred") -> NDArray[np.float64]:
+    """The network's answer to each picture (N, C, H, W), for the case's class: (N,).
+
+    Args:
+        case: Whose class is explained.
+        pictures: Asked for in batches of `BATCH`.
+        output: ``"centred"``: the logit minus the mean of all logits, which no common shift of
+            the logits moves and which does not saturate; or ``"softmax"``: the probability.
+    """
+    checks.choice("output", output, OUTPUTS)
+    answers = [case.classifier.predict(some) for some in pictures.split(BATCH)]
+    logits = torch.cat(answers).double().cpu()
+    found = logits.softmax(1) if output == "softmax" else logits - logits.mean(1, keepdim=True)
+    return found[:, case.target].numpy()
+
+
+def replacement(case: Case, base: str) -> Tensor:
+    """The picture that removed pixels are taken from, (1, C, H, W).
+
+    Args:
+        case: Whose picture it replaces.
+        base: ``"mean"``: 0 in the network's units, the mean colour; ``"blur"``: the picture under
+            a Gaussian of `BLUR_SHARE` of its height; ``"black"``: the darkest input.
+    """
+    checks.choice("base", base, BASES)
+    if base == "blur":
+        return smooth(case.x[0], case.x.shape[2] * BLUR_SHARE)[None]
+    if base == "black":
+        return case.classifier.bounds(case.x)[0].expand_as(case.x)
+    return torch.zeros_like(case.x)
+
+
+def flipping_curve(
+    case: Case,
+    attribution: Tensor,
+    kind: str = "morf",
+    *,
+    seed: int | None = None,
+    steps: int = 25,
+    output: str = "centred",
+    base: str = "mean",
+) -> Curve:
+    """The network's answer while pixels are replaced in the order of a map.
+
+    Chance decides only between pixels of equal value. All metrics here have the same seed for a
+    picture and flip a map in one order, so that they ask the network the same questions.
+
+    Args:
+        case: The picture and the class.
+        attribution: (H, W).
+        kind: ``"morf"``: the highest pixels are removed first; ``"lerf"``: the lowest;
+            ``"insertion"``: the highest are put back first into the replacement.
+        seed: Decides between equal pixels; by default that of the metrics for the caller's seed 0.
+        steps: Of the curve, from 2 to the number of pixels.
+        output: See `outputs`.
+        base: See `replacement`.
+
+    Raises:
+        TypeError, ValueError: A setting is wrong.
+        CannotScore: The map puts no pixel above another.
+    """
+    checks.choice("kind", kind, KINDS)
+    checks.same_shape("attribution", attribution, "picture", case.x[0, 0])
+    require_order(attribution)
+    pixels = attribution.numel()
+    checks.number("steps", whole("steps", steps, low=2), high=pixels)
+    first = order(attribution, picture_seed(case, STREAM, 0) if seed is None else seed)
+    rank = np.empty(pixels, dtype=np.int64)
+    rank[first[::-1] if kind == "lerf" else first] = np.arange(pixels)
+    counts = np.rint(np.arange(steps + 1) * pixels / steps)
+
+    removed = replacement(case, base)
+    start, end = (removed, case.x) if kind == "insertion" else (case.x, removed)
+    flipped = torch.from_numpy(rank < counts[1:-1, None]).to(case.x.device)
+    between = torch.where(flipped.view(-1, 1, *attribution.shape), end, start)
+    ends = outputs(case, torch.cat([start, end]), output)  # the same for every map
+    values = np.concatenate([ends[:1], outputs(case, between, output), ends[1:]])
+    return Curve(counts / pixels, values)
+
+
+def morf(
+    case: Case, attribution: Tensor, explainer: Explainer, seed: int, **settings: Any
+) -> float:
+    """Most relevant first: area under the curve while the highest pixels are removed first.
+
+    Samek et al. 2017 (arXiv 1509.06321), with single pixels and the area itself. Unbounded
+    for the centred logit; lower is better. How far it can fall depends on the picture and on what
+    replaces the pixels: read it with `lerf`, as `srg` does. Alone it misleads: on the scenes the
+    object's mask scores worse than a random map, since a silhouette of one colour is left.
+    The settings are those of `flipping_curve`.
+    """
+    return flipping_curve(case, attribution, "morf", seed=seed, **settings).area
+
+
+def lerf(
+    case: Case, attribution: Tensor, explainer: Explainer, seed: int, **settings: Any
+) -> float:
+    """Least relevant first: area under the curve while the lowest pixels are removed first.
+
+    The counterpart of `morf`; higher is better.
+    """
+    return flipping_curve(case, attribution, "lerf", seed=seed, **settings).area
+
+
+def srg(case: Case, attribution: Tensor, explainer: Explainer, seed: int, **settings: Any) -> float:
+    r"""Symmetric relevance gain: :math:`\mathrm{AUC_{LeRF}} - \mathrm{AUC_{MoRF}}`.
+
+    Blücher et al. 2024 (arXiv 2401.06654). Unbounded, higher is better, in units of the answer.
+    A random order and its reverse are equally likely, so a random map scores 0 on average,
+    whatever replaces the pixels; a map turned over scores the negative (where nothing is tied).
+    """
+    low, high = (
+        flipping_curve(case, attribution, kind, seed=seed, **settings).area
+        for kind in ("morf", "lerf")
+    )
+    return high - low
+
+
+def deletion(
+    case: Case, attribution: Tensor, explainer: Explainer, seed: int, *, steps: int, base: str
+) -> float:
+    """Area under the probability while the highest pixels are removed first.
+
+    Petsiuk et al. 2018 (arXiv 1806.07421): `morf` of the softmax. In [0, 1]; lower is
+    better. Where the network is sure of itself, much evidence can go before it shows.
+    """
+    settings: dict[str, Any] = {"steps": steps, "output": "softmax", "base": base}
+    return flipping_curve(case, attribution, "morf", seed=seed, **settings).area
+
+
+def insertion(
+    case: Case, attribution: Tensor, explainer: Explainer, seed: int, *, steps: int, base: str
+) -> float:
+    """Area under the probability while the highest pixels are put back first, from a blur on.
+
+    Petsiuk et al. 2018. In [0, 1]; higher is better.
+    """
+    settings: dict[str, Any] = {"steps": steps, "output": "softmax", "base": base}
+    return flipping_curve(case, attribution, "insertion", seed=seed, **settings).area
+
+
+def at_zero(case: Case) -> float:
+    """The chance level of a score that changes its sign when the map is turned over."""
+    return 0.0
+
+
+_STEPS = Setting(25, "one step is 4 % of the pixels", 224)
+_MEAN = Setting("mean", "the colour that the network's preprocessing makes 0", "mean")
+_CENTRED = MappingProxyType(
+    {
+        "steps": _STEPS,
+        "output": Setting("centred", "no common shift of the logits moves it; no saturation"),
+        "base": _MEAN,
+    }
+)
+
+TABLE: tuple[Metric, ...] = (
+    Metric(
+        name="srg",
+        title="symmetric relevance gain",
+        family="faithfulness",
+        stream=STREAM,
+        better="higher",
+        function=srg,
+        low=-np.inf,
+        high=np.inf,
+        source="Blücher et al. 2024, arXiv 2401.06654: area of LeRF minus area of MoRF",
+        anchors="a random map scores 0 on average; the oracle scores above it, but methods may "
+        "score above the oracle",
+        passes="2 * (steps + 1) * F",
+        chance=at_zero,
+        settings=_CENTRED,
+    ),
+    Metric(
+        name="morf",
+        title="most relevant first",
+        family="faithfulness",
+        stream=STREAM,
+        better="lower",
+        function=morf,
+        low=-np.inf,
+        high=np.inf,
+        source="Samek et al. 2017, arXiv 1509.06321, with single pixels and the area itself",
+        anchors="a random map scores what it scores in lerf, on average; the oracle can score "
+        "above it, which is worse: an object in one colour keeps its outline",
+        passes="(steps + 1) * F",
+        settings=_CENTRED,
+    ),
+    Metric(
+        name="lerf",
+        title="least relevant first",
+        family="faithfulness",
+        stream=STREAM,
+        better="higher",
+        function=lerf,
+        low=-np.inf,
+        high=np.inf,
+        source="the reverse of Samek et al. 2017, arXiv 1509.06321",
+        anchors="a random map scores what it scores in morf, on average; the oracle scores above",
+        passes="(steps + 1) * F",
+        settings=_CENTRED,
+    ),
+    Metric(
+        name="deletion",
+        title="deletion",
+        family="faithfulness",
+        stream=STREAM,
+        better="lower",
+        function=deletion,
+        low=0,
+        high=1,
+        source="Petsiuk et al. 2018, arXiv 1806.07421",
+        anchors="the oracle can score above a random map, which is worse: an object in one colour "
+        "keeps its outline",
+        passes="(steps + 1) * F",
+        settings=MappingProxyType({"steps": _STEPS, "base": _MEAN}),
+    ),
+    Metric(
+        name="insertion",
+        title="insertion",
+        family="faithfulness",
+        stream=STREAM,
+        better="higher",
+        function=insertion,
+        low=0,
+        high=1,
+        source="Petsiuk et al. 2018, arXiv 1806.07421",
+        anchors="the oracle scores above a random map",
+        passes="(steps + 1) * F",
+        settings=MappingProxyType(
+            {
+                "steps": _STEPS,
+                "base": Setting(
+                    "blur",
+                    "RISE's choice, with a Gaussian that grows with the picture: H / 20",
+                    "5 px at 224 px, cut off at 11 px",
+                ),
+            }
+        ),
+    ),
+)

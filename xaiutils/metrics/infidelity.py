@@ -1,0 +1,193 @@
+"""Infidelity, computed by captum: does the map foretell how perturbations change the logit?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaiutils import checks
+from xaiutils.methods.arguments import whole
+from xaiutils.methods.record import Setting
+from xaiutils.metrics.case import Case
+from xaiutils.metrics.record import Explainer, Metric
+
+BATCH = 32
+PERTURBATIONS = ("squares", "gaussian")
+
+
+def infidelity(
+    case: Case,
+    attribution: Tensor,
+    explainer: Explainer,
+    seed: int,
+    *,
+    perturbation: str,
+    size: float,
+    multiply_by_inputs: bool,
+    samples: int,
+) -> float:
+    r"""The mean squared error of the map as a forecast, after the best scaling; lower is better.
+
+    .. math:: \min_\beta \frac{1}{n} \sum_{I}
+              \big( \beta\, I^\top a - (f_c(x) - f_c(x - \Delta)) \big)^2
+
+    Yeh et al. 2019 (arXiv 1901.09392), with their normalisation by beta, as captum computes it
+    with ``normalize=True``; in squared units of the logit. No factor on the map changes it, a
+    negative one neither: a map of opposite sign has the same score. Each channel has the whole map
+    divided by C, so that the channels sum to it.
+
+    Args:
+        perturbation: Which change Delta of the picture: ``"squares"``, one square at a random
+            place is set to 0, the mean colour; ``"gaussian"``, normal noise on every value.
+        size: Of the squares, the side as a share of the picture's shorter one, at most 1; of the
+            noise, its standard deviation in normalised units.
+        multiply_by_inputs: Whether a map's value is what a pixel adds to the logit, as LRP and
+            gradient times input state it; then I = Delta / x, the share that is removed, which is
+            1 in a square. Otherwise a map is a gradient, and I = Delta.
+        samples: n.
+    """
+    return _infidelity(
+        case, attribution, seed, True, perturbation, size, multiply_by_inputs, samples
+    )
+
+
+def infidelity_raw(
+    case: Case,
+    attribution: Tensor,
+    explainer: Explainer,
+    seed: int,
+    *,
+    perturbation: str,
+    size: float,
+    multiply_by_inputs: bool,
+    samples: int,
+) -> float:
+    r"""`infidelity` with beta = 1, as captum computes it by default; lower is better.
+
+    NOT free of scale: it judges the unit of a map more than the map. A map close to zero scores
+    about the mean squared drop of the logit, which is better than a good map in other units.
+    """
+    return _infidelity(
+        case, attribution, seed, False, perturbation, size, multiply_by_inputs, samples
+    )
+
+
+def _infidelity(
+    case: Case,
+    attribution: Tensor,
+    seed: int,
+    normalize: bool,
+    perturbation: str,
+    size: float,
+    multiply_by_inputs: bool,
+    samples: int,
+) -> float:
+    from captum.metrics import infidelity as captum_infidelity
+    from captum.metrics import infidelity_perturb_func_decorator
+
+    checks.choice("perturbation", perturbation, PERTURBATIONS)
+    if not isinstance(multiply_by_inputs, bool):
+        given = checks.describe(multiply_by_inputs)
+        raise TypeError(f"multiply_by_inputs must be a bool, got {given}")
+    if checks.number("size", size, low=0, high=1 if perturbation == "squares" else math.inf) == 0:
+        raise ValueError("size must be above 0, got 0")
+    samples = whole("samples", samples)
+    perturb = _squares if perturbation == "squares" else _gaussian
+    found = captum_infidelity(
+        # float64, since beta^2 A - 2 beta B + C loses its digits where a map is good
+        lambda x: case.classifier.predict(x).double(),
+        infidelity_perturb_func_decorator(multiply_by_inputs)(
+            perturb(size, np.random.default_rng(seed))
+        ),
+        case.x,
+        attribution.double().expand_as(case.x) / case.x.shape[1],
+        target=case.target,
+        n_perturb_samples=samples,
+        max_examples_per_batch=min(BATCH, samples),
+        normalize=normalize,
+    )
+    return float(found)
+
+
+def _squares(share: float, chance: np.random.Generator) -> Callable[[Tensor], Tensor]:
+    """Sets one square in each picture to 0, wholly inside."""
+
+    def perturb(x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        side = max(1, round(share * min(height, width)))
+        removed = x.clone()
+        for picture in removed:
+            top = int(chance.integers(height - side + 1))
+            left = int(chance.integers(width - side + 1))
+            picture[:, top : top + side, left : left + side] = 0
+        return removed
+
+    return perturb
+
+
+def _gaussian(deviation: float, chance: np.random.Generator) -> Callable[[Tensor], Tensor]:
+    """Takes normal noise off every value."""
+
+    def perturb(x: Tensor) -> Tensor:
+        return x - torch.from_numpy(chance.normal(0, deviation, tuple(x.shape))).to(x)
+
+    return perturb
+
+
+_PASSES = f"(samples + (samples + {BATCH - 1}) // {BATCH}) * F"
+_SAMPLES = Setting(10, "captum's own; another seed gives a further ten", 10)
+
+TABLE: tuple[Metric, ...] = (
+    Metric(
+        name="infidelity",
+        title="infidelity",
+        family="faithfulness",
+        better="lower",
+        function=infidelity,
+        low=0,
+        high=math.inf,
+        source="Yeh et al. 2019, arXiv 1901.09392; captum.metrics.infidelity, normalize=True",
+        anchors="the variance of the logit's drops for a random map, whose sums are all alike; 0 "
+        "for the exact contributions of a linear network; the oracle is far below random",
+        passes=_PASSES,
+        settings=MappingProxyType(
+            {
+                "perturbation": Setting(
+                    "squares", "removes what a map points at; noise probes the gradient alone"
+                ),
+                "size": Setting(0.25, "a square of about an object's size"),
+                "multiply_by_inputs": Setting(
+                    True, "one reading for all methods: a map's sum in a square is its forecast"
+                ),
+                "samples": _SAMPLES,
+            }
+        ),
+    ),
+    Metric(
+        name="infidelity_raw",
+        title="infidelity, not normalised",
+        family="faithfulness",
+        better="lower",
+        function=infidelity_raw,
+        low=0,
+        high=math.inf,
+        source="Yeh et al. 2019, arXiv 1901.09392; captum.metrics.infidelity, as in Fig. 6 of "
+        "Dhore et al.",
+        anchors="depends on the map's scale: the mean squared drop of the logit for a map close "
+        "to zero, anything above for a map of large values",
+        passes=_PASSES,
+        settings=MappingProxyType(
+            {
+                "perturbation": Setting("gaussian", "the example in captum's documentation"),
+                "size": Setting(0.003, "the example in captum's documentation"),
+                "multiply_by_inputs": Setting(False, "the example in captum's documentation"),
+                "samples": _SAMPLES,
+            }
+        ),
+    ),
+)

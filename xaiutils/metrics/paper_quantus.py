@@ -1,0 +1,278 @@
+"""Quantus' own classes, asked about one picture alone, or plainly, as a user would ask them."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xaiutils import checks, memo
+from xaiutils.methods.arguments import whole
+from xaiutils.methods.record import seeded
+from xaiutils.metrics.case import Case
+from xaiutils.metrics.record import CannotScore, Explainer, require_order
+from xaiutils.models import Classifier
+
+CLASSES: dict[str, str] = {
+    "avg_sensitivity": "AvgSensitivity",
+    "faithfulness_correlation": "FaithfulnessCorrelation",
+    "relevance_rank_accuracy": "RelevanceRankAccuracy",
+    "sparseness": "Sparseness",
+    "random_logit": "RandomLogit",
+}
+BATCH = 32  # perturbed pictures that the network gets at a time
+# What is no part of the score, or would give something else than one score per picture.
+_NOT_SETTINGS = {
+    "self",
+    "kwargs",
+    "return_aggregate",
+    "aggregate_func",
+    "default_plot_func",
+    "disable_warnings",
+    "display_progressbar",
+}
+
+
+def judge(
+    name: str, case: Case, attribution: Tensor, explainer: Explainer, seed: int, /, **settings: Any
+) -> float:
+    """Quantus' score of one picture alone, all chance from ``seed``; NaN where Quantus gives it.
+
+    Quantus divides a map by the largest magnitude of its whole batch; here that is the picture's
+    own. What chance draws depends on no other picture.
+
+    Args:
+        name: A key of `CLASSES`.
+        case, attribution, explainer, seed: As every metric has them.
+        **settings: Arguments of Quantus' constructor, of which one may be its own ``seed``.
+
+    Raises:
+        CannotScore: The explainer, asked again, returns a map without an order.
+        ValueError: It returns maps of another shape than (N, H, W).
+    """
+    metric = _unchecked(CLASSES[name])(return_aggregate=False, disable_warnings=True, **settings)
+    masks = None if case.mask is None else case.mask[None]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="quantus|scipy")  # NaN comes back, with a reason
+        scores = _ask(
+            metric,
+            case.classifier,
+            case.x,
+            case.targets,
+            attribution[None],
+            masks,
+            explainer,
+            seed=seed,
+            batch_size=1,
+        )
+    return float(scores[0])
+
+
+def plain(
+    name: str,
+    classifier: Classifier,
+    x: Tensor,
+    target: Tensor,
+    maps: Tensor,
+    masks: Tensor | None,
+    explainer: Explainer,
+    *,
+    seed: int,
+    batch_size: int = 64,
+    **settings: Any,
+) -> np.ndarray:
+    """The scores of a batch as Quantus gives them when it is simply called, (N,) float64.
+
+    For comparison with published numbers. Beside Quantus' defaults this keeps what follows from
+    them: the given maps are divided by the largest magnitude of all of them, maps that are
+    explained again by that of their batch, and RandomLogit draws the other class by a picture's
+    place in its batch. So a score depends on the neighbours; those of `METRICS` do not.
+
+    Args:
+        name: A key of `CLASSES`.
+        classifier: The network; its logits are judged.
+        x: (N, C, H, W), preprocessed.
+        target: (N,), the classes that are explained.
+        maps: (N, H, W), signed.
+        masks: (N, H, W) bool; only relevance_rank_accuracy needs them.
+        explainer: As `xaiutils.metrics.record.Metric` has it.
+        seed: Of NumPy's global state, on which Quantus draws; the state is put back.
+        batch_size: Pictures at a time.
+        **settings: Arguments of Quantus' constructor instead of its defaults; ``num_classes`` is
+            the classifier's, not Quantus' 1000.
+
+    Raises:
+        AssertionError: Quantus refuses the maps.
+        TypeError, ValueError: An argument is wrong; the message says which and why.
+    """
+    import quantus
+
+    metric = getattr(quantus, CLASSES[checks.choice("name", name, CLASSES)])
+    known = inspect.signature(metric.__init__).parameters.keys() - _NOT_SETTINGS
+    for key in settings:
+        if key not in known:
+            raise TypeError(
+                f"{name} has no setting {key!r}; Quantus' are {', '.join(sorted(known))}"
+            )
+    if "num_classes" in known:
+        settings = {"num_classes": len(classifier.classes)} | settings
+    classifier.check(x)
+    checks.same_shape("maps", checks.maps("maps", maps), "x of one channel", x[:, 0])
+    if masks is not None:
+        checks.same_shape("masks", masks, "maps", maps)
+    elif name == "relevance_rank_accuracy":
+        raise ValueError("masks must be given for relevance_rank_accuracy, got None")
+    return _ask(
+        metric(return_aggregate=False, disable_warnings=True, **settings),
+        classifier,
+        x,
+        checks.targets("target", target, len(x), len(classifier.classes)),
+        maps,
+        masks,
+        explainer,
+        seed=whole("seed", seed, low=0),
+        batch_size=whole("batch_size", batch_size),
+    )
+
+
+def _ask(
+    metric: Any,
+    classifier: Classifier,
+    x: Tensor,
+    target: Tensor,
+    maps: Tensor,
+    masks: Tensor | None,
+    explainer: Explainer,
+    *,
+    seed: int,
+    batch_size: int,
+) -> np.ndarray:
+    from quantus.helpers.model.pytorch_model import PyTorchModel
+
+    def explain(model: nn.Module, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        pictures = torch.tensor(inputs).to(x)
+        found = explainer(classifier, pictures, torch.tensor(targets))
+        if not isinstance(found, Tensor) or found.shape != (len(inputs), *x.shape[2:]):
+            got = checks.shape(found) if isinstance(found, Tensor) else checks.describe(found)
+            raise ValueError(f"explainer must return maps (N, H, W), got {got}")
+        return _array(found)[:, None]
+
+    try:
+        with seeded(seed):
+            scores = metric(
+                model=_Logits(classifier, x),
+                x_batch=_array(x),
+                y_batch=target.numpy(),
+                a_batch=_array(maps)[:, None],
+                s_batch=None if masks is None else _array(masks)[:, None],
+                channel_first=True,
+                explain_func=explain,
+                softmax=False,
+                batch_size=batch_size,
+            )
+    finally:
+        # Quantus caches a method for all time by its object, which holds the network.
+        PyTorchModel._get_last_softmax_layer_index.cache_clear()
+    return np.asarray(scores, dtype=float)
+
+
+def _array(value: Tensor) -> np.ndarray:
+    """A copy: Quantus computes in place."""
+    return value.detach().cpu().numpy().copy()
+
+
+class _Logits(nn.Module):
+    """The network that Quantus sees: `Classifier.predict`, so that answers are remembered."""
+
+    def __init__(self, classifier: Classifier, like: Tensor) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.kind = like.dtype, like.device
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        dtype, device = self.kind
+        return self.classifier.predict(x.to(device, dtype))
+
+
+class _Unchecked:
+    """Makes a Quantus metric skip its check of maps, which builds a Python set of all values.
+
+    The check refuses maps that are constant, and batches of negative maps. In its place each map
+    must have an order, which a negative one has.
+    """
+
+    normalise: bool
+    normalise_func: Any
+    abs: bool
+    explain_func: Any
+
+    def general_preprocess(self, *, a_batch: np.ndarray, **given: Any) -> dict[str, Any]:
+        prepare: Any = super()
+        return prepare.general_preprocess(a_batch=None, **given) | {"a_batch": self._scale(a_batch)}
+
+    def explain_batch(self, model: Any, x_batch: np.ndarray, y_batch: np.ndarray) -> np.ndarray:
+        maps = self.explain_func(model=model.get_model(), inputs=x_batch, targets=y_batch)
+        for one in maps:
+            try:
+                require_order(torch.from_numpy(one))
+            except CannotScore as reason:
+                raise CannotScore(f"explained again, {reason}") from reason
+        return self._scale(maps)
+
+    def _scale(self, maps: np.ndarray) -> np.ndarray:
+        scaled = self.normalise_func(maps) if self.normalise else maps
+        return np.abs(scaled) if self.abs else scaled
+
+
+class _Drawn:
+    """Makes FaithfulnessCorrelation draw its subsets, and ask the network, once for all maps.
+
+    The draws are those of Quantus: the same calls in the same order, from the same state.
+    """
+
+    nr_runs: int
+    subset_size: int
+    perturb_func: Any
+    similarity_func: Any
+
+    def evaluate_batch(
+        self, model: Any, x_batch: np.ndarray, y_batch: np.ndarray, a_batch: np.ndarray, **_: Any
+    ) -> list[float]:
+        asked = torch.from_numpy(x_batch), torch.from_numpy(y_batch)
+        state: Any = np.random.get_state(legacy=True)  # noqa: NPY002, Quantus draws from it
+        drawn, drops = memo.once(
+            lambda: self._draw(model, x_batch, int(y_batch[0])),
+            *("faithfulness_correlation", model.get_model().classifier.module, *asked),
+            *(self.nr_runs, self.subset_size, repr(self.perturb_func.keywords)),
+            *(str(state[0]), torch.from_numpy(state[1].astype(np.int64)), int(state[2])),
+        )
+        flat = np.broadcast_to(a_batch, x_batch.shape).reshape(-1)
+        return list(self.similarity_func(a=flat[drawn].sum(-1)[None], b=drops[None], batched=True))
+
+    def _draw(self, model: Any, x: np.ndarray, y: int) -> tuple[np.ndarray, np.ndarray]:
+        """Subsets (runs, subset) and the drops of the logit (runs,)."""
+        drawn, changed = [], []
+        for _ in range(self.nr_runs):
+            one = np.random.choice(x.size, self.subset_size, replace=False)[None]  # noqa: NPY002
+            drawn.append(one[0])
+            changed.append(self.perturb_func(arr=x.reshape(1, -1), indices=one).reshape(x.shape))
+        before = model.predict(x)[0, y]
+        after = [
+            model.predict(np.concatenate(changed[start : start + BATCH]))[:, y]
+            for start in range(0, len(changed), BATCH)
+        ]
+        return np.stack(drawn), before - np.concatenate(after)
+
+
+@cache
+def _unchecked(name: str) -> Any:
+    import quantus
+
+    parents = (_Unchecked, _Drawn) if name == "FaithfulnessCorrelation" else (_Unchecked,)
+    return type(name, (*parents, getattr(quantus, name)), {})

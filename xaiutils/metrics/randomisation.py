@@ -1,0 +1,284 @@
+"""Does a map change with the class that is explained, and with the network's weights?
+
+Maps are compared as they are, signed. The randomised networks depend on the network and
+``network_seed`` alone: every picture and every method is asked about the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from torch import Tensor
+
+from xaiutils import checks
+from xaiutils.methods.arguments import whole
+from xaiutils.methods.record import Setting
+from xaiutils.metrics.case import Case
+from xaiutils.metrics.complexity import histogram_entropy
+from xaiutils.metrics.randomised import randomised_networks
+from xaiutils.metrics.record import CannotScore, Explainer, Metric
+from xaiutils.models import Classifier
+
+BATCH = 32
+WINDOW = 7  # px, of SSIM
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Correlation of the mean ranks of two maps (H, W), in [-1, 1]; 0 where one is constant."""
+    first, second = (rankdata(one.ravel()) for one in (a, b))
+    return cosine(first - first.mean(), second - second.mean())
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Cosine of two maps as vectors, in [-1, 1]; 0 where one is zero."""
+    length = np.linalg.norm(a) * np.linalg.norm(b)
+    return float((a * b).sum() / length) if length > 0 else 0.0
+
+
+def ssim(a: np.ndarray, b: np.ndarray) -> float:
+    r"""Structural similarity of two maps (H, W), mean over windows of 7 px, in [-1, 1].
+
+    Wang et al. 2004 (IEEE Transactions on Image Processing 13(4)), by scikit-image, of
+    :math:`a / \sqrt{\operatorname{mean} a^2}`; the range of the data is that of both together. A
+    map of zeros stays one.
+
+    Raises:
+        CannotScore: A side is shorter than the window.
+    """
+    from skimage.metrics import structural_similarity
+
+    if min(a.shape) < WINDOW:
+        raise CannotScore(f"SSIM needs {WINDOW} x {WINDOW} pixels, the map has {a.shape}")
+    first, second = (one / (np.sqrt((one**2).mean()) or 1) for one in (a, b))
+    span = max(first.max(), second.max()) - min(first.min(), second.min())
+    return float(structural_similarity(first, second, win_size=WINDOW, data_range=span))
+
+
+SIMILARITIES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "spearman": spearman,
+    "ssim": ssim,
+    "cosine": cosine,
+}
+
+
+def class_discrimination(
+    case: Case,
+    attribution: Tensor,
+    explainer: Explainer,
+    seed: int,
+    *,
+    similarity: str,
+    others: int,
+) -> float:
+    """How like the map is to those of other classes: the mean similarity to each of them.
+
+    The random logit test (Sixt et al. 2020, arXiv 1912.09818) with all other classes in place of
+    one, or with ``others`` of them, drawn from the seed, where there are more. A method that shows
+    nothing for a class has similarity 0 there.
+
+    Raises:
+        CannotScore: The network has one class.
+    """
+    likeness = SIMILARITIES[checks.choice("similarity", similarity, SIMILARITIES)]
+    count = whole("others", others)
+    classes = [k for k in range(len(case.classifier.classes)) if k != case.target]
+    if not classes:
+        raise CannotScore("the network has one class, there is none to compare with")
+    if len(classes) > count:
+        drawn = np.random.default_rng(seed).choice(classes, count, replace=False)
+        classes = sorted(int(k) for k in drawn)
+    maps = [
+        one
+        for some in torch.tensor(classes).split(BATCH)
+        for one in _explain(case, explainer, case.classifier, some)
+    ]
+    own = _values(attribution)
+    return float(np.mean([likeness(own, one) for one in maps]))
+
+
+def mprt_curve(
+    case: Case,
+    attribution: Tensor,
+    explainer: Explainer,
+    *,
+    similarity: str = "spearman",
+    stages: int = 5,
+    network_seed: int = 0,
+) -> Tensor:
+    """Similarity of the map to that of each of the `randomised_networks`, (S,) float64.
+
+    Model parameter randomisation test, cascading from the top (Adebayo et al. 2018, arXiv
+    1810.03292). The class is the explained one throughout. A method that shows nothing for a
+    randomised network has similarity 0 there. The test sorts out maps that ask no network; it does
+    not rank the rest: noise passes, and what the lower layers see outlives the upper ones (Binder
+    et al. 2023, arXiv 2211.12486).
+    """
+    likeness = SIMILARITIES[checks.choice("similarity", similarity, SIMILARITIES)]
+    own = _values(attribution)
+    found = [
+        likeness(own, _explain(case, explainer, network, case.targets)[0])
+        for network in randomised_networks(case.classifier, stages, network_seed)
+    ]
+    return torch.tensor(found, dtype=torch.float64)
+
+
+def mprt_spearman(
+    case: Case,
+    attribution: Tensor,
+    explainer: Explainer,
+    seed: int,
+    *,
+    stages: int,
+    network_seed: int,
+) -> float:
+    """The mean of the `mprt_curve` of rank correlations."""
+    curve = mprt_curve(case, attribution, explainer, stages=stages, network_seed=network_seed)
+    return float(curve.mean())
+
+
+def mprt_ssim(
+    case: Case,
+    attribution: Tensor,
+    explainer: Explainer,
+    seed: int,
+    *,
+    stages: int,
+    network_seed: int,
+) -> float:
+    """The mean of the `mprt_curve` of structural similarities."""
+    curve = mprt_curve(
+        case, attribution, explainer, similarity="ssim", stages=stages, network_seed=network_seed
+    )
+    return float(curve.mean())
+
+
+def emprt(
+    case: Case,
+    attribution: Tensor,
+    explainer: Explainer,
+    seed: int,
+    *,
+    bins: int,
+    network_seed: int,
+) -> float:
+    r"""The rise of the map's complexity when the whole network is random, (H' - H) / H.
+
+    Efficient MPRT (Hedström et al. 2023, arXiv 2401.06465) with the `histogram_entropy` H.
+
+    Raises:
+        CannotScore: The map of the random network is constant and has no complexity.
+    """
+    network = randomised_networks(case.classifier, network_seed=network_seed)[-1]
+    other = torch.from_numpy(_explain(case, explainer, network, case.targets))
+    if bool((other == other.flatten()[0]).all()):
+        raise CannotScore("the map of the random network is the same everywhere")
+    before, after = (
+        float(histogram_entropy(one.reshape(1, *one.shape[-2:]), whole("bins", bins, low=2)))
+        for one in (attribution, other)
+    )
+    return (after - before) / before
+
+
+def _explain(
+    case: Case, explainer: Explainer, classifier: Classifier, targets: Tensor
+) -> np.ndarray:
+    """The maps of the picture for some classes, (n, H, W) float64."""
+    maps = explainer(classifier, case.x.expand(len(targets), -1, -1, -1).contiguous(), targets)
+    if not bool(maps.isfinite().all()):
+        raise CannotScore(f"a map of {classifier.name} has NaN or infinite values")
+    return _values(maps)
+
+
+def _values(maps: Tensor) -> np.ndarray:
+    return maps.detach().cpu().double().numpy()
+
+
+_NETWORKS = {
+    "stages": Setting(
+        5, "equal steps of the cascade: the cost must not grow with the network's depth"
+    ),
+    "network_seed": Setting(0, "the same networks for every picture and method"),
+}
+
+TABLE: tuple[Metric, ...] = (
+    Metric(
+        name="class_discrimination",
+        title="likeness to other classes' maps",
+        family="randomisation",
+        better="lower",
+        function=class_discrimination,
+        low=-1,
+        high=1,
+        source="after Sixt et al. 2020, arXiv 1912.09818, with all other classes",
+        anchors="noise drawn anew for each class: 0; one map for all classes, as the random "
+        "baseline and the oracle are: 1",
+        passes="others * E",
+        across_classes=True,
+        explains=True,
+        settings=MappingProxyType(
+            {
+                "similarity": Setting(
+                    "spearman", "ranks need neither a scale nor a window", "ssim"
+                ),
+                "others": Setting(5, "all others of the scenes' six classes", 1),
+            }
+        ),
+    ),
+    Metric(
+        name="mprt_spearman",
+        title="MPRT, rank correlation",
+        family="randomisation",
+        better="lower",
+        function=mprt_spearman,
+        low=-1,
+        high=1,
+        source="Adebayo et al. 2018, arXiv 1810.03292, of signed maps",
+        anchors="noise drawn anew for each network: 0; a map that asks no network: 1",
+        passes="stages * E",
+        across_classes=True,
+        explains=True,
+        settings=MappingProxyType(_NETWORKS),
+    ),
+    Metric(
+        name="mprt_ssim",
+        title="MPRT, structural similarity",
+        family="randomisation",
+        better="lower",
+        function=mprt_ssim,
+        low=-1,
+        high=1,
+        source="Adebayo et al. 2018, arXiv 1810.03292, of signed maps; the scale as Binder et al. "
+        "2023, arXiv 2211.12486",
+        anchors="noise drawn anew for each network: about 0; a map that asks no network: 1",
+        passes="stages * E",
+        across_classes=True,
+        explains=True,
+        settings=MappingProxyType(_NETWORKS),
+    ),
+    Metric(
+        name="emprt",
+        title="rise of complexity (eMPRT)",
+        family="randomisation",
+        better="higher",
+        function=emprt,
+        low=-1,
+        high=float("inf"),
+        source="Hedström et al. 2023, arXiv 2401.06465",
+        anchors="a map that asks no network: 0",
+        passes="E",
+        across_classes=True,
+        explains=True,
+        settings=MappingProxyType(
+            {
+                "bins": Setting(
+                    100, "as in the paper; Quantus takes a rule on all maps of a batch"
+                ),
+                "network_seed": _NETWORKS["network_seed"],
+            }
+        ),
+    ),
+)

@@ -1,0 +1,189 @@
+"""The record of a metric: one call for all, and what a table must say of each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from xaiutils import checks
+from xaiutils.methods.arguments import whole
+from xaiutils.methods.record import Setting
+from xaiutils.metrics.case import Case
+from xaiutils.models import Classifier
+
+FAMILIES = (
+    "robustness",
+    "faithfulness",
+    "localisation",
+    "complexity",
+    "randomisation",
+)
+Explainer = Callable[[Classifier, Tensor, Tensor], Tensor]  # x (N, C, H, W), target (N,)
+NEEDS: dict[str, str] = {
+    "mask": "where the object is",
+    "rival": "a second object",
+    "boxes": "boxes around the object",
+    "pieces": "the picture drawn again without each object, which only scenes have",
+}
+
+
+class CannotScore(ValueError):
+    """This picture or this map has no such score; the message says why. Reported, and counted."""
+
+
+class Score(NamedTuple):
+    """One score; NaN with the reason where there is none."""
+
+    value: float
+    why: str = ""
+
+
+def no_chance(case: Case) -> float:
+    """For metrics without a chance level that is known beforehand."""
+    return torch.nan
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of one explanation: ``METRICS[name](case, explainer)``.
+
+    Attributes:
+        name: Its key in `METRICS`.
+        title: What figures and tables call it.
+        family: One of `FAMILIES`.
+        better: ``"higher"`` or ``"lower"``.
+        function: ``(case, attribution (H, W), explainer, seed, **settings)`` to a number; raises
+            `CannotScore`. The seed comes from the picture, the metric and the caller's seed.
+        low, high: The range of the score.
+        source: Paper and equation, or the library that computes it.
+        anchors: What a random map and the oracle (the object's mask as a map) score, in words.
+        passes: Cost for one image as a formula in F (forward pass), E (one explanation) and the
+            settings' names. What is asked twice is answered once inside `xaiutils.memo.remember`.
+        chance: The score of a random map on a case, NaN where it is not known beforehand.
+        needs: Keys of `NEEDS`: what a case must have.
+        across_classes: Whether maps of different classes or networks are compared, so that LRP
+            must start from one and not from logits of either sign.
+        stream: Metrics of one stream have one seed for a picture, and so the same perturbations;
+            by default a metric has its own.
+        explains: Whether the explainer is asked again, on other pictures, classes or networks.
+        settings: Their defaults, each with its reason.
+    """
+
+    name: str
+    title: str
+    family: str
+    better: Literal["higher", "lower"]
+    function: Callable[..., float]
+    low: float
+    high: float
+    source: str
+    anchors: str
+    passes: str = "0"
+    chance: Callable[[Case], float] = no_chance
+    needs: tuple[str, ...] = ()
+    across_classes: bool = False
+    explains: bool = False
+    stream: str = ""
+    settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def arrow(self) -> str:
+        """↑ where higher is better, ↓ where lower is."""
+        return "↑" if self.better == "higher" else "↓"
+
+    def __call__(
+        self,
+        case: Case,
+        explainer: Explainer,
+        *,
+        attribution: Tensor | None = None,
+        seed: int = 0,
+        **settings: Any,
+    ) -> Score:
+        """Score one explanation.
+
+        The score depends on the case, the explainer, the seed and the settings alone, never on
+        other pictures or on what was scored before; the global random states stay as they are.
+
+        Args:
+            case: A picture, the class that is explained, and where its object is.
+            explainer: ``(classifier, x (N, C, H, W), target (N,))`` to maps (N, H, W); an entry of
+                `xaiutils.METHODS` is one.
+            attribution: The explainer's map of the case, (H, W), where it is known already.
+            seed: Decides, with the picture and the metric, all chance.
+            **settings: Instead of the record's defaults.
+
+        Returns:
+            The score; NaN with the reason for a map without an order (zero, constant, NaN) and
+            for a picture without what the metric needs.
+
+        Raises:
+            TypeError, ValueError: An argument is wrong; the message says which and why.
+        """
+        used = self._merge(settings)
+        seed = whole("seed", seed, low=0)
+        if attribution is None:
+            attribution = explainer(case.classifier, case.x, case.targets)[0]
+        size = tuple(case.x.shape[-2:])
+        if not isinstance(attribution, Tensor) or attribution.shape != size:
+            raise ValueError(f"attribution must be (H, W) = {size}, got {_shape(attribution)}")
+        attribution = attribution.detach()
+        try:
+            self._require(case)
+            require_order(attribution)
+            drawn = picture_seed(case, self.stream or self.name, seed)
+            value = float(self.function(case, attribution, explainer, drawn, **used))
+        except CannotScore as reason:
+            return Score(torch.nan, str(reason))
+        if not self.low - 1e-6 <= value <= self.high + 1e-6:
+            raise ValueError(f"{self.name} must be in [{self.low}, {self.high}], got {value}")
+        return Score(value)
+
+    def cost(self, forward: float = 1, explanation: float = 3, **settings: Any) -> float:
+        """The value of ``passes`` for one image and one method that is scored alone."""
+        values = {k: v for k, v in self._merge(settings).items() if isinstance(v, int | float)}
+        names = {"F": forward, "E": explanation}
+        return float(eval(self.passes, {"__builtins__": {}}, names | values))
+
+    def _merge(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        for key in settings:
+            if key not in self.settings:
+                known = ", ".join(self.settings) or "none"
+                raise TypeError(f"{self.name} has no setting {key!r}; its settings: {known}")
+        return {key: setting.default for key, setting in self.settings.items()} | dict(settings)
+
+    def _require(self, case: Case) -> None:
+        for need in self.needs:
+            if not case.has(need):
+                raise CannotScore(f"needs {NEEDS[need]}")
+
+
+def require_order(attribution: Tensor) -> None:
+    """Raise `CannotScore` for a map that puts no pixel above another."""
+    if not bool(attribution.isfinite().all()):
+        raise CannotScore("the map has NaN or infinite values")
+    if bool((attribution == 0).all()):
+        raise CannotScore("the map is zero everywhere")
+    if bool((attribution == attribution.flatten()[0]).all()):
+        raise CannotScore("the map is the same everywhere")
+
+
+def picture_seed(case: Case, *what: object) -> int:
+    """A seed of 32 bits from the picture's bytes and ``what``: the same in any batch and order.
+
+    The class and the method are left out on purpose: all see the same perturbed pictures.
+    """
+    digest = hashlib.blake2b(digest_size=4)
+    digest.update(case.x.detach().cpu().contiguous().numpy().tobytes())
+    digest.update(repr(what).encode())
+    return int.from_bytes(digest.digest(), "little")
+
+
+def _shape(value: Any) -> str:
+    return checks.shape(value) if isinstance(value, Tensor) else checks.describe(value)

@@ -1,0 +1,109 @@
+"""Where the tables of the experiments are kept: ``results/<workload>/<experiment>.parquet``.
+
+Each file carries its configuration, the hash of that, and the versions of all libraries that have
+a say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from xaiutils import checks
+from xaiutils.experiments import CALIBRATION, TABLES, Chosen, choose
+from xaiutils.scoring import COLUMNS
+from xaiutils.workloads import Workload, load_workload
+
+
+def base(out: Path | None = None) -> Path:
+    """The folder of tables: ``out``, ``XAIUTILS_RESULTS``, or ``results`` beside the package."""
+    asked = os.environ.get("XAIUTILS_RESULTS")
+    return out or (Path(asked) if asked else Path(__file__).parents[1] / "results")
+
+
+def folder(workload: Workload, out: Path | None = None) -> Path:
+    """Where a workload's tables are: ``results/scenes``, or with the name of its network."""
+    name = workload.name
+    return base(out) / (name if name == "scenes" else f"{name}_{workload.classifier.name}")
+
+
+def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.DataFrame:
+    """The stored table of an experiment; its configuration is in ``.attrs``.
+
+    Raises:
+        FileNotFoundError: Nobody has made it; the message says how.
+    """
+    checks.choice("name", name, TABLES)
+    path = folder(workload, out) / f"{name}.parquet"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} must exist: make it with xaiutils evidence --workload {workload.name} {name}"
+        )
+    return _read(path)
+
+
+def stored(name: str, out: Path | None = None) -> list[pd.DataFrame]:
+    """The tables of an experiment on every workload that has one, scenes first."""
+    checks.choice("name", name, TABLES)
+    found = base(out).glob(f"*/{name}.parquet")
+    return [_read(path) for path in sorted(found, key=lambda p: (p.parent.name != "scenes", p))]
+
+
+def _read(path: Path) -> pd.DataFrame:
+    import pyarrow.parquet as pq
+
+    read = pq.read_table(path)
+    table = read.to_pandas()
+    for column in table.columns:
+        if table[column].dtype == "category":
+            table[column] = table[column].astype(str)
+    table["value"] = table["value"].astype("float64")
+    table.attrs = json.loads(read.schema.metadata[b"xaiutils"])
+    return table
+
+
+def store(table: pd.DataFrame, out: Path | None = None, workload: str | None = None) -> Path:
+    """Write a table of `make_table`; it is there whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = folder(load_workload(workload, CALIBRATION), out) / f"{table.attrs['name']}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small = table.copy()
+    small["value"] = small["value"].astype("float32")
+    small["seed"] = small["seed"].astype("int16")
+    for column in ("workload", "network", "split", "image", "method", "metric", "why"):
+        small[column] = small[column].astype("category")
+    written = pa.Table.from_pandas(small, preserve_index=False)
+    about = json.dumps(table.attrs, sort_keys=True).encode()
+    temporary = path.with_suffix(".part")
+    pq.write_table(
+        written.replace_schema_metadata({b"xaiutils": about}), temporary, compression="zstd"
+    )
+    temporary.replace(path)
+    return path
+
+
+def chosen(out: Path | None = None) -> Chosen:
+    """The settings that the stored calibration table chooses."""
+    return choose(load_table("calibration", load_workload("scenes", CALIBRATION), out))
+
+
+def largest_difference(live: pd.DataFrame, stored: pd.DataFrame) -> float:
+    """How far the rows of a live table are from the stored ones, at most.
+
+    Raises:
+        ValueError: A row is missing in the stored table, or only one of the two has a score.
+    """
+    keys = [column for column in COLUMNS if column not in ("value", "why")]
+    both = live.merge(stored, on=keys, how="left", suffixes=("", "_stored"), indicator=True)
+    if (both["_merge"] != "both").any():
+        raise ValueError(
+            f"{int((both['_merge'] != 'both').sum())} rows are not in the stored table"
+        )
+    if (both["value"].isna() != both["value_stored"].isna()).any():
+        raise ValueError("a row has a score in one table and none in the other")
+    return float((both["value"] - both["value_stored"]).abs().max())

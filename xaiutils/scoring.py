@@ -1,0 +1,170 @@
+"""Many methods on many pictures by many metrics: one row for each score.
+
+Every score belongs to its picture, method, metric and seed alone. Pictures are taken one by one,
+so that their order and number change no bit; all methods see the same perturbed pictures, and
+what a network has answered for one method it is not asked for another (see `xaiutils.memo`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from xaiutils import checks, memo
+from xaiutils.memo import Same, remember
+from xaiutils.methods import METHODS
+from xaiutils.methods.record import CannotExplain, Method
+from xaiutils.metrics import METRICS
+from xaiutils.metrics.case import Case
+from xaiutils.metrics.record import Explainer, Metric, Score
+from xaiutils.models import Classifier
+
+ORACLE = "oracle_mask"
+COLUMNS = ("workload", "network", "split", "image", "method", "metric", "seed", "value", "why")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method with its settings, as a row of a table.
+
+    Attributes:
+        label: What the table calls it.
+        method: Its record; None for the oracle, whose map is the object's mask.
+        settings: Instead of the record's defaults.
+    """
+
+    label: str
+    method: Method | None
+    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def explainer(self, case: Case, seed: int, across_classes: bool = False) -> Explainer:
+        """The method as a metric asks it: its maps are remembered by all that decides them.
+
+        Where maps of different classes or networks are compared, relevance starts from one: a
+        start from logits of either sign would turn maps over.
+        """
+        if self.method is None:
+            return _oracle(case)
+        method, settings = self.method, dict(self.settings)
+        if across_classes and "start" in method.settings:
+            settings.setdefault("start", "one")
+        chosen = [
+            (key, value if value is None or isinstance(value, str | int | float) else Same(value))
+            for key, value in sorted(settings.items())
+        ]
+
+        def explain(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+            asked = (classifier.module, classifier.cam_layer, x, target.cpu())
+            return memo.once(
+                lambda: method(classifier, x, target, seed=seed, **settings),
+                *("map", Same(method), seed, chosen, *asked),
+            )
+
+        return explain
+
+
+def contender(name: str, label: str | None = None, **settings: Any) -> Contender:
+    """A contender by its name in `METHODS`, or ``oracle_mask``.
+
+    Args:
+        name: The method.
+        label: What the table calls it; by default its name, with the settings that were given.
+        **settings: Of the method.
+    """
+    checks.choice("name", name, (*METHODS, ORACLE))
+    method = METHODS.get(name)
+    known = method.settings if method else {}
+    for key in settings:
+        checks.choice(f"setting of {name}", key, tuple(known))
+    text = ", ".join(f"{key}={value}" for key, value in settings.items())
+    return Contender(label or (f"{name}({text})" if text else name), method, settings)
+
+
+def score(
+    cases: Iterable[Case],
+    methods: Sequence[str | Contender],
+    metrics: Sequence[str] | Mapping[str, Mapping[str, Any]],
+    *,
+    seeds: Sequence[int] = (0,),
+    progress: bool = False,
+    megabytes: int = 512,
+) -> pd.DataFrame:
+    """The scores of all methods on all cases by all metrics.
+
+    Args:
+        cases: From `xaiutils.metrics.load_cases`.
+        methods: Names in `METHODS`, ``oracle_mask``, or contenders with settings.
+        metrics: Names in `METRICS`, or a mapping from them to settings.
+        seeds: Each gives a row of its own: the same map, other perturbations.
+        progress: Show a bar over the cases, with the time left.
+        megabytes: Of answers to remember.
+
+    Returns:
+        One row for each score with the columns `COLUMNS`; ``value`` is NaN where there is no
+        score, and ``why`` says the reason.
+    """
+    entrants = [one if isinstance(one, Contender) else contender(one) for one in methods]
+    labels = [one.label for one in entrants]
+    if len(set(labels)) != len(labels):
+        raise ValueError(f"methods must have labels of their own, got {labels}")
+    chosen = dict(metrics) if isinstance(metrics, Mapping) else {key: {} for key in metrics}
+    for name in chosen:
+        checks.choice("metric", name, tuple(METRICS))
+    cases = list(cases)
+    if progress:
+        from tqdm.auto import tqdm
+
+        cases = tqdm(cases, unit="picture", leave=False)
+    rows: list[tuple[Any, ...]] = []
+    with remember(megabytes):
+        for case in cases:
+            for seed in seeds:
+                found = _score_case(case, entrants, chosen, seed)
+                place = (case.workload, case.classifier.name, case.split, case.id)
+                rows += [
+                    (*place, label, name, seed, *found[label, name])
+                    for name in chosen
+                    for label in labels
+                ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _score_case(
+    case: Case,
+    entrants: Sequence[Contender],
+    metrics: Mapping[str, Mapping[str, Any]],
+    seed: int,
+) -> dict[tuple[str, str], Score]:
+    # A hybrid's pass has a CAM and a relevance to leave behind, so hybrids are asked first.
+    order = sorted(entrants, key=lambda one: one.method is None or one.method.family != "hybrid")
+    found: dict[tuple[str, str], Score] = {}
+    for name, settings in metrics.items():
+        for one in order:
+            found[one.label, name] = _one(case, one, METRICS[name], seed, settings)
+    return found
+
+
+def _one(
+    case: Case, entrant: Contender, metric: Metric, seed: int, settings: Mapping[str, Any]
+) -> Score:
+    if entrant.method is None and not case.has("mask"):
+        return Score(torch.nan, "the oracle needs where the object is")
+    explainer = entrant.explainer(case, 0, metric.across_classes)
+    try:
+        return metric(case, explainer, seed=seed, **settings)
+    except CannotExplain as reason:
+        return Score(torch.nan, str(reason))
+
+
+def _oracle(case: Case) -> Explainer:
+    def explain(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+        assert case.mask is not None
+        return case.mask.to(x.device, torch.float32).expand(len(x), *x.shape[2:])
+
+    return explain

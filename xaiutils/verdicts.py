@@ -1,0 +1,245 @@
+"""What the scores say of each claim: the verdict, and the page of all of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from xaiutils.claims import Claim
+from xaiutils.score_table import checked, compare
+from xaiutils.stats import Pair, equivalent, holm
+
+HOLDS, FAILS, UNDECIDED = VERDICTS = ("holds", "fails", "undecided")
+MIN_IMAGES = 20
+TESTED = {
+    "better": "{of} better than {others}, by more than {margin}",
+    "worse": "{of} worse than {others}, by more than {margin}",
+    "near": "{of} within {margin} of {others}",
+    "not_better": "{of} not better than {others} by {margin}",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A verdict, one of `VERDICTS`, and why there is no other."""
+
+    verdict: str
+    why: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What the scores say of one claim.
+
+    Attributes:
+        claim: Its id.
+        outcomes: Of each workload.
+        pairs: The rows of `xaiutils.score_table.compare` for each network and method, with
+            ``verdict``.
+    """
+
+    claim: str
+    outcomes: dict[str, Outcome]
+    pairs: pd.DataFrame
+
+
+def _better(pair: Pair, margin: float) -> str:
+    return HOLDS if pair.low > margin else FAILS if pair.high <= margin else UNDECIDED
+
+
+def _worse(pair: Pair, margin: float) -> str:
+    return HOLDS if pair.high < -margin else FAILS if pair.low >= -margin else UNDECIDED
+
+
+def _near(pair: Pair, margin: float) -> str:
+    if equivalent(pair, margin):
+        return HOLDS
+    return FAILS if pair.low >= margin or pair.high <= -margin else UNDECIDED
+
+
+def _not_better(pair: Pair, margin: float) -> str:
+    return HOLDS if pair.high < margin else FAILS if pair.low >= margin else UNDECIDED
+
+
+RULES: dict[str, Callable[[Pair, float], str]] = {
+    "better": _better,
+    "worse": _worse,
+    "near": _near,
+    "not_better": _not_better,
+}
+
+
+def judge(claim: Claim, table: pd.DataFrame, better: str) -> Verdict:
+    r"""Hold one claim against a score table.
+
+    With the mean difference :math:`d` per image, positive where ``of`` is better, its 95 %
+    interval :math:`[l, h]` and the claim's margin :math:`m`:
+
+    ==========  ======================================  =============================
+    relation    holds                                   fails
+    ==========  ======================================  =============================
+    better      :math:`l > m`                           :math:`h \le m`
+    worse       :math:`h < -m`                          :math:`l \ge -m`
+    near        90 % interval inside :math:`(-m, m)`    :math:`l \ge m`, :math:`h \le -m`
+    not_better  :math:`h < m`                           :math:`l \ge m`
+    ==========  ======================================  =============================
+
+    Anything else, and fewer than `MIN_IMAGES` paired images, is undecided. On one network a claim
+    holds if it does against every method and fails if it does against any; on a workload it holds
+    or fails if it does so on every network.
+
+    Intervals decide, and no p value: the interval is what the page shows, it knows the margin and
+    it is about the mean, where the Wilcoxon test asks whether the differences are symmetric about
+    0. A claim that must hold against all methods and on all networks needs no correction for
+    their number, though each of many methods is one more chance to fail on a network. The page
+    gives the p values beside, adjusted over all of its pairs.
+
+    Args:
+        claim: From `load_claims`.
+        table: With the columns `xaiutils.score_table.COLUMNS`.
+        better: Direction of the claim's metric, ``"higher"`` or ``"lower"``.
+    """
+    scores = checked(table)[table["metric"] == claim.metric]
+    outcomes: dict[str, Outcome] = {}
+    found: list[pd.DataFrame] = []
+    for workload in claim.workloads:
+        rows = scores[scores["workload"] == workload]
+        scored = set(rows["method"])
+        missing = [name for name in (claim.of, *claim.against) if name not in scored]
+        if missing:
+            outcomes[workload] = Outcome(UNDECIDED, f"not scored: {', '.join(missing)}")
+            continue
+        pairs = compare(rows, claim.metric, claim.of, claim.against, better)
+        splits = sorted(pairs["split"].unique())
+        if len(splits) > 1:
+            raise ValueError(
+                f"claim {claim.id!r}: table must hold one split of {workload}, got {splits}"
+            )
+        rule = RULES[claim.relation]
+        pairs["verdict"] = [
+            rule(pair, claim.margin) if pair.n >= MIN_IMAGES else UNDECIDED
+            for pair in pairs.itertuples(index=False)
+        ]
+        outcomes[workload] = _over_networks(pairs)
+        found.append(pairs)
+    pairs = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+    return Verdict(claim.id, outcomes, pairs)
+
+
+def _over_networks(pairs: pd.DataFrame) -> Outcome:
+    said = Counter(_against_all(set(rows["verdict"])) for _, rows in pairs.groupby("network"))
+    fewest = pairs["n"].min()
+    few = f"{fewest} paired images, {MIN_IMAGES} needed" if fewest < MIN_IMAGES else ""
+    if len(said) == 1:
+        (verdict,) = said
+        return Outcome(verdict, few if verdict == UNDECIDED else "")
+    counts = ", ".join(f"{verdict} on {said[verdict]}" for verdict in VERDICTS if said[verdict])
+    whys = [f"{counts} of {said.total()} networks", few]
+    return Outcome(UNDECIDED, "; ".join(why for why in whys if why))
+
+
+def _against_all(verdicts: set[str]) -> str:
+    if FAILS in verdicts:
+        return FAILS
+    return HOLDS if verdicts == {HOLDS} else UNDECIDED
+
+
+def report(
+    claims: Sequence[Claim], verdicts: Sequence[Verdict], command: str = "xaiutils claims"
+) -> list[str]:
+    """Write the page of claims, as lines of Markdown.
+
+    Args:
+        claims: From `load_claims`.
+        verdicts: Of the same claims, in the same order.
+        command: What writes the page, for its first lines.
+    """
+    ids = [claim.id for claim in claims], [verdict.claim for verdict in verdicts]
+    if ids[0] != ids[1]:
+        raise ValueError(f"verdicts must be those of the claims, in order, got {ids[1]}")
+    lines = [
+        "# The paper's claims, and what our scores say",
+        "",
+        f"Written by `{command}` from `docs/claims.yaml` and the table of scores. Do not edit.",
+        "",
+        "Differences are means per image, positive where the first method is better, with 95 %",
+        "bootstrap intervals. Over several networks, numbers are ranges, and the interval reaches",
+        "from the lowest end to the highest. Intervals decide. p is of the Wilcoxon signed-rank",
+        "test, adjusted (Holm) over all claims of a difference, the largest of the networks.",
+        "",
+        "| workload | holds | fails | undecided |",
+        "|---|---|---|---|",
+    ]
+    for workload in dict.fromkeys(name for verdict in verdicts for name in verdict.outcomes):
+        outcomes = [v.outcomes[workload].verdict for v in verdicts if workload in v.outcomes]
+        lines.append(_row([workload, *(str(outcomes.count(word)) for word in VERDICTS)]))
+    lines += [
+        "",
+        "| claim | where | paper | tested | ours | verdict | shown in |",
+        "|" + "---|" * 7,
+    ]
+    told = zip(claims, verdicts, _adjusted(claims, verdicts), strict=True)
+    return lines + [_row(_cells(*one)) for one in told]
+
+
+def _cells(claim: Claim, verdict: Verdict, p: np.ndarray) -> list[str]:
+    others, margin = " and ".join(claim.against), f"{claim.margin:g}"
+    tested = TESTED[claim.relation].format(of=claim.of, others=others, margin=margin)
+    said = [f"{w}: **{o.verdict}** {o.why}".strip() for w, o in verdict.outcomes.items()]
+    return [
+        f"{claim.gist}<br>{claim.note}" if claim.note else claim.gist,
+        claim.where,
+        claim.paper,
+        f"{claim.metric}: {tested}",
+        "<br>".join(_ours(verdict.pairs.assign(p_page=p))) or "not scored",
+        "<br>".join(said),
+        f"[{claim.cell.split('.')[0]}](../notebooks/{claim.cell})",
+    ]
+
+
+def _adjusted(claims: Sequence[Claim], verdicts: Sequence[Verdict]) -> list[np.ndarray]:
+    """Of each claim its pairs' p, adjusted over the page; NaN where no difference is claimed."""
+    raw = []
+    for claim, verdict in zip(claims, verdicts, strict=True):
+        tested = claim.relation in {"better", "worse"} and len(verdict.pairs)
+        none = np.full(len(verdict.pairs), np.nan)
+        raw.append(verdict.pairs["p"].to_numpy(float) if tested else none)
+    adjusted = iter(holm(np.concatenate([*raw, []])))
+    return [np.array([next(adjusted) for _ in values]) for values in raw]
+
+
+def _ours(pairs: pd.DataFrame) -> list[str]:
+    """Of each workload and other method: both means, their difference, and what it rests on."""
+    if not len(pairs):
+        return []
+    found = []
+    for (workload, other), rows in pairs.groupby(["workload", "other"], sort=False):
+        if not rows["n"].any():
+            found.append(f"{workload}: no image with both scores against {other}")
+            continue
+        text = f"{workload}: {_range(rows['mean'])} against {other} {_range(rows['other_mean'])}"
+        low, high = rows["low"].min(), rows["high"].max()
+        text += f", difference {_range(rows['difference'], '+.3g')} [{low:+.3g}, {high:+.3g}]"
+        text += f", n = {_range(rows['n'], 'd')}"
+        if rows["excluded"].any():
+            text += f" ({_range(rows['excluded'], 'd')} without a score)"
+        p = rows["p_page"].max()
+        found.append(text if np.isnan(p) else f"{text}, p {_p(p)}")
+    return found
+
+
+def _range(values: pd.Series, form: str = ".3g") -> str:
+    ends = (format(values.min(), form), format(values.max(), form))
+    return " to ".join(dict.fromkeys(ends))
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
