@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "weights",
         "plots",
         "stats",
+        "forensics",
         "baselines",
         "tokens",
         "scene_shapes",
@@ -53,6 +54,7 @@ PLACE = {name: level for level, names in enumerate(LAYERS) for name in names}
 ONLY: dict[str, set[str]] = {
     "plots": {"checks"},
     "stats": {"checks"},
+    "forensics": {"checks"},
     "score_table": {"checks", "stats"},
     "claims": {"checks"},
     "verdicts": {"claims", "stats", "score_table"},

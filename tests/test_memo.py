@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import hypothesis
 import hypothesis.strategies as st
 import pytest
@@ -149,6 +151,21 @@ def test_settings_are_part_of_the_question(classifier, x):
     for found in (maps, cams):
         for i, one in enumerate(found):
             assert not any(torch.equal(one, other) for other in found[i + 1 :])
+
+
+def test_preprocessing_is_part_of_the_question(classifier, x):
+    """A rule of the first layer reads the darkest and the brightest input."""
+    other = replace(classifier, transform=replace(classifier.transform, mean=(0.4, 0.4, 0.4)))
+    plain = [xai.relevance(c, x, 1, "epsilon_gamma_box").map for c in (classifier, other)]
+    assert not torch.equal(*plain)
+    with remember():
+        found = [xai.relevance(c, x, 1, "epsilon_gamma_box").map for c in (classifier, other)]
+        maps = [
+            xai.contender("lrp_epsilon_gamma_box").explainer(None, 0)(c, x, torch.tensor([1, 1, 1]))
+            for c in (classifier, other)
+        ]
+    assert all(map(torch.equal, found, plain))
+    assert not torch.equal(*maps)
 
 
 def test_the_oldest_answers_are_forgotten():

@@ -28,17 +28,19 @@ def rank_agreement(maps: Tensor, others: Tensor) -> Tensor:
         maps, others: (N, H, W), signed.
     """
     _same(maps, others)
-    found = []
-    for a, b in zip(maps.flatten(1).cpu(), others.flatten(1).cpu(), strict=True):
-        constant = bool((a == a[0]).all() or (b == b[0]).all())
-        found.append(torch.nan if constant else float(spearmanr(a.numpy(), b.numpy()).statistic))
+    pairs = zip(maps.flatten(1).cpu(), others.flatten(1).cpu(), strict=True)
+    found = [
+        torch.nan if constant else float(spearmanr(a.numpy(), b.numpy()).statistic)
+        for (a, b), constant in zip(pairs, _constant(maps, others).tolist(), strict=True)
+    ]
     return torch.tensor(found, dtype=torch.float64)
 
 
 def top_overlap(maps: Tensor, others: Tensor, share: float = SHARE) -> Tensor:
     """Of the k highest pixels of one map, the share among the k highest of the other, (N,).
 
-    In [0, 1]; two independent maps have ``share``. Ties are broken by the pixels' order.
+    In [0, 1]; two independent maps have ``share``. Ties are broken by the pixels' order; NaN for a
+    constant, which is nothing but ties.
 
     Args:
         maps, others: (N, H, W), signed.
@@ -51,7 +53,8 @@ def top_overlap(maps: Tensor, others: Tensor, share: float = SHARE) -> Tensor:
     for found in (maps, others):
         order = found.flatten(1).argsort(dim=1, descending=True, stable=True)[:, :k]
         chosen.append(torch.zeros_like(found.flatten(1), dtype=torch.bool).scatter(1, order, True))
-    return (chosen[0] & chosen[1]).sum(1).double() / k
+    shares = (chosen[0] & chosen[1]).sum(1).double() / k
+    return shares.masked_fill(_constant(maps, others), torch.nan)
 
 
 def agreement_rows(cases: Iterable[Case]) -> pd.DataFrame:
@@ -71,16 +74,24 @@ def agreement_rows(cases: Iterable[Case]) -> pd.DataFrame:
             faithful = METRICS["idsds"](asked, METHODS["hybrid"], attribution=found.hybrid[0])
         probability = float(found.logits[0].double().softmax(0)[predicted])
         agreement = float(rank_agreement(found.cam, found.relevance))
+        overlap = float(top_overlap(found.cam, found.relevance))
+        constant = "" if isfinite(agreement) else "a map is the same everywhere"
         place = (case.workload, case.classifier.name, case.split, case.id)
         for method, metric, value, why in (
             ("prediction", "right", float(predicted == case.target), ""),
             ("prediction", "confidence", probability, ""),
-            ("cam_and_lrp", "agreement", agreement, "" if isfinite(agreement) else "constant"),
-            ("cam_and_lrp", "top_overlap", float(top_overlap(found.cam, found.relevance)), ""),
+            ("cam_and_lrp", "agreement", agreement, constant),
+            ("cam_and_lrp", "top_overlap", overlap, constant),
             ("hybrid", "idsds", *faithful),
         ):
             rows.append((*place, method, metric, 0, value, why))
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _constant(maps: Tensor, others: Tensor) -> Tensor:
+    """(N,) bool, where either map has one value everywhere."""
+    first, second = ((one == one[:, :1, :1]).flatten(1).all(1) for one in (maps, others))
+    return first | second
 
 
 def _same(maps: Tensor, others: Tensor) -> None:

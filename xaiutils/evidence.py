@@ -31,8 +31,10 @@ from xaiutils.experiments import (
     Chosen,
     Experiment,
 )
+from xaiutils.methods import METHODS
+from xaiutils.methods.arguments import whole
 from xaiutils.metrics import METRICS
-from xaiutils.metrics.case import Case, load_cases
+from xaiutils.metrics.case import load_cases
 from xaiutils.models import Classifier, load_model
 from xaiutils.results import chosen, store
 from xaiutils.scoring import Contender, contender
@@ -47,6 +49,7 @@ def make_table(
     workload: str | None = None,
     *,
     images: int | None = None,
+    networks: int | None = None,
     seeds: tuple[int, ...] | None = None,
     methods: tuple[str, ...] | None = None,
     workers: int = 1,
@@ -59,18 +62,25 @@ def make_table(
         name: In `TABLES`.
         workload: See `load_workload`.
         images: Only the first ones of each network.
+        networks: Only the first ones.
         seeds, methods: Only these of the experiment's.
         workers: Processes, one thread each; the table does not depend on their number.
         progress: Show a bar with the time left.
         out: Where the calibration's table is, see `folder`.
     """
     checks.choice("name", name, TABLES)
-    checks.number("workers", workers, low=1)
+    whole("workers", workers)
+    if images is not None:
+        whole("images", images)
+    if name == AGREEMENT and (seeds is not None or methods is not None):
+        raise ValueError(f"{AGREEMENT} has no seeds and methods to choose from")
     work = load_workload(workload, CALIBRATION)
     settings = None
     if name not in (CALIBRATION, AGREEMENT):
         settings = asdict(chosen(out))
-    jobs = list(_jobs(name, work, images, seeds, methods, settings))
+    jobs = list(_jobs(name, work, images, networks, seeds, methods, settings))
+    if not jobs:
+        raise ValueError(f"workload must have pictures with boxes for {name}, {work.name} has none")
     parts = _run(jobs, workers, progress)
     table = pd.concat(parts, ignore_index=True)
     table.attrs = _configuration(name, work, table, settings)
@@ -102,7 +112,13 @@ Job = tuple[str, str, str | None, tuple[int, ...], Any, Any, Any]
 
 
 def _jobs(
-    name: str, work: Workload, images: int | None, seeds: Any, methods: Any, settings: Any
+    name: str,
+    work: Workload,
+    images: int | None,
+    first: int | None,
+    seeds: Any,
+    methods: Any,
+    settings: Any,
 ) -> Iterator[Job]:
     """Parts of an experiment, small enough to be shared out: each is a few pictures."""
     scenes = work.name == "scenes"
@@ -114,7 +130,7 @@ def _jobs(
         networks = one.networks if scenes else (None,)
         count = one.images if scenes else one.real_images
     count = min(count, images or count)
-    for network in networks:
+    for network in networks[:first]:
         indices = list(range(count)) if scenes else _right(work, count, name == AGREEMENT)
         for start in range(0, len(indices), PART):
             part = tuple(indices[start : start + PART])
@@ -166,14 +182,16 @@ def _work(job: Job) -> pd.DataFrame:
     if name == AGREEMENT:
         return agreement_rows(cases)
     one = EXPERIMENTS[name]
-    entrants = _contenders(one, cases[0], Chosen(**settings) if settings else None)
+    entrants = _contenders(one, cases[0].x.shape[-2], Chosen(**settings) if settings else None)
     if methods is not None:
+        for label in methods:
+            checks.choice("methods", label, [entrant.label for entrant in entrants])
         entrants = [entrant for entrant in entrants if entrant.label in methods]
-    return scoring.score(cases, entrants, one.metrics, seeds=seeds or one.seeds)
+    return scoring.score(cases, entrants, one.metrics, seeds=one.seeds if seeds is None else seeds)
 
 
-def _contenders(one: Experiment, case: Case, settings: Chosen | None) -> list[Contender]:
-    entrants = one.contenders(case.x.shape[-2], settings)
+def _contenders(one: Experiment, height: int, settings: Chosen | None) -> list[Contender]:
+    entrants = one.contenders(height, settings)
     return [e if isinstance(e, Contender) else contender(e) for e in entrants]
 
 
@@ -182,6 +200,22 @@ def _weights(classifier: Classifier) -> str:
     for tensor in (*classifier.module.parameters(), *classifier.module.buffers()):
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _methods(name: str, work: Workload, labels: list[str], settings: Any) -> dict[str, Any]:
+    """Each label's method with all its settings, so that a changed default changes the hash."""
+    if name == AGREEMENT:
+        hybrid = METHODS["hybrid"].settings
+        return {"hybrid": {key: repr(setting.default) for key, setting in hybrid.items()}}
+    height = work.batch([0])[1].shape[-2]
+    entrants = _contenders(EXPERIMENTS[name], height, Chosen(**settings) if settings else None)
+    found = {}
+    for one in (entrant for entrant in entrants if entrant.label in labels):
+        known = one.method.settings if one.method else {}
+        used = {key: setting.default for key, setting in known.items()} | dict(one.settings)
+        about = {key: repr(value) for key, value in used.items()}
+        found[one.label] = {"method": one.method.name if one.method else one.label} | about
+    return found
 
 
 def _configuration(name: str, work: Workload, table: pd.DataFrame, settings: Any) -> dict[str, Any]:
@@ -197,7 +231,7 @@ def _configuration(name: str, work: Workload, table: pd.DataFrame, settings: Any
         "split": sorted(set(table["split"])),
         "weights": weights,
         "images": hashlib.sha256("\n".join(table["image"].unique()).encode()).hexdigest()[:16],
-        "methods": list(dict.fromkeys(table["method"])),
+        "methods": _methods(name, work, list(dict.fromkeys(table["method"])), settings),
         "metrics": {
             key: {k: repr(s.default) for k, s in METRICS[key].settings.items()}
             | {k: repr(v) for k, v in metrics.get(key, {}).items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -288,7 +289,7 @@ def _load_torchvision(
 
 
 def _example(module: nn.Module) -> Tensor:
-    tensors = (t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
+    tensors = (t for t in chain(module.parameters(), module.buffers()) if t.is_floating_point())
     return next(tensors, torch.empty(0))
 
 

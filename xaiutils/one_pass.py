@@ -92,7 +92,8 @@ def look(
     if composite is not None:
         chosen, named = composite_named(composite), tuple(layers)
         rules = (memo.Same(chosen), memo.Same(input_rule), start, gates, classifier.cam_layer)
-        second = _Half("relevance", *asked, *rules, named)
+        bounds = (classifier.transform.mean, classifier.transform.std)  # for rules of the input
+        second = _Half("relevance", *asked, *rules, *bounds, named)
     if (first and first.answer is None) or (second and second.answer is None):
         plan = None
         if second and second.answer is None:

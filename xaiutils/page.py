@@ -10,7 +10,7 @@ from xaiutils.claims import Claim, load_claims
 from xaiutils.experiments import TABLES
 from xaiutils.metrics import METRICS
 from xaiutils.results import stored
-from xaiutils.score_table import KEYS
+from xaiutils.score_table import COLUMNS
 from xaiutils.verdicts import Verdict, judge, report
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -52,10 +52,10 @@ def write_page(
 
 
 def _together(name: str, out: Path | None) -> pd.DataFrame:
-    """The stored tables of one experiment on all workloads, as one."""
-    found = [table[[*KEYS, "value", "why"]] for table in stored(name, out)]
+    """The stored tables of one experiment on all workloads, as one; no rows where there is none."""
+    found = [table[COLUMNS] for table in stored(name, out)]
     if not found:
-        raise FileNotFoundError(f"no table {name} is stored: make it with xaiutils evidence {name}")
+        return pd.DataFrame(columns=COLUMNS)
     for table in found:
         table.attrs = {}
     return pd.concat(found, ignore_index=True)

@@ -60,7 +60,8 @@ class Contender:
         ]
 
         def explain(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
-            asked = (classifier.module, classifier.cam_layer, x, target.cpu())
+            look = classifier.transform
+            asked = (classifier.module, classifier.cam_layer, look.mean, look.std, x, target.cpu())
             return memo.once(
                 lambda: method(classifier, x, target, seed=seed, **settings),
                 *("map", Same(method), seed, chosen, *asked),
@@ -109,6 +110,9 @@ def score(
         One row for each score with the columns `COLUMNS`; ``value`` is NaN where there is no
         score, and ``why`` says the reason.
     """
+    for argument, value in (("methods", methods), ("metrics", metrics), ("seeds", seeds)):
+        if isinstance(value, str) or not len(value):
+            raise ValueError(f"{argument} must be a sequence of one or more, got {value!r}")
     entrants = [one if isinstance(one, Contender) else contender(one) for one in methods]
     labels = [one.label for one in entrants]
     if len(set(labels)) != len(labels):

@@ -10,9 +10,10 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from xaiutils import scenes
+from xaiutils import checks, scenes
 from xaiutils.boxes import sample_target
 from xaiutils.images import Sample
+from xaiutils.methods.arguments import whole
 from xaiutils.models import Classifier
 from xaiutils.workloads import Workload
 
@@ -48,6 +49,10 @@ class Case:
         boxes: Around its objects, (x0, y0, x1, y1) in pixels of the network's input.
         scene: What is on the picture, where that is known.
         workload, split: Where the picture comes from.
+
+    Raises:
+        TypeError, ValueError: The picture is not one that the network can take, the class is not
+            one of its classes, or a mask is not bool and of the picture's size.
     """
 
     id: str
@@ -60,6 +65,21 @@ class Case:
     scene: scenes.Scene | None = None
     workload: str = ""
     split: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no case."""
+        self.classifier.check(self.x)
+        if len(self.x) != 1:
+            raise ValueError(f"x must be one picture (1, C, H, W), got {checks.shape(self.x)}")
+        last = len(self.classifier.classes) - 1
+        checks.number("target", whole("target", self.target, low=0), high=last)
+        for name, value in (("mask", self.mask), ("rival", self.rival)):
+            if value is None:
+                continue
+            if not isinstance(value, Tensor) or value.dtype != torch.bool:
+                given = value.dtype if isinstance(value, Tensor) else checks.describe(value)
+                raise TypeError(f"{name} must be a bool tensor (H, W), got {given}")
+            checks.same_shape(name, value, "a channel of x", self.x[0, 0])
 
     @cached_property
     def pieces(self) -> tuple[Piece, ...]:

@@ -128,11 +128,19 @@ class Metric:
         """
         used = self._merge(settings)
         seed = whole("seed", seed, low=0)
-        if attribution is None:
-            attribution = explainer(case.classifier, case.x, case.targets)[0]
+        if not callable(explainer):
+            given = checks.describe(explainer)
+            raise TypeError(f"explainer must be a function or an entry of METHODS, got {given}")
         size = tuple(case.x.shape[-2:])
+        if attribution is None:
+            maps = explainer(case.classifier, case.x, case.targets)
+            if not isinstance(maps, Tensor) or maps.shape != (1, *size):
+                raise ValueError(f"explainer must return maps {(1, *size)}, got {_shape(maps)}")
+            attribution = maps[0]
         if not isinstance(attribution, Tensor) or attribution.shape != size:
             raise ValueError(f"attribution must be (H, W) = {size}, got {_shape(attribution)}")
+        if not attribution.is_floating_point():
+            raise TypeError(f"attribution must be floating-point, got {attribution.dtype}")
         attribution = attribution.detach()
         try:
             self._require(case)

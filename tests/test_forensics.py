@@ -1,0 +1,128 @@
+"""Distances from the paper's table: by hand, against loops, and what must be refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xaiutils.forensics import (
+    COLUMNS,
+    PAPER,
+    ROWS,
+    TABLE_ONE,
+    deviations,
+    distance,
+    nearest,
+    orders,
+)
+from xaiutils.metrics import METRICS
+
+TWO = np.array([[0.0, 10.0], [1.0, 30.0], [2.0, 20.0]])  # ranges 2 and 20
+
+
+def loops(rows, paper):
+    """The definitions, cell by cell."""
+    total, agree = 0.0, 0
+    for column in range(paper.shape[1]):
+        told = [float(v) for v in paper[:, column]]
+        ours = [float(v) for v in rows[:, column]]
+        for v, p in zip(ours, told, strict=True):
+            total += abs(v - p) / (max(told) - min(told))
+        for a in range(3):
+            for b in range(a + 1, 3):
+                before = (told[a] > told[b]) - (told[a] < told[b])
+                agree += before == (ours[a] > ours[b]) - (ours[a] < ours[b])
+    return total / paper.size, agree
+
+
+def test_the_papers_rows_have_no_distance_and_all_orders():
+    assert PAPER.shape == (3, 4)
+    assert tuple(TABLE_ONE) == ROWS
+    assert set(COLUMNS) <= set(METRICS)
+    assert distance(PAPER) == 0
+    assert orders(PAPER) == 12
+
+
+def test_by_hand():
+    # Column 1: off by 1, 0 and 1 of a range of 2; column 2: off by 0, 10 and 20 of 20.
+    rows = np.array([[1.0, 10.0], [1.0, 20.0], [1.0, 40.0]])
+    np.testing.assert_allclose(deviations(rows, TWO), [[0.5, 0], [0, -0.5], [-0.5, 1]])
+    assert distance(rows, TWO) == pytest.approx(2.5 / 6)
+    # Column 1 has ties alone; in column 2 CAM is the lowest twice, and LRP below the hybrid.
+    assert orders(rows, TWO) == 2
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5))
+def test_against_loops(seed, columns):
+    rng = np.random.default_rng(seed)
+    paper = rng.permuted(np.tile([[0.0], [0.5], [2.0]], columns), axis=0)
+    rows = rng.integers(-3, 4, (2, 3, columns)) / 2
+    expected = [loops(one, paper) for one in rows]
+    np.testing.assert_allclose(distance(rows, paper), [d for d, _ in expected])
+    assert orders(rows, paper).tolist() == [agree for _, agree in expected]
+
+
+@given(st.floats(0.1, 10), st.floats(-5, 5))
+def test_the_unit_and_the_zero_of_a_metric_do_not_matter(scale, shift):
+    rows = np.array([[3.0, 1.0], [2.0, 5.0], [0.5, 25.0]])
+    a, b = distance(rows, TWO), distance(rows * scale + shift, TWO * scale + shift)
+    assert b == pytest.approx(float(a))
+
+
+def test_nearest_ranks_trios_and_says_how_sure():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.05, (40, 3, 2)) * np.ptp(TWO, 0)
+    scores = {"far": TWO + 2 * noise + 5, "near": TWO + noise, "twin": TWO + noise}
+    found = nearest(scores, TWO, resamples=500)
+    assert list(found) == ["near", "twin", "far"]
+    assert found["far"].share == 0
+    assert found["near"].share == found["twin"].share == 1  # no other is nearer
+    for name, one in found.items():
+        assert one.distance == pytest.approx(float(distance(scores[name].mean(0), TWO)))
+        assert one.low <= one.high
+    assert found["far"].low <= found["far"].distance <= found["far"].high
+    assert found == nearest(scores, TWO, resamples=500)
+
+
+def test_close_trios_share_the_resamples():
+    rng = np.random.default_rng(1)
+    a, b = (TWO + rng.normal(0, 1, (20, 3, 2)) * np.ptp(TWO, 0) for _ in range(2))
+    found = nearest({"a": a, "b": b}, TWO)
+    assert found["a"].share + found["b"].share == pytest.approx(1)
+    assert 0 < found["a"].share < 1
+
+
+def test_images_without_spread_have_a_point_as_interval():
+    one = nearest({"a": np.repeat(TWO[None] + 1, 3, 0)}, TWO, resamples=50)["a"]
+    assert one.low == pytest.approx(one.distance)
+    assert one.high == pytest.approx(one.distance)
+    assert one.share == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "match"),
+    [
+        (
+            lambda: distance(np.ones((2, 4))),
+            ValueError,
+            r"rows must be \(..., 3, 4\), got \(2, 4\)",
+        ),
+        (lambda: distance(np.full((3, 4), np.nan)), ValueError, "rows must be finite"),
+        (lambda: distance("x"), TypeError, "rows must be numbers"),
+        (lambda: distance(np.ones((3, 1)), np.ones((3, 1))), ValueError, "range in each column"),
+        (lambda: orders(np.ones((2, 1)), np.ones((2, 1))), ValueError, r"paper must be \(3, col"),
+        (lambda: nearest({}), ValueError, "at least one trio"),
+        (lambda: nearest({"a": PAPER[None]}), ValueError, "same N >= 2 images"),
+        (
+            lambda: nearest({"a": np.ones((2, 3, 4)), "b": np.ones((3, 3, 4))}),
+            ValueError,
+            "same N >= 2 images",
+        ),
+        (lambda: nearest({"a": np.ones((2, 3, 4))}, resamples=0), ValueError, "resamples must"),
+    ],
+)
+def test_wrong_input_is_refused(call, error, match):
+    with pytest.raises(error, match=match):
+        call()
