@@ -55,7 +55,7 @@ def _together(name: str, out: Path | None) -> pd.DataFrame:
     """The stored tables of one experiment on all workloads, as one; no rows where there is none."""
     found = [table[COLUMNS] for table in stored(name, out)]
     if not found:
-        return pd.DataFrame(columns=COLUMNS)
+        return pd.DataFrame(columns=COLUMNS).astype({"value": float})
     for table in found:
         table.attrs = {}
     return pd.concat(found, ignore_index=True)
