@@ -65,7 +65,11 @@ def test_a_wrong_argument_is_one_line_and_exit_code_2(arguments, message, tmp_pa
     assert "Traceback" not in error
 
 
-def test_figures_executes_the_notebooks_and_writes_the_table(tmp_path, capsys):
+def test_figures_executes_the_notebooks_and_writes_the_table(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XAIUTILS_RESULTS", str(tmp_path / "no tables"))
+    book = nbformat.v4.new_notebook()
+    book.cells.append(nbformat.v4.new_code_cell("load_table('table_one')"))
+    nbformat.write(book, tmp_path / "02_two.ipynb")
     book = nbformat.v4.new_notebook()
     source = "from xaiutils import plots\nimport numpy as np\nplots.heatmap(np.eye(4))"
     book.cells.append(nbformat.v4.new_code_cell(source))
@@ -79,7 +83,9 @@ def test_figures_executes_the_notebooks_and_writes_the_table(tmp_path, capsys):
     assert all(f"| {name} |" in table for name in ("hybrid", "LRP (paper)", "random", "chance"))
     rows = (out / "scores.csv").read_text().splitlines()
     assert len(rows) == 1 + 11 * 3 * 4
-    assert str(out) in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert str(out) in told
+    assert "left out 02_two.ipynb: it reads tables, which xaiutils evidence makes" in told
 
 
 def test_another_method_is_drawn_alone_and_inside_the_figure(picture, tmp_path, capsys):
