@@ -68,7 +68,10 @@ class Classifier:
         self.check(x)
 
         def answer() -> Tensor:
-            return self.graph.run(x).logits.detach()
+            laid = x
+            if x.device.type == "cpu":  # there convolutions are up to twice as fast so
+                laid = x.contiguous(memory_format=torch.channels_last)
+            return self.graph.run(laid).logits.detach()
 
         return memo.once(answer, "logits", self.module, x)
 

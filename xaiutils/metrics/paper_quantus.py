@@ -26,6 +26,7 @@ CLASSES: dict[str, str] = {
     "random_logit": "RandomLogit",
 }
 BATCH = 32  # perturbed pictures that the network gets at a time
+EXPLAINED = 10  # perturbed pictures that are explained at a time: a pass keeps its activations
 # What is no part of the score, or would give something else than one score per picture.
 _NOT_SETTINGS = {
     "self",
@@ -69,6 +70,7 @@ def judge(
             explainer,
             seed=seed,
             batch_size=1,
+            plainly=False,
         )
     return float(scores[0])
 
@@ -137,6 +139,7 @@ def plain(
         explainer,
         seed=whole("seed", seed, low=0),
         batch_size=whole("batch_size", batch_size),
+        plainly=True,
     )
 
 
@@ -151,6 +154,7 @@ def _ask(
     *,
     seed: int,
     batch_size: int,
+    plainly: bool,
 ) -> np.ndarray:
     from quantus.helpers.model.pytorch_model import PyTorchModel
 
@@ -165,7 +169,7 @@ def _ask(
     try:
         with seeded(seed):
             scores = metric(
-                model=_Logits(classifier, x),
+                model=_Logits(classifier, x, plainly),
                 x_batch=_array(x),
                 y_batch=target.numpy(),
                 a_batch=_array(maps)[:, None],
@@ -187,17 +191,23 @@ def _array(value: Tensor) -> np.ndarray:
 
 
 class _Logits(nn.Module):
-    """The network that Quantus sees: `Classifier.predict`, so that answers are remembered."""
+    """The network that Quantus sees.
 
-    def __init__(self, classifier: Classifier, like: Tensor) -> None:
+    `Classifier.predict`, so that answers are remembered, or plainly the module: the two differ in
+    last bits, and a correlation of tiny drops shows them.
+    """
+
+    def __init__(self, classifier: Classifier, like: Tensor, plainly: bool) -> None:
         super().__init__()
         self.classifier = classifier
         self.kind = like.dtype, like.device
+        self.plainly = plainly
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         dtype, device = self.kind
-        return self.classifier.predict(x.to(device, dtype))
+        x = x.to(device, dtype)
+        return self.classifier.module(x) if self.plainly else self.classifier.predict(x)
 
 
 class _Unchecked:
@@ -226,8 +236,37 @@ class _Unchecked:
         return self._scale(maps)
 
     def _scale(self, maps: np.ndarray) -> np.ndarray:
-        scaled = self.normalise_func(maps) if self.normalise else maps
-        return np.abs(scaled) if self.abs else scaled
+        if self.normalise:  # each by its own: copies of a picture may come together
+            maps = np.concatenate([self.normalise_func(one[None]) for one in maps])
+        return np.abs(maps) if self.abs else maps
+
+
+class _Together:
+    """Makes AvgSensitivity explain the perturbed copies of its one picture together.
+
+    The draws are those of Quantus: the same calls in the same order, from the same state.
+    """
+
+    nr_samples: int
+    perturb_func: Any
+    explain_batch: Any
+    similarity_func: Any
+    norm_numerator: Any
+    norm_denominator: Any
+
+    def evaluate_batch(
+        self, model: Any, x_batch: np.ndarray, y_batch: np.ndarray, a_batch: np.ndarray, **_: Any
+    ) -> np.ndarray:
+        flat, every = x_batch.reshape(1, -1), np.arange(x_batch.size)[None]
+        drawn = [self.perturb_func(arr=flat, indices=every) for _ in range(self.nr_samples)]
+        copies = np.concatenate(drawn).reshape(-1, *x_batch.shape[1:])
+        maps = []
+        for start in range(0, len(copies), EXPLAINED):
+            some = copies[start : start + EXPLAINED]
+            maps.append(self.explain_batch(model, some, y_batch.repeat(len(some))))
+        one, others = a_batch.reshape(1, -1), np.concatenate(maps).reshape(self.nr_samples, -1)
+        changes = self.norm_numerator(a=self.similarity_func(a=one, b=others))
+        return np.mean(changes / self.norm_denominator(a=one), keepdims=True)
 
 
 class _Drawn:
@@ -274,5 +313,5 @@ class _Drawn:
 def _unchecked(name: str) -> Any:
     import quantus
 
-    parents = (_Unchecked, _Drawn) if name == "FaithfulnessCorrelation" else (_Unchecked,)
-    return type(name, (*parents, getattr(quantus, name)), {})
+    own = {"FaithfulnessCorrelation": (_Drawn,), "AvgSensitivity": (_Together,)}.get(name, ())
+    return type(name, (_Unchecked, *own, getattr(quantus, name)), {})
