@@ -387,6 +387,23 @@ def test_a_few_rows_made_anew_are_the_stored_ones(name):
     assert largest_difference(live, kept) < 1e-3
 
 
+def test_ten_samples_of_average_sensitivity_do_for_two_hundred():
+    """For means, as `METRICS` says; a single picture's score is another matter."""
+    keys = ["network", "image", "method", "metric", "seed"]
+    work = load_workload("scenes", CALIBRATION)
+    ten, many = (load_table(name, work, ROOT / "results") for name in ("table_one", "samples"))
+    assert EXPERIMENTS["samples"].metrics["avg_sensitivity"]["samples"] == 200
+    assert METRICS["avg_sensitivity"].settings["samples"].default == 10
+    both = many.merge(ten, on=keys, suffixes=("", "_ten"))
+    assert len(both) == len(many) == 16 * 4
+    means = both.groupby("method")[["value", "value_ten"]].mean()
+    assert (means["value_ten"] - means["value"]).abs().max() < 0.005
+    assert (both["value_ten"] - both["value"]).abs().max() < 0.0705
+    ranked = [means[column].rank().to_dict() for column in means]
+    assert ranked[0]["grad_cam_plus_plus"] == ranked[1]["grad_cam_plus_plus"] == 1
+    assert ranked[0]["lrp_paper"] == ranked[1]["lrp_paper"] == 4
+
+
 # The claims and their page
 
 

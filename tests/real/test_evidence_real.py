@@ -1,0 +1,58 @@
+"""The stored tables of ImageNet are what these pictures and this network give.
+
+Needs what test_explain_real.py needs; another network, or other pictures, have tables of their own.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from xaiutils import evidence, experiments
+from xaiutils.results import folder, largest_difference, load_table
+from xaiutils.workloads import Workload, load_workload
+
+ROOT = os.environ.get("XAIUTILS_IMAGENET")
+FOUND = sorted(Path(ROOT).glob("weights/squeezenet1_0*")) if ROOT else []
+WEIGHTS = os.environ.get("XAIUTILS_WEIGHTS") or (str(FOUND[0]) if FOUND else None)
+pytestmark = pytest.mark.skipif(
+    not (ROOT and WEIGHTS), reason="needs XAIUTILS_IMAGENET and SqueezeNet 1.0's weights"
+)
+STORED = {"table_one": ("hybrid", "bounded_noise"), "localisation": ("lrp_paper", "hybrid")}
+
+
+@pytest.fixture(scope="module")
+def work():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XAIUTILS_MODEL", "squeezenet1_0")
+        patch.setenv("XAIUTILS_WEIGHTS", str(WEIGHTS))
+        yield load_workload("imagenet")
+
+
+def stored(name: str, work: Workload):
+    """The stored table, if it is of this network."""
+    if not (folder(work) / f"{name}.parquet").is_file():
+        pytest.skip(f"{name} is not stored for {work.classifier.name}")
+    table = load_table(name, work)
+    if table.attrs["weights"] != {work.classifier.name: evidence._weights(work.classifier)}:
+        pytest.skip(f"the stored {name} is of other weights")
+    return table
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_few_rows_made_anew_are_the_stored_ones(name, work):
+    kept, methods = stored(name, work), STORED[name]
+    live = evidence.make_table(name, "imagenet", images=2, methods=methods)
+    if not set(live["image"]) <= set(kept["image"]):
+        pytest.skip(f"the stored {name} is of other pictures")
+    assert len(live) == 2 * len(methods) * len(experiments.EXPERIMENTS[name].metrics)
+    assert largest_difference(live, kept) < 1e-3
+
+
+def test_all_correctly_classified_pictures_with_boxes_and_no_others_are_scored(work):
+    kept = stored("table_one", work)
+    right = {work.samples[i].id for i in evidence._right(work, 10**6, False)}
+    if not right & set(kept["image"]):
+        pytest.skip("the stored table_one is of other pictures")
+    assert set(kept["image"]) == right
+    print(f"\n{len(right)} of {len(work.samples)} pictures are classified correctly and scored")
