@@ -181,7 +181,7 @@ TABLE: tuple[Metric, ...] = (
             {
                 "samples": Setting(
                     10,
-                    "means of 16 scenes are those of 200 samples to 0.005, one scene's score to 0.07",
+                    "16 scenes' means equal those of 200 samples to 0.005, one score to 0.07",
                     200,
                 ),
                 "radius": Setting(0.2, "Quantus' own; in normalised units", 0.2),
