@@ -3,7 +3,11 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import torch
+
+from xaiutils import results
+from xaiutils.score_table import summarise
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -43,3 +47,39 @@ def test_every_make_target_it_names_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert {"demo", "test"} <= named
     assert all(re.search(rf"^{name}:", makefile, flags=re.MULTILINE) for name in named)
+
+
+TABLE = re.compile(r"<!-- (results/\w+) -->\n\|[^\n]+\n\|[-|]+\n((?:\|[^\n]+\n)+)")
+TITLES = {"Grad-CAM++": "grad_cam_plus_plus", "LRP": "lrp_paper", "hybrid": "hybrid"} | {
+    "LRP, smoothed alone": "lrp_smoothed",
+    "bounding figure × noise": "bounded_noise",
+    "bounding figure × edges": "bounded_edges",
+    "centre prior": "centre_prior",
+    "random": "random_map",
+}
+SCORES = ("avg_sensitivity", "faithfulness_correlation", "relevance_rank_accuracy")
+SCORES += ("relevance_mass", "sparseness", "random_logit")
+
+
+def test_the_numbers_in_its_tables_are_those_of_the_stored_tables():
+    found = TABLE.findall(README)
+    assert [folder for folder, _ in found] == ["results/imagenet_squeezenet1_0", "results/scenes"]
+    for folder, lines in found:
+        tables = [
+            results._read(ROOT / folder / f"{n}.parquet") for n in ("table_one", "localisation")
+        ]
+        rows = [t[t["method"].isin(TITLES.values()) & t["metric"].isin(SCORES)] for t in tables]
+        means = pd.concat([summarise(some) for some in rows])
+        rows = [
+            [cell.strip() for cell in line.strip("|").split("|")] for line in lines.splitlines()
+        ]
+        assert [row[0] for row in rows] == list(TITLES)
+        for title, *cells in rows:
+            for score, cell in zip(SCORES, cells, strict=True):
+                kept = means[(means["method"] == TITLES[title]) & (means["metric"] == score)]
+                if folder.endswith("scenes"):
+                    true = {kept["mean"].min(), kept["mean"].max()}
+                else:
+                    true = {kept[name].item() for name in ("mean", "low", "high")}
+                told = {float(number) for number in re.findall(r"-?\d*\.\d+", cell)}
+                assert told == {abs(round(v, 3)) if abs(v) < 5e-4 else round(v, 3) for v in true}

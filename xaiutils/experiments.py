@@ -184,6 +184,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             _few,
             _metrics("infidelity", "infidelity_raw"),
             seeds=tuple(range(20)),
+            real_images=30,
         ),
         Experiment(
             "faithfulness",
