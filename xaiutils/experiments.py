@@ -184,7 +184,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             _few,
             _metrics("infidelity", "infidelity_raw"),
             seeds=tuple(range(20)),
-            real_images=30,
+            real_images=24,
         ),
         Experiment(
             "faithfulness",
@@ -197,6 +197,7 @@ EXPERIMENTS: dict[str, Experiment] = {
                 *("srg", "morf", "lerf", "deletion", "insertion", "idsds", "sensitivity_n"),
                 "counterfactual",
             ),
+            real_images=40,
         ),
         Experiment(
             "localisation",
@@ -268,7 +269,7 @@ EXPERIMENTS: dict[str, Experiment] = {
                 *("srg", "relevance_rank_accuracy", "relevance_mass", "sparseness"),
                 "avg_sensitivity",
             ),
-            real_images=30,
+            real_images=24,
         ),
         Experiment(
             "combinations",
@@ -278,7 +279,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             60,
             _combinations,
             _metrics("relevance_mass", "relevance_rank_accuracy", "sparseness", "srg"),
-            real_images=25,
+            real_images=24,
         ),
     )
 }
