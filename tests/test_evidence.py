@@ -460,8 +460,19 @@ def test_the_page_says_what_the_stored_tables_say(home, relation, verdict):
     assert judged.outcomes["imagenet"].verdict == "undecided"
     lines = write_page(file, page=page)
     assert page.read_text(encoding="utf-8") == "\n".join(lines) + "\n"
-    (row,) = [line for line in lines if line.startswith("| Sparser")]
+    brief, row = [line for line in lines if line.startswith("| Sparser")]
+    assert brief.startswith(f"| Sparser than LRP. | {verdict} | undecided | [11_metrics](")
     assert f"scenes: **{verdict}**" in row
     assert "imagenet: **undecided** not scored: hybrid, lrp_paper" in row
     assert "0.85 against lrp_paper 0.65" in row
     assert lines[-1] == "| scenes: table_one | `0123456789abcdef` | 60 |"
+
+
+def test_the_page_of_the_stored_tables_is_the_committed_one(tmp_path):
+    lines = write_page(page=tmp_path / "claims.md", out=ROOT / "results")
+    kept = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+    assert "\n".join(lines) + "\n" == kept, "xaiutils claims writes it anew"
+    for table in stored("forensics", ROOT / "results"):
+        title = f"Table I: {table.attrs['workload']},"
+        (start,) = [i for i, line in enumerate(lines) if title in line]
+        assert any(line.startswith("| no target, rules lost |") for line in lines[start:])

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xaiutils.experiments import EXPERIMENTS
 from xaiutils.forensics import (
     COLUMNS,
+    CONTROLS,
     PAPER,
     ROWS,
     TABLE_ONE,
+    TRIOS,
     deviations,
     distance,
     nearest,
     orders,
+    trio_scores,
 )
 from xaiutils.metrics import METRICS
+from xaiutils.scoring import Contender
 
 TWO = np.array([[0.0, 10.0], [1.0, 30.0], [2.0, 20.0]])  # ranges 2 and 20
 
@@ -126,3 +132,35 @@ def test_images_without_spread_have_a_point_as_interval():
 def test_wrong_input_is_refused(call, error, match):
     with pytest.raises(error, match=match):
         call()
+
+
+def test_trios_are_read_off_a_score_table_and_pictures_without_a_score_left_out():
+    methods = sorted({m for trio in [*TRIOS.values(), *CONTROLS.values()] for m in trio})
+    rows = [
+        (f"picture {i}", method, metric, 100 * i + 10 * j + k)
+        for i in range(3)
+        for j, method in enumerate(methods)
+        for k, metric in enumerate(COLUMNS)
+    ]
+    table = pd.DataFrame(rows, columns=["image", "method", "metric", "value"]).astype(
+        {"value": float}
+    )
+    other = table.iloc[:1].assign(metric="faithfulness_correlation", value=np.nan)
+    found = trio_scores(pd.concat([table.sample(frac=1, random_state=0), other]))
+    assert list(found) == [*TRIOS, *CONTROLS]
+    for name, trio in {**TRIOS, **CONTROLS}.items():
+        first = [[10 * methods.index(method) + k for k in range(4)] for method in trio]
+        assert found[name].tolist() == [
+            [[v + 100 * i for v in row] for row in first] for i in range(3)
+        ]
+    table.loc[(table["image"] == "picture 1") & (table["method"] == methods[0]), "value"] = np.nan
+    assert {len(scores) for scores in trio_scores(table).values()} == {2}
+
+
+def test_the_experiment_scores_every_suspect():
+    labels = {
+        one.label if isinstance(one, Contender) else one
+        for one in EXPERIMENTS["forensics"].contenders(128, None)
+    }
+    assert {m for trio in [*TRIOS.values(), *CONTROLS.values()] for m in trio} <= labels
+    assert set(COLUMNS) <= set(EXPERIMENTS["forensics"].metrics)

@@ -266,8 +266,8 @@ def _evidence(options: argparse.Namespace) -> None:
 def _claims(options: argparse.Namespace) -> None:
     from xaiutils.page import write_page
 
-    for line in write_page(out=options.out)[10:18]:
-        print(line)
+    lines = write_page(out=options.out)
+    print("\n".join(lines[10 : lines.index("", 10)]))  # how many hold, fail, are undecided
 
 
 def _train(options: argparse.Namespace) -> None:

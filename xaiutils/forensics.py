@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from xaiutils import checks
@@ -26,6 +27,30 @@ TABLE_ONE: Mapping[str, tuple[float, ...]] = MappingProxyType(
 )
 PAPER = np.array([TABLE_ONE[row] for row in ROWS])
 PAIRS = ((0, 1), (0, 2), (1, 2))
+NO_TARGET, LIBRARY = "grad_cam_plus_plus_no_target", "library_grad_cam_plus_plus"
+FIRST_CALL, RULES_LOST = "captum_lrp_first_call", "captum_lrp_second_call"
+TRIOS: Mapping[str, tuple[str, str, str]] = MappingProxyType(  # the suspects: CAM, LRP and hybrid
+    {
+        "as defined": ("grad_cam_plus_plus", "lrp_paper", "hybrid"),
+        "start: logit": ("grad_cam_plus_plus", "lrp_paper(start=logit)", "hybrid(start=logit)"),
+        "captum's α-β": (LIBRARY, FIRST_CALL, "published_hybrid_target_first_call"),
+        "rules lost": (LIBRARY, RULES_LOST, "published_hybrid_target_second_call"),
+        "no target, captum's α-β": (
+            *(NO_TARGET, FIRST_CALL),
+            "published_hybrid_no_target_first_call",
+        ),
+        "no target, rules lost": (
+            *(NO_TARGET, RULES_LOST),
+            "published_hybrid_no_target_second_call",
+        ),
+    }
+)
+CONTROLS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+    {
+        "the same, noise for LRP": (NO_TARGET, RULES_LOST, "bounded_noise"),
+        "no network": ("centre_prior", "random_map", "sobel_edges"),
+    }
+)
 
 
 class Nearness(NamedTuple):
@@ -92,6 +117,21 @@ def orders(rows: ArrayLike, paper: ArrayLike = PAPER) -> NDArray[np.int64]:
         for a, b in PAIRS
     ]
     return np.stack(agree).sum((0, -1))
+
+
+def trio_scores(table: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """Scores of the suspects and controls, each (N, 3, 4), for `nearest`.
+
+    Args:
+        table: Of the experiment ``forensics``, on one network. An image without one of the scores
+            is left out for all.
+    """
+    rows = table[table["metric"].isin(COLUMNS)]
+    wide = rows.pivot(index="image", columns=["method", "metric"], values="value").dropna()
+    return {
+        name: np.stack([wide[method][list(COLUMNS)].to_numpy() for method in trio], axis=1)
+        for name, trio in {**TRIOS, **CONTROLS}.items()
+    }
 
 
 def nearest(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
+from xaiutils import forensics
 from xaiutils.claims import Claim, load_claims
 from xaiutils.experiments import TABLES
 from xaiutils.metrics import METRICS
@@ -42,6 +44,8 @@ def write_page(
     """
     judged = judge_claims(path, out)
     lines = report([claim for claim, _ in judged], [verdict for _, verdict in judged], COMMAND)
+    for table in stored("forensics", out):
+        lines += ["", *_forensics(table)]
     lines += ["", "## Tables", "", "| table | configuration | scores |", "|---|---|---|"]
     for name in TABLES:
         for table in stored(name, out):
@@ -49,6 +53,33 @@ def write_page(
             lines.append(f"| {about['workload']}: {name} | `{about['hash']}` | {len(table)} |")
     (page or DOCS / "claims.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return lines
+
+
+def _forensics(table: pd.DataFrame) -> list[str]:
+    """How near each suspect comes to the paper's Table I, on one workload."""
+    scores = forensics.trio_scores(table)
+    near = forensics.nearest(scores)
+    count = len(next(iter(scores.values())))
+    lines = [
+        f"## What could have given Table I: {table.attrs['workload']}, {count} images",
+        "",
+        "Rows are average sensitivity / sparseness / relevance rank accuracy / random logit; the",
+        "distance is in units of the paper's own differences, with 95 % intervals over images.",
+        "Notebook [12](../notebooks/12_table_one_forensics.ipynb) explains the suspects.",
+        "",
+        f"| suspect | {' | '.join(forensics.ROWS)} | distance | of 12 orders |",
+        "|" + "---|" * 6,
+        f"| Table I | {' | '.join(_row_of(values) for values in forensics.PAPER)} | 0 | 12 |",
+    ]
+    for name, one in near.items():
+        rows = " | ".join(_row_of(values) for values in scores[name].mean(0))
+        distance = f"{one.distance:.3f} [{one.low:.3f}, {one.high:.3f}]"
+        lines.append(f"| {name} | {rows} | {distance} | {one.orders} |")
+    return lines
+
+
+def _row_of(values: Iterable[float]) -> str:
+    return " / ".join(f"{value:.2f}" for value in values)
 
 
 def _together(name: str, out: Path | None) -> pd.DataFrame:

@@ -174,10 +174,19 @@ def report(
         "| workload | holds | fails | undecided |",
         "|---|---|---|---|",
     ]
-    for workload in dict.fromkeys(name for verdict in verdicts for name in verdict.outcomes):
+    workloads = list(dict.fromkeys(name for verdict in verdicts for name in verdict.outcomes))
+    for workload in workloads:
         outcomes = [v.outcomes[workload].verdict for v in verdicts if workload in v.outcomes]
         lines.append(_row([workload, *(str(outcomes.count(word)) for word in VERDICTS)]))
+    lines += ["", _row(["claim", *workloads, "shown in"]), "|" + "---|" * (2 + len(workloads))]
+    for claim, verdict in zip(claims, verdicts, strict=True):
+        words = [
+            verdict.outcomes[name].verdict if name in verdict.outcomes else "" for name in workloads
+        ]
+        lines.append(_row([claim.gist, *words, _link(claim)]))
     lines += [
+        "",
+        "## In full",
         "",
         "| claim | where | paper | tested | ours | verdict | shown in |",
         "|" + "---|" * 7,
@@ -197,8 +206,12 @@ def _cells(claim: Claim, verdict: Verdict, p: np.ndarray) -> list[str]:
         f"{claim.metric}: {tested}",
         "<br>".join(_ours(verdict.pairs.assign(p_page=p))) or "not scored",
         "<br>".join(said),
-        f"[{claim.cell.split('.')[0]}](../notebooks/{claim.cell})",
+        _link(claim),
     ]
+
+
+def _link(claim: Claim) -> str:
+    return f"[{claim.cell.split('.')[0]}](../notebooks/{claim.cell})"
 
 
 def _adjusted(claims: Sequence[Claim], verdicts: Sequence[Verdict]) -> list[np.ndarray]:
