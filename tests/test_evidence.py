@@ -472,6 +472,7 @@ def test_the_page_of_the_stored_tables_is_the_committed_one(tmp_path):
     lines = write_page(page=tmp_path / "claims.md", out=ROOT / "results")
     kept = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
     assert "\n".join(lines) + "\n" == kept, "xaiutils claims writes it anew"
+    assert "not scored" not in kept, "a claim lacks its table"
     for table in stored("forensics", ROOT / "results"):
         title = f"Table I: {table.attrs['workload']},"
         (start,) = [i for i, line in enumerate(lines) if title in line]

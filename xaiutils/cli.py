@@ -267,7 +267,8 @@ def _claims(options: argparse.Namespace) -> None:
     from xaiutils.page import write_page
 
     lines = write_page(out=options.out)
-    print("\n".join(lines[10 : lines.index("", 10)]))  # how many hold, fail, are undecided
+    start = lines.index("| workload | holds | fails | undecided |")
+    print("\n".join(lines[start : lines.index("", start)]))
 
 
 def _train(options: argparse.Namespace) -> None:
