@@ -2,12 +2,13 @@
 
     python -m benchmarks.metrics           (or make bench; most of an hour on two cores)
 
-Time: one process, wall seconds, each part once, after a call of every explainer. The project's
-side is one `xaiutils.scoring.score` of all methods by all metrics. The plain side calls Quantus
-for each method and metric, four pictures at a time, with maps from grad-cam, captum and SciPy; a
-set of methods costs the sum of its parts. FaithfulnessCorrelation takes longest by far and asks
-the network as often for one map as for another: one method is timed and stands for all, unless
-``--every`` is given.
+Time: one process, wall seconds, each part once. Before that each side scores one picture by
+everything, for the first passes through a large network are slow. The project's side is one
+`xaiutils.scoring.score` of all methods by all metrics. The plain side calls Quantus for each
+method and metric, four pictures at a time, with maps from grad-cam, captum and SciPy; a set of
+methods costs the sum of its parts. FaithfulnessCorrelation takes longest by far and asks the
+network as often for one map as for another: one method is timed and stands for all, unless
+``--every`` is given. ``--three`` times the smaller set twice, before and behind the plain side.
 """
 
 from __future__ import annotations
@@ -147,20 +148,25 @@ def explain_all(model: torch.nn.Module, cases: Sequence[Case], explain: Explain)
     return np.concatenate(found)
 
 
-def plain_seconds(cases: Sequence[Case], every: bool) -> dict[tuple[str, str], float]:
-    """Of each method in `TEN`: of its maps, and of each metric."""
+def plain_seconds(
+    cases: Sequence[Case], labels: Sequence[str], every: bool
+) -> dict[tuple[str, str], float]:
+    """Of each method: of its maps, and of each metric."""
     model = copy.deepcopy(cases[0].classifier.module)
+    first = plain_method(labels[0], cases[0].classifier)
+    for name in TABLE_ONE:
+        ask_quantus(name, model, cases[:1], explain_all(model, cases[:1], first), first)
     parts: dict[tuple[str, str], float] = {}
     print("\n| plain, seconds | maps | " + " | ".join(TABLE_ONE) + " |")
     print("|---" * (2 + len(TABLE_ONE)) + "|")
-    for label in TEN:
+    for label in labels:
         explain = plain_method(label, cases[0].classifier)
         explain_all(model, cases[:1], explain)
         with clocked(parts, (label, "maps")):
             maps = explain_all(model, cases, explain)
         for name in TABLE_ONE:
-            if name == "faithfulness_correlation" and label != TEN[0] and not every:
-                parts[label, name] = parts[TEN[0], name]
+            if name == "faithfulness_correlation" and label != labels[0] and not every:
+                parts[label, name] = parts[labels[0], name]
                 continue
             with clocked(parts, (label, name)):
                 ask_quantus(name, model, cases, maps, explain)
@@ -172,8 +178,7 @@ def plain_seconds(cases: Sequence[Case], every: bool) -> dict[tuple[str, str], f
 def our_seconds(cases: Sequence[Case], labels: Sequence[str]) -> dict[str, float]:
     """Of one `score`: in all under ``total``, and of each metric, with the maps it asks for."""
     methods = [our_method(label) for label in labels]
-    for one in methods:
-        one.explainer(cases[0], 0)(cases[0].classifier, cases[0].x, cases[0].targets)
+    scoring.score(cases[:1], methods, TABLE_ONE)
     spent: dict[str, float] = Counter()
     ask = Metric.__call__
 
@@ -199,26 +204,28 @@ def clocked(spent: dict[Any, float], key: Any) -> Iterator[None]:
     spent[key] = time.perf_counter() - started
 
 
-def compare(title: str, cases: Sequence[Case], every: bool) -> None:
-    """Print the tables of one network."""
+def compare(title: str, cases: Sequence[Case], sets: Sequence[Sequence[str]], every: bool) -> None:
+    """Print the tables of one network, for sets of methods of which the last has all."""
     side = cases[0].x.shape[-1]
     print(f"\n## {title}, {len(cases)} pictures of {side} x {side}", flush=True)
-    three = our_seconds(cases, THREE)  # before and behind the plain side: a drift of the machine
-    parts = plain_seconds(cases, every)  # does not fall on one of the two
-    ten = our_seconds(cases, TEN)
-    print("\n| seconds, plain ÷ ours | 3 methods | ratio | 10 methods | ratio |")
-    print("|---|---|---|---|---|")
-    print(f"| maps | {_sum(parts, THREE, 'maps'):.1f} | | {_sum(parts, TEN, 'maps'):.1f} | |")
-    for name in TABLE_ONE:
-        cells = (
-            _cells(_sum(parts, labels, name), ours[name])
-            for labels, ours in ((THREE, three), (TEN, ten))
-        )
-        print(f"| {name} | " + " | ".join(cells) + " |")
-    totals = (
-        _cells(sum(_sum(parts, labels, name) for name in ("maps", *TABLE_ONE)), ours["total"])
-        for labels, ours in ((THREE, three), (TEN, ten))
+    ours = [our_seconds(cases, sets[0])]  # before and behind the plain side: a drift of the
+    parts = plain_seconds(cases, sets[-1], every)  # machine does not fall on one of the two
+    ours += [our_seconds(cases, labels) for labels in sets[1:]]
+    print(
+        "\n| seconds, plain ÷ ours | "
+        + " | ".join(f"{len(n)} methods | ratio" for n in sets)
+        + " |"
     )
+    print("|---" * (1 + 2 * len(sets)) + "|")
+    print("| maps | " + " | ".join(f"{_sum(parts, n, 'maps'):.1f} | " for n in sets) + " |")
+    for name in TABLE_ONE:
+        cells = [_cells(_sum(parts, n, name), our[name]) for n, our in zip(sets, ours, strict=True)]
+        print(f"| {name} | " + " | ".join(cells) + " |")
+    names = ("maps", *TABLE_ONE)
+    totals = [
+        _cells(sum(_sum(parts, n, name) for name in names), our["total"])
+        for n, our in zip(sets, ours, strict=True)
+    ]
     print("| **all** | " + " | ".join(totals) + " |", flush=True)
 
 
@@ -258,20 +265,26 @@ def main() -> None:
     parser.add_argument(
         "--every", action="store_true", help="FaithfulnessCorrelation of each method"
     )
+    parser.add_argument("--three", action="store_true", help="three methods, not ten as well")
+    parser.add_argument("--only", choices=("scenes", "imagenet", "vgg16"), help="one network")
     options = parser.parse_args()
+    sets = (THREE, THREE) if options.three else (THREE, TEN)
     warnings.filterwarnings("ignore", module="captum|quantus|scipy")
     print(
         f"torch {torch.__version__}, {torch.get_num_threads()} threads, "
         f"{platform.processor() or platform.machine()}, load {os.getloadavg()[0]:.1f}"
     )
     if options.quick:
-        compare("scenes_vgg_seed0", scene_cases(2), options.every)
+        compare("scenes_vgg_seed0", scene_cases(2), sets, options.every)
         return
-    compare("scenes_vgg_seed0", scene_cases(16), options.every)
-    if "XAIUTILS_IMAGENET" in os.environ:
+    chosen = (options.only,) if options.only else ("scenes", "imagenet", "vgg16")
+    if "scenes" in chosen:
+        compare("scenes_vgg_seed0", scene_cases(16), sets, options.every)
+    if "imagenet" in chosen and "XAIUTILS_IMAGENET" in os.environ:
         cases = imagenet_cases()
-        compare(cases[0].classifier.name, cases, options.every)
-    compare("vgg16, random weights", vgg_cases(), options.every)
+        compare(cases[0].classifier.name, cases, sets, options.every)
+    if "vgg16" in chosen:
+        compare("vgg16, random weights", vgg_cases(), sets, options.every)
 
 
 if __name__ == "__main__":
