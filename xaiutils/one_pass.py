@@ -78,6 +78,7 @@ def look(
     """
     graph = classifier.graph
     classifier.check(x)
+    x = x.contiguous()  # channels last, oneDNN's strided backward pass can write out of bounds
     checks.choice("start", start, ("logit", "one"))
     classes: Tensor | None = None
     if target is not None:

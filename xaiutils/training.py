@@ -105,7 +105,10 @@ def _fit(
     labels = torch.as_tensor(np.stack([soft_label(one) for one in described])).float()
     report(f"drew {recipe.scenes} scenes in {time.monotonic() - started:.0f} s")
     net = ARCHITECTURES[architecture]().train()
-    net.to(memory_format=torch.channels_last)
+    # On AVX-512 oneDNN's strided backward pass writes out of bounds for the residual net's 8
+    # channels if they are laid out last, and the process dies (torch 2.14.1).
+    last = architecture != "resnet"
+    net.to(memory_format=torch.channels_last if last else torch.contiguous_format)
     optimiser = torch.optim.AdamW(
         net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -126,7 +129,7 @@ def _fit(
             chosen = torch.as_tensor(order[step * recipe.batch : (step + 1) * recipe.batch])
             x = normalise(_augment(pictures[chosen], generator, recipe.deletion_share))
             optimiser.zero_grad()
-            loss = cross_entropy(net(x), labels[chosen])
+            loss = cross_entropy(net(x if last else x.contiguous()), labels[chosen])
             loss.backward()
             if recipe.clip is not None:
                 nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
