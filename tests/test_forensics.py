@@ -155,6 +155,8 @@ def test_trios_are_read_off_a_score_table_and_pictures_without_a_score_left_out(
         ]
     table.loc[(table["image"] == "picture 1") & (table["method"] == methods[0]), "value"] = np.nan
     assert {len(scores) for scores in trio_scores(table).values()} == {2}
+    with pytest.raises(ValueError, match="table must have every suspect, lacks \\['lrp_paper'\\]"):
+        trio_scores(table[table["method"] != "lrp_paper"])
 
 
 def test_the_experiment_scores_every_suspect():

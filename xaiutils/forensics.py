@@ -125,12 +125,19 @@ def trio_scores(table: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
     Args:
         table: Of the experiment ``forensics``, on one network. An image without one of the scores
             is left out for all.
+
+    Raises:
+        ValueError: A suspect is not scored.
     """
+    trios = {**TRIOS, **CONTROLS}
+    missing = {method for trio in trios.values() for method in trio} - set(table["method"])
+    if missing:
+        raise ValueError(f"table must have every suspect, lacks {sorted(missing)}")
     rows = table[table["metric"].isin(COLUMNS)]
     wide = rows.pivot(index="image", columns=["method", "metric"], values="value").dropna()
     return {
         name: np.stack([wide[method][list(COLUMNS)].to_numpy() for method in trio], axis=1)
-        for name, trio in {**TRIOS, **CONTROLS}.items()
+        for name, trio in trios.items()
     }
 
 

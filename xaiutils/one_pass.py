@@ -78,7 +78,7 @@ def look(
     """
     graph = classifier.graph
     classifier.check(x)
-    x = x.contiguous()  # channels last, oneDNN's strided backward pass can write out of bounds
+    x = x.contiguous()  # laid out last, a backward pass can kill the process: training.py
     checks.choice("start", start, ("logit", "one"))
     classes: Tensor | None = None
     if target is not None:

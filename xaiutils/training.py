@@ -105,8 +105,8 @@ def _fit(
     labels = torch.as_tensor(np.stack([soft_label(one) for one in described])).float()
     report(f"drew {recipe.scenes} scenes in {time.monotonic() - started:.0f} s")
     net = ARCHITECTURES[architecture]().train()
-    # On AVX-512 oneDNN's strided backward pass writes out of bounds for the residual net's 8
-    # channels if they are laid out last, and the process dies (torch 2.14.1).
+    # With channels laid out last the process dies in the residual net's strided backward pass
+    # (torch 2.14.1, seen on a CPU with AVX-512, not with ONEDNN_MAX_CPU_ISA=AVX2).
     last = architecture != "resnet"
     net.to(memory_format=torch.channels_last if last else torch.contiguous_format)
     optimiser = torch.optim.AdamW(
