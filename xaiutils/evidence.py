@@ -124,11 +124,12 @@ def _jobs(
     scenes = work.name == "scenes"
     if name == AGREEMENT:
         networks: tuple[str | None, ...] = ("scenes_vgg_seed0",) if scenes else (None,)
-        count = AGREEMENT_IMAGES if scenes else 10**6
+        every = AGREEMENT_IMAGES
     else:
         one = EXPERIMENTS[name]
         networks = one.networks if scenes else (None,)
-        count = one.images if scenes else one.real_images
+        every = one.images
+    count = every if scenes else len(work.samples)
     count = min(count, images or count)
     for network in networks[:first]:
         indices = list(range(count)) if scenes else _right(work, count, name == AGREEMENT)
