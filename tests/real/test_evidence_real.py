@@ -1,32 +1,15 @@
 """The stored tables of ImageNet are what these pictures and this network give.
 
-Needs what test_explain_real.py needs; another network, or other pictures, have tables of their own.
+Needs what conftest.py says; another network, or other pictures, have tables of their own.
 """
-
-import os
-from pathlib import Path
 
 import pytest
 
 from xaiutils import evidence, experiments
 from xaiutils.results import folder, largest_difference, load_table
-from xaiutils.workloads import Workload, load_workload
+from xaiutils.workloads import Workload
 
-ROOT = os.environ.get("XAIUTILS_IMAGENET")
-FOUND = sorted(Path(ROOT).glob("weights/squeezenet1_0*")) if ROOT else []
-WEIGHTS = os.environ.get("XAIUTILS_WEIGHTS") or (str(FOUND[0]) if FOUND else None)
-pytestmark = pytest.mark.skipif(
-    not (ROOT and WEIGHTS), reason="needs XAIUTILS_IMAGENET and SqueezeNet 1.0's weights"
-)
 STORED = {"table_one": ("hybrid", "bounded_noise"), "localisation": ("lrp_paper", "hybrid")}
-
-
-@pytest.fixture(scope="module")
-def work():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XAIUTILS_MODEL", "squeezenet1_0")
-        patch.setenv("XAIUTILS_WEIGHTS", str(WEIGHTS))
-        yield load_workload("imagenet")
 
 
 def stored(name: str, work: Workload):

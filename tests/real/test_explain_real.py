@@ -1,12 +1,9 @@
 """The five steps on real photographs by a trained ImageNet classifier.
 
-Needs ``XAIUTILS_IMAGENET`` (an ImageNet folder) and SqueezeNet 1.0's weights, in
-``XAIUTILS_WEIGHTS`` or in the folder's ``weights/``. Prints its figures: run pytest with ``-s``.
+Needs what conftest.py says. Prints its figures: run pytest with ``-s``.
 """
 
-import os
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,22 +13,6 @@ from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule
 from xaiutils import figures, metrics
 from xaiutils.hybrid import explain
 from xaiutils.models import load_model
-from xaiutils.workloads import load_workload
-
-ROOT = os.environ.get("XAIUTILS_IMAGENET")
-FOUND = sorted(Path(ROOT).glob("weights/squeezenet1_0*")) if ROOT else []
-WEIGHTS = os.environ.get("XAIUTILS_WEIGHTS") or (str(FOUND[0]) if FOUND else None)
-pytestmark = pytest.mark.skipif(
-    not (ROOT and WEIGHTS), reason="needs XAIUTILS_IMAGENET and SqueezeNet 1.0's weights"
-)
-
-
-@pytest.fixture(scope="module")
-def work():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XAIUTILS_MODEL", "squeezenet1_0")
-        patch.setenv("XAIUTILS_WEIGHTS", str(WEIGHTS))
-        yield load_workload("imagenet")
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +57,9 @@ def test_the_maps_lie_on_the_objects_better_than_chance(work):
         assert float(gained.mean()) > 3 * float(gained.std()) / len(gained) ** 0.5
 
 
-def test_captum_parts_from_the_correct_rule_on_its_first_and_on_its_second_call(work, explained):
+def test_captum_parts_from_the_correct_rule_on_its_first_and_on_its_second_call(weights, explained):
     """Traps L1 and L2 on a trained network."""
-    network = load_model("squeezenet1_0", WEIGHTS).module
+    network = load_model("squeezenet1_0", weights).module
     right = [row for row in explained if int(row[3].target[row[4]]) == row[0].label][:10]
     correlation: dict[str, list[float]] = {"first": [], "second": []}
     accuracy: dict[str, list[float]] = {"first": [], "second": []}

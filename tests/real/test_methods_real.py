@@ -1,36 +1,19 @@
 """Every explainer on a real photograph and a trained ImageNet classifier.
 
-Needs what test_explain_real.py needs. Prints a line for each method: run pytest with ``-s``.
+Needs what conftest.py says. Prints a line for each method: run pytest with ``-s``.
 """
-
-import os
-from pathlib import Path
 
 import pytest
 import torch
 
 from xaiutils import metrics
 from xaiutils.methods import METHODS
-from xaiutils.workloads import Workload, load_workload
+from xaiutils.workloads import Workload
 
-ROOT = os.environ.get("XAIUTILS_IMAGENET")
-FOUND = sorted(Path(ROOT).glob("weights/squeezenet1_0*")) if ROOT else []
-WEIGHTS = os.environ.get("XAIUTILS_WEIGHTS") or (str(FOUND[0]) if FOUND else None)
-pytestmark = pytest.mark.skipif(
-    not (ROOT and WEIGHTS), reason="needs XAIUTILS_IMAGENET and SqueezeNet 1.0's weights"
-)
 QUICK = {"n_samples": 70, "n_steps": 10}
 MANY = (
     200  # passes of one image: Score-CAM, Shapley sampling and the like are left to the notebooks
 )
-
-
-@pytest.fixture(scope="module")
-def work():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XAIUTILS_MODEL", "squeezenet1_0")
-        patch.setenv("XAIUTILS_WEIGHTS", str(WEIGHTS))
-        yield load_workload("imagenet")
 
 
 @pytest.fixture(scope="module")
