@@ -139,6 +139,7 @@ def test_the_hybrid_and_its_parts_are_explains():
         expected = {
             "hybrid": whole.hybrid,
             "bounded_cam": whole.bounded,
+            "bounded_cam_smoothed": smooth(whole.bounded, sigma),
             "lrp_smoothed": smooth(whole.relevance, sigma),
             "bounded_edges": smooth(whole.bounded * edges, sigma),
         }

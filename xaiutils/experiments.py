@@ -7,7 +7,7 @@ other splits. `xaiutils.evidence` runs them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -54,8 +54,8 @@ class Experiment:
         about: What it is for.
         split: Of the scenes; other workloads have one split.
         networks: On scenes; other workloads have one network.
-        images: The first ones of the split; on other workloads the first ones that are classified
-            rightly, at most this many.
+        images: The first ones of the split; on other workloads all with boxes that are classified
+            rightly.
         contenders: ``(height, chosen)`` to the rows.
         metrics: Names, with settings where they are not the defaults.
         seeds: Of the perturbations.
@@ -71,7 +71,6 @@ class Experiment:
     metrics: Mapping[str, Mapping[str, Any]]
     seeds: tuple[int, ...] = (0,)
     real: bool = True
-    real_images: int = field(default=1000)
 
 
 def _metrics(*names: str, **settings: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
@@ -118,7 +117,9 @@ def _few(height: int, chosen: Chosen | None) -> list[str | Contender]:
 def _ablation(height: int, chosen: Chosen | None) -> list[str | Contender]:
     return [
         *PAPER,
+        *([calibrated(height, chosen)] if chosen else []),
         *CONTROLS,
+        "bounded_cam_smoothed",
         "random_map",
         contender("bounded_noise", "bounded_noise(threshold=0)", threshold=0.0),
         contender("lrp_smoothed", "lrp_smoothed(sigma=H/32)", sigma=height / 32),
@@ -184,7 +185,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             _few,
             _metrics("infidelity", "infidelity_raw"),
             seeds=tuple(range(20)),
-            real_images=24,
         ),
         Experiment(
             "faithfulness",
@@ -197,7 +197,6 @@ EXPERIMENTS: dict[str, Experiment] = {
                 *("srg", "morf", "lerf", "deletion", "insertion", "idsds", "sensitivity_n"),
                 "counterfactual",
             ),
-            real_images=40,
         ),
         Experiment(
             "localisation",
@@ -269,7 +268,6 @@ EXPERIMENTS: dict[str, Experiment] = {
                 *("srg", "relevance_rank_accuracy", "relevance_mass", "sparseness"),
                 "avg_sensitivity",
             ),
-            real_images=24,
         ),
         Experiment(
             "combinations",
@@ -279,7 +277,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             60,
             _combinations,
             _metrics("relevance_mass", "relevance_rank_accuracy", "sparseness", "srg"),
-            real_images=24,
         ),
     )
 }

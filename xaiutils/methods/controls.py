@@ -1,9 +1,9 @@
 """What every explanation has to beat: maps that look at no network, and the hybrid's own parts.
 
 The baselines are of `xaiutils.baselines` and cost no pass. The controls leave one idea out of the
-hybrid or put nothing in its place: the bounding figure alone, LRP blurred alone, and the bounding
-figure filled with noise or with edges. `hybrid` is the whole. Settings are those of
-`xaiutils.hybrid.explain`.
+hybrid or put nothing in its place: the bounding figure alone, sharp or blurred, LRP blurred alone,
+and the bounding figure filled with noise or with edges. `hybrid` is the whole. Settings are those
+of `xaiutils.hybrid.explain`.
 """
 
 from __future__ import annotations
@@ -51,6 +51,20 @@ def bounded_cam(
 ) -> Tensor:
     """The bounding figure P = minmax(relu(C - t)) alone, (N, H, W) in [0, 1]: no LRP."""
     return bound(class_activation_map(classifier, x, target, cam=cam), threshold)
+
+
+def bounded_cam_smoothed(
+    classifier: Classifier,
+    x: Tensor,
+    target: Tensor,
+    *,
+    threshold: float,
+    sigma: float | None,
+    cam: str,
+) -> Tensor:
+    """The bounding figure, smoothed, (N, H, W) in [0, 1]: the hybrid with 1 for LRP."""
+    figure = bounded_cam(classifier, x, target, threshold=threshold, cam=cam)
+    return smooth_as_explain(figure, sigma)
 
 
 def lrp_smoothed(
@@ -190,6 +204,18 @@ TABLE: tuple[Method, ...] = (
         source=f"{_PAPER}-B, without LRP",
         passes="F + B",
         settings=MappingProxyType({key: EXPLAIN_SETTINGS[key] for key in ("threshold", "cam")}),
+    ),
+    Method(
+        name="bounded_cam_smoothed",
+        title="bounding figure, smoothed",
+        function=bounded_cam_smoothed,
+        family="control",
+        sign=NONNEGATIVE,
+        source=f"{_PAPER}-B and E, without LRP",
+        passes="F + B",
+        settings=MappingProxyType(
+            {key: EXPLAIN_SETTINGS[key] for key in ("threshold", "sigma", "cam")}
+        ),
     ),
     Method(
         name="lrp_smoothed",
