@@ -112,7 +112,7 @@ def radar(series: Mapping[str, Array], axes: Sequence[str], *, title: str = "") 
     chart.set_theta_direction(-1)
     angles = np.arange(len(axes) + 1) * 2 * np.pi / len(axes)
     chart.set_rlim(lowest - 0.12, highest)
-    chart.set_rgrids([0, 0.5, 1], ["0", "", "1"], angle=180 / len(axes), color=GREY)
+    chart.set_rgrids([0, 0.5, 1], ["0", "0.5", "1"], angle=180 / len(axes), color=GREY)
     chart.set_thetagrids(np.degrees(angles[:-1]), [""] * len(axes))
     for angle, name in zip(angles[:-1], axes, strict=True):
         side = float(np.sin(angle))

@@ -40,7 +40,8 @@ def sweeps(
             of their intervals.
         xlabel: Below each chart.
         title: The finding.
-        levels: The score's name to other methods' (lowest, highest) mean, drawn as bands.
+        levels: The score's name to other methods' (lowest, highest) mean: bars beside the chart's
+            last value, and a line across at their middle.
         mark: Position of the default in ``ticks``, a dotted line.
         columns: Charts in a row.
 
@@ -57,13 +58,14 @@ def sweeps(
         for i, (level, ends) in enumerate((levels or {}).get(name, {}).items()):
             low, high = (checks.number(f"levels[{name!r}][{level!r}]", end) for end in ends)
             color, dash = LEVELS[i % 3], DASHES[1 + i % 3]
-            axes.axhspan(low, high, color=color, alpha=0.18, linewidth=0)
-            middle = (low + high) / 2
-            handles[level] = axes.axhline(middle, linewidth=1, color=color, linestyle=dash)
+            look: dict[str, Any] = {"color": color, "linestyle": dash, "linewidth": 1}
+            handles[level] = axes.axhline((low + high) / 2, **look)
+            beside = len(ticks) - 0.3 + 0.35 * i
+            axes.vlines(beside, low, high, color=color, linewidth=4, zorder=3)
         for i, (line, values) in enumerate(_entries(f"charts[{name!r}]", lines).items()):
             mean, low, high = _interval(f"charts[{name!r}][{line!r}]", values, len(ticks))
             x = np.arange(len(ticks)) + 0.12 * (i - (len(lines) - 1) / 2)
-            look: dict[str, Any] = {"color": COLORS[i % 7], "linewidth": 1.1}
+            look = {"color": COLORS[i % 7], "linewidth": 1.1}
             axes.vlines(x, low, high, **look)
             (handles[line],) = axes.plot(
                 x, mean, marker=MARKERS[i % 7], linestyle=DASHES[i % 4], markersize=4, **look
@@ -112,10 +114,11 @@ def trade_off(
     for argument, names in (("spread", spread or {}), ("reference", reference)):
         for name in names:
             checks.choice(argument, name, places)
-    figure = Figure(figsize=(WIDTH, max(3.6, 0.6 + 0.2 * len(places))), layout="constrained")
+    figure = Figure(figsize=(WIDTH, max(3.6, 0.8 + 0.25 * len(places))), layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(wrap(title, WIDTH - 0.5, 12))
-    axes.set(xlabel=xlabel, ylabel=ylabel, xscale=xscale)
+    stretched = " (logit scale: stretched towards 0 and 1)" if xscale == "logit" else ""
+    axes.set(xlabel=xlabel + stretched, ylabel=ylabel, xscale=xscale)
     if xscale == "logit":
         ticks = [tick for tick in LOGIT_TICKS if min(x for x, _ in places.values()) <= tick]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -126,7 +129,7 @@ def trade_off(
         axes.plot(*line.T, DASHES[i % 4], color=COLORS[i % 7], linewidth=1.2, zorder=1)
     front = efficient(places)
     axes.plot(
-        *np.array(sorted(places[name] for name in front)).T, color="#BBBBBB", linewidth=5,
+        *np.array(sorted(places[name] for name in front)).T, color="#D0D0D0", linewidth=7,
         solid_joinstyle="round", zorder=0,
     )  # fmt: skip
     for i, (name, (x, y)) in enumerate(places.items(), start=1):
@@ -134,8 +137,8 @@ def trade_off(
             left, right, low, high = (
                 checks.number(f"spread[{name!r}]", end) for end in (spread or {})[name]
             )
-            axes.plot((left, right), (y, y), color="#BBBBBB", linewidth=0.7, zorder=0.5)
-            axes.plot((x, x), (low, high), color="#BBBBBB", linewidth=0.7, zorder=0.5)
+            for ends in (((left, right), (y, y)), ((x, x), (low, high))):
+                axes.plot(*ends, color="#8C8C8C", linewidth=0.7, zorder=0.5)
         color, marker = ("#777777", "s") if name in reference else ("black", "o")
         label = f"{i}  {name}"
         axes.plot(x, y, marker, color=color, markersize=5, label=label, linestyle="none")
@@ -157,12 +160,12 @@ def _apart(at: np.ndarray) -> np.ndarray:
     """Where each point's number stands, (n, 2) in points from it: away from all others so far."""
     angles = np.arange(16) * np.pi / 8 + np.pi / 4
     ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    ways = np.concatenate([8 * ring, 16 * ring])
+    ways = np.concatenate([8 * ring, 14 * ring, 20 * ring])
     taken, shifts = list(at), []
     for point in at:
         gaps = np.linalg.norm((point + ways)[:, None] - np.array(taken), axis=2).min(1)
         # Nearer is better where there is room for a number.
-        best = ways[int(np.argmax(np.minimum(gaps, 7.5)))]
+        best = ways[int(np.argmax(np.minimum(gaps, 10)))]
         taken.append(point + best)
         shifts.append(best)
     return np.array(shifts)
