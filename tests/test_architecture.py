@@ -16,7 +16,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "xaiutils"
 ROOT = "__init__"  # names of everything, loaded lazily: it imports nothing at the top
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("checks", "passes", "memo"),
+    ("checks", "passes", "memo", "batches"),
     (
         "operations",
         "decode",
@@ -43,10 +43,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("metrics",),
     ("scoring",),
-    ("agreement", "experiments"),
+    ("agreement", "experiments", "fingerprint"),
     ("results",),
     ("evidence", "page"),
-    ("figures",),
+    ("figures", "study"),
+    ("cli_study",),
     ("cli",),
 )
 PLACE = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -59,6 +60,7 @@ ONLY: dict[str, set[str]] = {
     "claims": {"checks"},
     "verdicts": {"claims", "stats", "score_table"},
     "memo": set(),
+    "batches": set(),
     "baselines": {"checks"},
     "cam": {"checks"},
     "rules": {"checks"},

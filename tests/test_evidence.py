@@ -251,7 +251,7 @@ def test_all_that_decides_a_table_changes_its_hash(little, monkeypatch):
         patch.setitem(METHODS, "hybrid", replace(METHODS["hybrid"], settings=moved))
         found.append(hashed())
     with monkeypatch.context() as patch:
-        patch.setattr(evidence, "version", lambda name: "9.9" if name == "numpy" else "1")
+        patch.setattr(evidence.fingerprint, "version", lambda name: "9.9" if name == "numpy" else "1")
         found.append(hashed())
     with monkeypatch.context() as patch:
         metrics = MappingProxyType(EXPERIMENTS[CALIBRATION].metrics | {"srg": {"steps": 24}})

@@ -1,4 +1,4 @@
-"""The command line: ``xaiutils explain | methods | metrics | figures | evidence | ...``."""
+"""The command line: ``xaiutils explain | methods | metrics | figures | study | ...``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xaiutils import checks
+from xaiutils.cli_study import add_study
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -92,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     claims = commands.add_parser("claims", help="judge docs/claims.yaml by the stored tables")
     claims.add_argument("--out", type=Path, help="folder of the tables; results by default")
     claims.set_defaults(run=_claims)
+
+    add_study(commands)
 
     train = commands.add_parser("train-scenes", help="train a scene classifier and ship it")
     train.add_argument("--architecture", default="vgg", help="vgg, resnet, inception or vit")

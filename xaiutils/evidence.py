@@ -7,19 +7,17 @@ so that neither the number of workers nor the order of the pictures changes a bi
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
-from xaiutils import checks, scoring
+from xaiutils import checks, fingerprint, scoring
 from xaiutils.agreement import agreement_rows
 from xaiutils.experiments import (
     AGREEMENT,
@@ -35,12 +33,11 @@ from xaiutils.methods import METHODS
 from xaiutils.methods.arguments import whole
 from xaiutils.metrics import METRICS
 from xaiutils.metrics.case import load_cases
-from xaiutils.models import Classifier, load_model
+from xaiutils.models import load_model
 from xaiutils.results import chosen, store
 from xaiutils.scoring import Contender, contender
 from xaiutils.workloads import Workload, load_workload
 
-LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "captum", "grad-cam", "quantus")
 PART = 4  # pictures that a worker takes at a time
 
 
@@ -196,13 +193,6 @@ def _contenders(one: Experiment, height: int, settings: Chosen | None) -> list[C
     return [e if isinstance(e, Contender) else contender(e) for e in entrants]
 
 
-def _weights(classifier: Classifier) -> str:
-    digest = hashlib.sha256()
-    for tensor in (*classifier.module.parameters(), *classifier.module.buffers()):
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
 def _methods(name: str, work: Workload, labels: list[str], settings: Any) -> dict[str, Any]:
     """Each label's method with all its settings, so that a changed default changes the hash."""
     if name == AGREEMENT:
@@ -210,19 +200,15 @@ def _methods(name: str, work: Workload, labels: list[str], settings: Any) -> dic
         return {"hybrid": {key: repr(setting.default) for key, setting in hybrid.items()}}
     height = work.batch([0])[1].shape[-2]
     entrants = _contenders(EXPERIMENTS[name], height, Chosen(**settings) if settings else None)
-    found = {}
-    for one in (entrant for entrant in entrants if entrant.label in labels):
-        known = one.method.settings if one.method else {}
-        used = {key: setting.default for key, setting in known.items()} | dict(one.settings)
-        about = {key: repr(value) for key, value in used.items()}
-        found[one.label] = {"method": one.method.name if one.method else one.label} | about
-    return found
+    return {one.label: fingerprint.method(one) for one in entrants if one.label in labels}
 
 
 def _configuration(name: str, work: Workload, table: pd.DataFrame, settings: Any) -> dict[str, Any]:
     """All that decides a table, with a hash of it."""
     weights = {
-        network: _weights(load_model(network) if work.name == "scenes" else work.classifier)
+        network: fingerprint.weights(
+            load_model(network) if work.name == "scenes" else work.classifier
+        )
         for network in dict.fromkeys(table["network"])
     }
     metrics = {} if name == AGREEMENT else EXPERIMENTS[name].metrics
@@ -234,14 +220,12 @@ def _configuration(name: str, work: Workload, table: pd.DataFrame, settings: Any
         "images": hashlib.sha256("\n".join(table["image"].unique()).encode()).hexdigest()[:16],
         "methods": _methods(name, work, list(dict.fromkeys(table["method"])), settings),
         "metrics": {
-            key: {k: repr(s.default) for k, s in METRICS[key].settings.items()}
-            | {k: repr(v) for k, v in metrics.get(key, {}).items()}
+            key: fingerprint.metric(key, metrics.get(key, {}))
             for key in dict.fromkeys(table["metric"])
             if key in METRICS
         },
         "seeds": sorted({int(seed) for seed in table["seed"]}),
         "chosen": settings,
-        "versions": {library: version(library) for library in (*LIBRARIES, "xaiutils")},
+        "versions": fingerprint.versions(),
     }
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    return about | {"hash": digest[:16]}
+    return about | {"hash": fingerprint.of(about)}

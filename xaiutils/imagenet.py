@@ -117,9 +117,13 @@ class ImageNetFolder(Sequence[Sample]):
             return replace(self, entries=self.entries[index])
         wnid, label, found = self.annotation(index)
         entry = self.entries[index]
-        picture = load_image(inside(self.root, entry.path), upright=self.layout == "folder")
+        picture = load_image(self.file(index), upright=self.layout == "folder")
         boxes, notes = _cut(found, wnid, picture.size) if found else ((), ())
         return Sample(entry.id, picture, label, None, boxes, wnid, notes)
+
+    def file(self, index: int) -> Path:
+        """The file of one picture, which may have gone since the folder was opened."""
+        return inside(self.root, self.entries[index].path)
 
     def annotation(self, index: int) -> tuple[str | None, int | None, Annotation | None]:
         """The wnid, class index and annotation of one picture, without decoding it.

@@ -107,7 +107,8 @@ class Memo:
             text = f"tensor {part.dtype} {tuple(part.shape)} {part.device}"
             content = value.reshape(-1).view(torch.uint8).numpy().data if value.numel() else b""
         elif isinstance(part, nn.Module):
-            text, content = "network", self.network(part)
+            modes = (torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda"))
+            text, content = f"network {[*modes]}", self.network(part)
         elif isinstance(part, Same):
             self._held[id(part.value)] = part.value
             text, content = "same", repr(id(part.value)).encode()

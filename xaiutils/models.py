@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xaiutils import checks, memo
+from xaiutils import batches, checks, memo
 from xaiutils.cam_layer import find_cam_layer, require_map
 from xaiutils.graph import Graph
 from xaiutils.images import Transform
@@ -67,13 +67,12 @@ class Classifier:
         """Logits (N, K), without gradient."""
         self.check(x)
 
-        def answer() -> Tensor:
-            laid = x
-            if x.device.type == "cpu":  # there convolutions are up to twice as fast so
-                laid = x.contiguous(memory_format=torch.channels_last)
-            return self.graph.run(laid).logits.detach()
+        def answer(some: Tensor) -> Tensor:
+            if some.device.type == "cpu":  # there convolutions are up to twice as fast so
+                some = some.contiguous(memory_format=torch.channels_last)
+            return self.graph.run(some).logits.detach().to(x.dtype)  # autocast has another
 
-        return memo.once(answer, "logits", self.module, x)
+        return memo.once(lambda: torch.cat(batches.in_pieces(answer, x)), "logits", self.module, x)
 
     def top(self, x: Tensor, k: int = 5) -> list[list[tuple[str, float]]]:
         """For each image its ``k`` likeliest classes with their softmax probability."""

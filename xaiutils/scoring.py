@@ -7,8 +7,9 @@ what a network has answered for one method it is not asked for another (see `xai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -129,7 +130,7 @@ def score(
     with remember(megabytes):
         for case in cases:
             for seed in seeds:
-                found = _score_case(case, entrants, chosen, seed)
+                found = score_case(case, entrants, chosen, seed)
                 place = (case.workload, case.classifier.name, case.split, case.id)
                 rows += [
                     (*place, label, name, seed, *found[label, name])
@@ -139,19 +140,26 @@ def score(
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _score_case(
+def score_case(
     case: Case,
     entrants: Sequence[Contender],
     metrics: Mapping[str, Mapping[str, Any]],
     seed: int,
+    ask: Callable[[str, str, Callable[[], Score]], Score] = lambda label, name, score: score(),
 ) -> dict[tuple[str, str], Score]:
+    """The scores of one picture by label and metric; open `remember` around it.
+
+    ``ask(label, metric, score)`` calls ``score``: a study times it there and catches its errors.
+    """
     # A hybrid's pass has a CAM and a relevance to leave behind, so hybrids are asked first.
     order = sorted(entrants, key=lambda one: one.method is None or one.method.family != "hybrid")
-    found: dict[tuple[str, str], Score] = {}
-    for name, settings in metrics.items():
-        for one in order:
-            found[one.label, name] = _one(case, one, METRICS[name], seed, settings)
-    return found
+    return {
+        (one.label, name): ask(
+            one.label, name, partial(_one, case, one, METRICS[name], seed, settings)
+        )
+        for name, settings in metrics.items()
+        for one in order
+    }
 
 
 def _one(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -68,23 +69,58 @@ class Workload:
         raise ValueError(f"samples must have a mask or boxes, {sample.id} has neither")
 
 
-def load_workload(name: str | None = None, split: str = "test") -> Workload:
+def load_workload(
+    name: str | None = None,
+    split: str = "test",
+    *,
+    model: str | None = None,
+    weights: str | None = None,
+    root: str | None = None,
+    allow_missing: bool = False,
+) -> Workload:
     """The workload called ``name``, by default the one in ``XAIUTILS_WORKLOAD``, else the scenes.
 
     Args:
-        name: ``scenes``, ``photographs`` or ``imagenet``.
+        name: ``scenes``, ``photographs`` or ``imagenet``; or ``module:function``, a function of
+            yours that returns a `Workload`.
         split: Of the scenes: test, duo, hard, calibration, ...; the others have one split.
+        model, weights: As for `load_model`, instead of ``XAIUTILS_MODEL`` and ``XAIUTILS_WEIGHTS``;
+            for scenes a shipped classifier, by default ``scenes_vgg_seed0``.
+        root: Of ImageNet, instead of ``XAIUTILS_IMAGENET``.
+        allow_missing: Accept a list of ImageNet's pictures that names more than there are.
+
+    Raises:
+        ValueError: An unknown name; a model for a workload that brings its own.
+        TypeError: A function of yours that returns something else.
     """
-    name = checks.choice("name", name or os.environ.get("XAIUTILS_WORKLOAD", "scenes"), WORKLOADS)
+    name = name or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
+    if ":" in name:
+        if model or weights or root:
+            raise ValueError(f"model, weights and root must be left to {name}, which has its own")
+        return _yours(name)
+    checks.choice("name", name, WORKLOADS)
     if name == "scenes":
-        classifier = load_model("scenes_vgg_seed0")
+        classifier = load_model(model or "scenes_vgg_seed0", weights)
         return Workload(name, classifier, _Scenes(split), split)
-    classifier = load_model(
-        os.environ.get("XAIUTILS_MODEL", "vgg16"), os.environ.get("XAIUTILS_WEIGHTS")
-    )
+    if model is None:  # else these weights are another network's
+        model = os.environ.get("XAIUTILS_MODEL", "vgg16")
+        weights = weights or os.environ.get("XAIUTILS_WEIGHTS")
+    classifier = load_model(model, weights)
     if name == "photographs":
         return Workload(name, classifier, [sample_photograph(photo) for photo in PHOTOGRAPHS])
-    return Workload(name, classifier, imagenet.open_imagenet())
+    return Workload(name, classifier, imagenet.open_imagenet(root, allow_missing=allow_missing))
+
+
+def _yours(name: str) -> Workload:
+    module, _, function = name.partition(":")
+    try:
+        make = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"name must be module:function to import, got {name!r}: {error}") from None
+    work = make()
+    if not isinstance(work, Workload):
+        raise TypeError(f"{name} must return a Workload, got {checks.describe(work)}")
+    return work
 
 
 def architectures(work: Workload) -> list[Classifier]:

@@ -5,7 +5,7 @@ Needs what conftest.py says; another network, or other pictures, have tables of 
 
 import pytest
 
-from xaiutils import evidence, experiments
+from xaiutils import evidence, experiments, fingerprint
 from xaiutils.results import folder, largest_difference, load_table
 from xaiutils.workloads import Workload
 
@@ -17,7 +17,7 @@ def stored(name: str, work: Workload):
     if not (folder(work) / f"{name}.parquet").is_file():
         pytest.skip(f"{name} is not stored for {work.classifier.name}")
     table = load_table(name, work)
-    if table.attrs["weights"] != {work.classifier.name: evidence._weights(work.classifier)}:
+    if table.attrs["weights"] != {work.classifier.name: fingerprint.weights(work.classifier)}:
         pytest.skip(f"the stored {name} is of other weights")
     return table
 

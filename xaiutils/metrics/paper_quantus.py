@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xaiutils import checks, memo
+from xaiutils import batches, checks, memo
 from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import seeded
 from xaiutils.metrics.case import Case
@@ -260,10 +260,12 @@ class _Together:
         flat, every = x_batch.reshape(1, -1), np.arange(x_batch.size)[None]
         drawn = [self.perturb_func(arr=flat, indices=every) for _ in range(self.nr_samples)]
         copies = np.concatenate(drawn).reshape(-1, *x_batch.shape[1:])
-        maps = []
+        maps: list[Any] = []
         for start in range(0, len(copies), EXPLAINED):
-            some = copies[start : start + EXPLAINED]
-            maps.append(self.explain_batch(model, some, y_batch.repeat(len(some))))
+            maps += batches.in_pieces(
+                lambda some: self.explain_batch(model, some, y_batch.repeat(len(some))),
+                copies[start : start + EXPLAINED],
+            )
         one, others = a_batch.reshape(1, -1), np.concatenate(maps).reshape(self.nr_samples, -1)
         changes = self.norm_numerator(a=self.similarity_func(a=one, b=others))
         return np.mean(changes / self.norm_denominator(a=one), keepdims=True)

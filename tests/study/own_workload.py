@@ -1,0 +1,35 @@
+"""A workload of one's own: a small network, and pictures where STUDY_PICTURES says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import nn
+
+from xaiutils import wrap
+from xaiutils.imagenet import open_imagenet
+from xaiutils.workloads import Workload
+
+NAME = "tests.study.own_workload:small"
+
+
+def small() -> Workload:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4),
+    )  # fmt: skip
+    classifier = wrap(network.eval(), size=(24, 24), name="small")
+    return Workload("own", classifier, open_imagenet(os.environ["STUDY_PICTURES"]), "all")
+
+
+def make_pictures(folder: Path, count: int = 6) -> None:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        pixels = rng.integers(0, 256, (30, 30, 3), dtype=np.uint8)
+        PIL.Image.fromarray(pixels).save(folder / f"{i:02d}.png")

@@ -1,0 +1,164 @@
+"""A study is what its hash says: every setting counts, and none is changed on the way."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+
+import pytest
+
+from xaiutils import fingerprint
+from xaiutils.methods import METHODS
+from xaiutils.metrics import METRICS
+from xaiutils.study import create_study, open_study, run_study
+from xaiutils.study.configuration import parse_method, parse_metric
+from xaiutils.study.folder import check_asked
+
+SMALL = {"methods": ["random_map"], "metrics": ["sparseness"], "images": 2}
+
+
+def test_a_method_is_its_name_its_settings_and_what_it_is_combined_with():
+    plain = parse_method("hybrid")
+    assert (plain.label, plain.method, dict(plain.settings)) == ("hybrid", METHODS["hybrid"], {})
+    changed = parse_method("hybrid:threshold=0.4,composite=epsilon_plus")
+    assert changed.label == "hybrid(threshold=0.4, composite=epsilon_plus)"
+    assert changed.settings == {"threshold": 0.4, "composite": "epsilon_plus"}
+    inside = parse_method("grad_cam*occlusion:threshold=0.5")
+    assert inside.label == "grad_cam x occlusion(threshold=0.5)"
+    assert inside.settings == {"threshold": 0.5}
+    assert parse_metric("avg_sensitivity:samples=20") == ("avg_sensitivity", {"samples": 20})
+    assert parse_method("oracle_mask").method is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hybird", "name must be a known name, got 'hybird'"),
+        ("hybrid:thresh=1", "setting of hybrid must be a known name, got 'thresh'"),
+        ("hybrid:threshold", "must be name:setting=value,setting=value, got 'threshold'"),
+        ("grad_cam*nothing", "methods must be a known name, got 'nothing'"),
+        ("grad_cam*occlusion:blur=1", "setting of grad_cam x occlusion must be a known name"),
+    ],
+)
+def test_a_wrong_method_is_named(text, message):
+    with pytest.raises(ValueError, match=message.replace("*", r"\*")):
+        parse_method(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": []}, "methods must be one or more, each once, got none"),
+        ({"methods": ["hybrid", "hybrid"]}, "methods must be one or more, each once, got hybrid"),
+        ({"metrics": ["srg", "srg:steps=5"]}, "metrics must be one or more, each once, got srg"),
+        ({"metrics": ["beauty"]}, "metrics must be a known name, got 'beauty'"),
+        ({"seeds": []}, "seeds must be one or more, each once"),
+        ({"seeds": [1, 1]}, "seeds must be one or more, each once"),
+        ({"part": 0}, "part must be"),
+        ({"threads": 1.5}, "threads must be"),
+        ({"batch": "most"}, "batch must be a known name, got 'most'"),
+        ({"batch": 0}, "batch must be"),
+        ({"device": "tpu"}, "device must be a known name, got 'tpu'"),
+        ({"images": 0}, "images must be"),
+        ({"workload": "nothing:here"}, "name must be module:function to import"),
+        ({"workload": "json:dumps"}, "missing 1 required positional argument"),
+        ({"workload": "os:getcwd"}, "os:getcwd must return a Workload, got"),
+    ],
+)
+def test_a_wrong_study_is_refused_and_leaves_nothing(tmp_path, change, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        create_study(tmp_path / "study", **(SMALL | change))
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_folder_with_something_in_it_is_refused(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="folder must be new or empty"):
+        create_study(tmp_path, **SMALL)
+    with pytest.raises(FileNotFoundError, match=r"folder must hold a study, .* has no study\.json"):
+        open_study(tmp_path)
+
+
+def test_every_field_changes_the_hash(fresh):
+    study, seen = fresh.study, {fresh.study.hash}
+    for field in fields(study):
+        value = getattr(study, field.name)
+        other = {
+            str: f"{value}x",
+            int: 7,
+            bool: not value,
+            tuple: (*value[:0], *list(value)[1:]) if isinstance(value, tuple) else (),
+            dict: {"another": "one"},
+            type(None): 3,
+        }[type(value)]
+        seen.add(replace(study, **{field.name: other}).hash)
+    assert len(seen) == len(fields(study)) + 1
+
+
+def test_opening_gives_what_was_created(fresh):
+    again = open_study(fresh.path)
+    assert again.study == fresh.study
+    assert again.study.hash == fresh.study.hash
+    assert again.pictures == fresh.pictures
+    assert [len(again.part(i)) for i in range(again.study.parts)] == [4, 4, 2]
+    assert [p.image_id for p in again.pictures] == sorted(p.image_id for p in again.pictures)
+
+
+def test_a_default_that_changed_is_in_the_settings(fresh):
+    settings = fresh.study.settings
+    assert settings["methods"]["hybrid"]["threshold"] == "0.2"
+    assert settings["methods"]["hybrid(threshold=0.4)"]["threshold"] == "0.4"
+    assert set(settings["metrics"]["sparseness"]) == set(METRICS["sparseness"].settings)
+
+
+def test_a_manifest_that_was_changed_is_refused(fresh):
+    manifest = fresh.path / "study.json"
+    about = json.loads(manifest.read_text())
+    about["study"]["seeds"] = [5]
+    manifest.write_text(json.dumps(about))
+    with pytest.raises(ValueError, match=r"study\.json was changed: its hash is"):
+        open_study(fresh.path)
+    manifest.write_text("{")
+    with pytest.raises(ValueError, match=r"study\.json cannot be read"):
+        open_study(fresh.path)
+
+
+def test_a_list_of_pictures_that_was_changed_is_refused(fresh, undisturbed):
+    path = fresh.path / "pictures.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"pictures\.parquet cannot be read"):
+        open_study(fresh.path)
+    other = create_study(fresh.path.parent / "other", **SMALL)
+    path.write_bytes((other.path / "pictures.parquet").read_bytes())
+    with pytest.raises(ValueError, match="its hash is not that of the manifest"):
+        open_study(fresh.path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weights": "0" * 16}, "weights 0000000000000000 became"),
+        ({"model": "another"}, "model another became scenes_vgg_seed0"),
+        ({"versions": {"torch": "1.0"}}, "versions torch: 1.0 became"),
+        ({"settings": {"methods": {}, "metrics": {}}}, "settings methods: hybrid: "),
+    ],
+)
+def test_other_weights_versions_or_defaults_are_not_mixed(fresh, change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(fresh.study, **change).require(fresh.load())
+
+
+def test_a_library_that_changed_stops_the_run_before_a_part_is_written(fresh, monkeypatch):
+    monkeypatch.setattr(fingerprint, "version", lambda name: "99.0")
+    with pytest.raises(ValueError, match=r"must be run with what it began with, here differ: ver"):
+        run_study(fresh)
+    assert not list((fresh.path / "parts").iterdir())
+
+
+def test_other_options_do_not_resume_it(fresh):
+    check_asked(fresh, {"images": 10, "seeds": [0, 1], "part": 4})
+    with pytest.raises(ValueError, match="seeds must be as the study began, 0 1, got 0; take"):
+        check_asked(fresh, {"seeds": [0]})
+    with pytest.raises(ValueError, match="images must be as the study began, 10, got 11"):
+        check_asked(fresh, {"images": 11})

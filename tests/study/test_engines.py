@@ -1,0 +1,353 @@
+"""The same bytes whoever runs the study, and whatever goes wrong on the way."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import PIL.Image
+import pytest
+import torch
+
+from tests.study.conftest import ASKED, table
+from tests.study.own_workload import NAME, make_pictures
+from xaiutils import METHODS, batches, load_model, scenes, scoring
+from xaiutils.study import (
+    create_study,
+    load_study,
+    merge_studies,
+    open_study,
+    read_log,
+    run_study,
+    study_status,
+)
+from xaiutils.study.work import CHANGED, MISSING
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_any_number_of_workers_gives_the_same_bytes(fresh, result, workers):
+    said: list[str] = []
+    run_study(fresh, workers=workers, say=said.append)
+    assert table(fresh) == result
+    assert said[-1].startswith("dashboard: http://127.0.0.1:")
+    assert read_log(fresh)["process"].nunique() > 1
+    assert os.getpid() not in set(read_log(fresh)["process"])
+
+
+def test_shards_on_one_folder_and_on_copies_give_the_same_bytes(fresh, result, tmp_path):
+    paths = [shutil.copytree(fresh.path, tmp_path / f"copy{i}") for i in (1, 2, 3)]
+    copies = [open_study(path) for path in paths]
+    for i, copy in enumerate(copies, start=1):
+        run_study(copy, shard=(i, 3))
+        run_study(fresh, shard=(4 - i, 3))
+    assert [study_status(one).done for one in copies] == [1, 1, 1]
+    assert table(fresh) == result
+    assert merge_studies(tmp_path / "merged", copies) == 3
+    merged = open_study(tmp_path / "merged")
+    assert table(merged) == result
+    assert merge_studies(tmp_path / "merged", copies[:1]) == 3  # again: nothing new
+    assert table(merged) == result
+
+
+def test_what_is_not_of_one_study_is_not_merged(undisturbed, tmp_path):
+    other = create_study(tmp_path / "other", **(ASKED | {"seeds": [7]}))
+    with pytest.raises(ValueError, match="folders must be of one study"):
+        merge_studies(tmp_path / "merged", [undisturbed, other])
+    with pytest.raises(FileExistsError, match="must be new or of study"):
+        merge_studies(other.path, [undisturbed])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"workers": 0}, "workers must be"),
+        ({"shard": (4, 3)}, "shard must be i/n with 1 <= i <= n, got 4/3"),
+        ({"workers": 2, "scheduler": "tcp://x:1"}, "workers must be left out with a scheduler"),
+    ],
+)
+def test_a_wrong_engine_is_refused(fresh, change, message):
+    with pytest.raises(ValueError, match=message):
+        run_study(fresh, **change)
+
+
+def test_a_scheduler_that_is_not_there_is_named(fresh, monkeypatch):
+    monkeypatch.setattr("xaiutils.study.engines.WAIT", 0.5)
+    with pytest.raises(
+        OSError, match=r"scheduler must be the address .* tcp://127\.0\.0\.1:1 gave"
+    ):
+        run_study(fresh, scheduler="tcp://127.0.0.1:1")
+
+
+@contextmanager
+def cluster(tmp_path, workers=1):
+    """A Dask cluster of processes of their own: address, scheduler, workers."""
+    file = tmp_path / "scheduler.json"
+    loopback = ["--host", "127.0.0.1", "--scheduler-file", str(file), "--no-dashboard"]
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", *loopback, "--port", "0"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": ROOT}
+    processes = [subprocess.Popen(command, **quiet)]
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", *loopback[:4]]
+    command += ["--nthreads", "1", "--no-nanny", "--no-dashboard"]
+    try:
+        processes += [subprocess.Popen(command, **quiet) for _ in range(workers)]
+        deadline = time.monotonic() + 30
+        while not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        yield json.loads(file.read_text())["address"], *processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def test_a_cluster_elsewhere_gives_the_same_bytes(fresh, result, tmp_path):
+    with cluster(tmp_path) as (address, _, worker):
+        run_study(fresh, scheduler=address)
+    assert table(fresh) == result
+    assert set(read_log(fresh)["process"]) == {worker.pid}
+
+
+def test_a_full_disk_ends_the_run_and_loses_nothing(fresh, result, monkeypatch):
+    def full(number, count=[0], real=os.fsync):  # noqa: B006, it counts
+        count[0] += 1
+        if count[0] == 8:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left on device"):
+            run_study(fresh)
+    before = study_status(fresh)
+    assert 0 < before.done < 3
+    assert not list((fresh.path / "parts").glob(".*"))
+    assert run_study(fresh).kept == before.done
+    assert table(fresh) == result
+
+
+def _mount(path: Path, *options: str) -> None:
+    command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(path)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"cannot mount a file system here: {error}")
+
+
+def test_a_small_disk_and_a_read_only_one(result, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    _mount(disk, "size=40k")
+    try:
+        opened = create_study(disk / "study", **ASKED)
+        (disk / "ballast").write_bytes(bytes(6 * 4096))
+        with pytest.raises(OSError, match="No space left on device"):
+            run_study(opened)
+        subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
+        run_study(opened)
+        assert table(opened) == result
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        again = open_study(opened.path)
+        assert study_status(again).done == 3
+        assert len(load_study(again)) == 160
+        with pytest.raises(OSError, match="Read-only file system"):
+            run_study(again)
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_clock_that_jumps_changes_nothing(fresh, result, monkeypatch):
+    wild = iter(range(10**9, -(10**9), -(10**5)))
+    monkeypatch.setattr(time, "time", lambda: float(next(wild)))
+    run_study(fresh)
+    assert table(fresh) == result
+    assert (read_log(fresh)["seconds"] >= 0).all()
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A study of pictures in a folder, undisturbed once for its bytes, and not yet run again."""
+    pictures = tmp_path / "pictures"
+    make_pictures(pictures)
+    monkeypatch.setenv("STUDY_PICTURES", str(pictures))
+    asked = {"workload": NAME, "methods": ["hybrid", "random_map"], "metrics": ["sparseness"]}
+    before = create_study(tmp_path / "before", **asked, part=2)
+    run_study(before)
+    return create_study(tmp_path / "own", **asked, part=2), pictures, table(before)
+
+
+def _damage(path: Path, how: str) -> None:
+    if how == "missing":
+        path.unlink()
+    elif how == "swapped":
+        PIL.Image.new("RGB", (30, 30), "red").save(path)
+    else:
+        path.write_bytes(path.read_bytes()[:-200] if how == "cut" else b"no picture")
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [("missing", MISSING), ("swapped", CHANGED), ("cut", CHANGED), ("text", CHANGED)],
+)
+@pytest.mark.parametrize("reopened", [True, False])
+def test_a_picture_that_is_lost_during_the_run(own, how, code, reopened):
+    opened, pictures, expected = own
+    good = (pictures / "02.png").read_bytes()
+    run_study(opened, shard=(1, 3))  # the folder is open in this process from now on
+    _damage(pictures / "02.png", how)
+    if reopened:  # a process that has never seen the picture, and finds the others at new places
+        from xaiutils.study import work
+
+        work._tools.cache_clear()
+    run_study(opened)
+    status = study_status(opened)
+    assert (status.done, status.codes) == (3, {code: 3})
+    assert table(opened) != expected
+    reasons = read_log(opened).query("error_code == @code")
+    assert "02" in reasons["reason"].iloc[0]
+    assert "Traceback" in reasons["traceback"].iloc[0]
+    assert run_study(opened).kept == 3  # not tried again unless asked
+    (pictures / "02.png").write_bytes(good)
+    if reopened:
+        work._tools.cache_clear()
+    assert run_study(opened, retry_failed=True).again == (1,)
+    assert study_status(opened).codes == {}
+    assert table(opened) == expected
+
+
+def test_a_picture_that_was_broken_from_the_start_is_a_fact(tmp_path, monkeypatch):
+    pictures = tmp_path / "pictures"
+    make_pictures(pictures, 3)
+    (pictures / "01.png").write_bytes(b"no picture")
+    monkeypatch.setenv("STUDY_PICTURES", str(pictures))
+    asked = {"workload": NAME, "methods": ["random_map"], "metrics": ["sparseness"]}
+    bytes_ = []
+    for name in ("one", "two"):
+        opened = create_study(tmp_path / name, **asked)
+        run_study(opened)
+        bytes_.append(table(opened))
+        assert study_status(opened).where == {
+            ("picture_broken", "network", "right"): 1,
+            ("picture_broken", "random_map", "sparseness"): 1,
+        }
+    assert bytes_[0] == bytes_[1]
+    kept = load_study(opened)
+    assert kept["value"].isna().sum() == 1
+    assert len(load_study(opened, right_only=True)) == 2
+
+
+def test_a_method_that_fails_is_a_row_and_ends_nothing(fresh, result, monkeypatch):
+    def fails(classifier, x, target, **settings):
+        if float(x.sum()) > mean:
+            raise ZeroDivisionError("too bright")
+        return METHODS["random_map"].function(classifier, x, target)
+
+    classifier = load_model("scenes_vgg_seed0")
+    sums = sorted(float(classifier.preprocess(s).sum()) for s in scenes.samples("test", 10))
+    mean = (sums[6] + sums[7]) / 2
+    odd = replace(METHODS["random_map"], function=fails)
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "METHODS", {**METHODS, "random_map": odd})
+        from xaiutils.study import work
+
+        work._tools.cache_clear()
+        run_study(fresh)
+        work._tools.cache_clear()
+    status = study_status(fresh)
+    assert status.codes == {"failed": 12}  # 3 pictures, 2 metrics, 2 seeds
+    assert {method for _, method, _ in status.where} == {"random_map"}
+    log = read_log(fresh).query("error_code == 'failed'")
+    assert set(log["reason"]) == {"too bright"}
+    assert all("ZeroDivisionError" in text for text in log["traceback"])
+    run_study(fresh, retry_failed=True)
+    assert table(fresh) == result
+
+
+def test_a_score_that_does_not_exist_is_no_accident(tmp_path):
+    opened = create_study(
+        tmp_path / "study", methods=["oracle_mask"], metrics=["own_share", "random_logit"], images=2
+    )
+    run_study(opened)
+    assert study_status(opened).codes == {"undefined": 2}  # one object has no share
+    assert run_study(opened, retry_failed=True).again == ()
+    why = read_log(opened).query("error_code == 'undefined'")["reason"].unique()
+    assert list(why) == ["needs a second object"]
+
+
+def test_a_batch_is_bounded_and_halved():
+    sizes = []
+
+    def answer(x):
+        sizes.append(len(x))
+        if len(x) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return x * 2
+
+    x = torch.arange(10.0)
+    with pytest.raises(torch.OutOfMemoryError):
+        batches.in_pieces(answer, x)
+    with batches.at_most(2):
+        assert torch.equal(torch.cat(batches.in_pieces(answer, x)), x * 2)
+    assert sizes == [10, *[2] * 5]
+    sizes.clear()
+    with batches.at_most(halve=True) as limit:
+        assert torch.equal(torch.cat(batches.in_pieces(answer, x)), x * 2)
+        assert torch.equal(torch.cat(batches.in_pieces(answer, x)), x * 2)  # remembers
+    assert sizes == [10, 5, *[2] * 10]
+    assert (limit.most, limit.halvings) == (2, 2)
+    with batches.at_most(halve=True), pytest.raises(ValueError, match="other"):
+        batches.in_pieces(lambda x: (_ for _ in ()).throw(ValueError("other")), x)
+    with pytest.raises(ValueError, match="most must be"), batches.at_most(0):
+        pass
+
+
+def test_memory_that_does_not_suffice_halves_the_batch_or_is_a_row(tmp_path, monkeypatch):
+    from xaiutils.graph import Graph
+    from xaiutils.study import work
+
+    real = Graph.run
+
+    def small(self, x, **more):
+        if len(x) > 4:
+            raise torch.OutOfMemoryError("out of memory")
+        return real(self, x, **more)
+
+    asked = {"methods": ["random_map"], "metrics": ["srg"], "images": 2}
+    plain = create_study(tmp_path / "plain", **asked)
+    auto = create_study(tmp_path / "auto", **asked, batch="auto")
+    bounded = create_study(tmp_path / "bounded", **asked, batch=4)
+    with monkeypatch.context() as patch:
+        patch.setattr(Graph, "run", small)
+        for one in (plain, auto, bounded):
+            work._tools.cache_clear()
+            run_study(one)
+    assert study_status(plain).codes == {"out_of_memory": 2}
+    assert len({one.study.hash for one in (plain, auto, bounded)}) == 3
+    run_study(plain, retry_failed=True)
+    values = [load_study(one)["value"].to_numpy() for one in (plain, auto, bounded)]
+    assert abs(values[0] - values[1]).max() < 1e-4
+    assert abs(values[0] - values[2]).max() < 1e-4
+
+
+def test_bfloat16_is_another_study_near_the_first(tmp_path):
+    asked = {"methods": ["hybrid", "lrp_paper"], "metrics": ["sparseness", "srg"], "images": 4}
+    plain = create_study(tmp_path / "plain", **asked)
+    half = create_study(tmp_path / "half", **asked, autocast=True)
+    assert plain.study.hash != half.study.hash
+    both = []
+    for one in (plain, half):
+        run_study(one)
+        assert study_status(one).codes == {}
+        both.append(load_study(one).set_index(["image", "metric", "method"])["value"])
+    change = (both[0] - both[1]).abs().groupby("metric").max()
+    assert 0 < change["sparseness"] < 0.02
+    assert 0 < change["srg"] < 0.6

@@ -1,0 +1,169 @@
+"""A part is there whole or not at all, and says when it is not what was written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.study.conftest import table
+from xaiutils.study import BrokenPart, Busy, ForeignPart, run_study
+from xaiutils.study.files import alone, write_whole
+from xaiutils.study.parts import KEY, found_parts, part_path, read_part, write_part
+
+
+def test_a_file_is_whole_or_not_there(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_whole(path, lambda stream: stream.write(b"one"))
+
+    def fails(stream):
+        stream.write(b"tw")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(path, fails)
+    assert path.read_bytes() == b"one"
+    assert os.listdir(tmp_path) == ["file"]
+
+    order = []
+    monkeypatch.setattr(
+        os, "fsync", lambda number, real=os.fsync: (order.append("sync"), real(number))
+    )
+    monkeypatch.setattr(
+        os, "replace", lambda a, b, real=os.replace: (order.append("name"), real(a, b))
+    )
+    write_whole(path, lambda stream: stream.write(b"two"))
+    assert order == ["sync", "name", "sync"]  # the content, the name, the folder
+    assert path.read_bytes() == b"two"
+
+
+def test_rows_are_sorted_and_come_back(undisturbed):
+    hash_ = undisturbed.study.hash
+    rows = read_part(undisturbed.path, hash_, 0).to_pylist()
+    keys = [tuple(row[key] for key in KEY) for row in rows]
+    assert keys == sorted(set(keys))
+    # 4 pictures x (4 methods x 2 metrics x 2 seeds + whether the network is right)
+    assert len(rows) == 4 * (4 * 2 * 2 + 1)
+    assert {row["model"] for row in rows} == {"scenes_vgg_seed0"}
+    assert list(found_parts(undisturbed.path)) == [0, 1, 2]
+
+
+def test_a_part_of_elsewhere_is_refused(undisturbed, fresh):
+    source = part_path(undisturbed.path, 1)
+    shutil.copy(source, part_path(fresh.path, 0))
+    with pytest.raises(ForeignPart, match=r"must be part 0 of study .* it is part 1 of"):
+        read_part(fresh.path, fresh.study.hash, 0)
+    with pytest.raises(ForeignPart):  # nor does a run move it aside, for it may be another's work
+        run_study(fresh)
+    assert part_path(fresh.path, 0).is_file()
+
+
+@pytest.fixture(scope="module")
+def copy(undisturbed, tmp_path_factory):
+    """A folder with one part, to be damaged."""
+    folder = tmp_path_factory.mktemp("copy")
+    (folder / "parts").mkdir()
+    return folder, part_path(undisturbed.path, 0).read_bytes(), undisturbed.study.hash
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_a_changed_byte_is_seen_or_changes_nothing(copy, data):
+    folder, content, hash_ = copy
+    place = data.draw(st.integers(0, len(content) - 1))
+    changed = bytearray(content)
+    changed[place] ^= data.draw(st.integers(1, 255))
+    part_path(folder, 0).write_bytes(content)
+    before = read_part(folder, hash_, 0)
+    part_path(folder, 0).write_bytes(changed)
+    try:
+        found = read_part(folder, hash_, 0)
+    except (BrokenPart, ForeignPart):
+        return
+    assert found.equals(before)  # some bytes say nothing
+
+
+@pytest.mark.parametrize("cut", [0, 1, 4, 100, -1, -9])
+def test_a_part_that_was_cut_is_broken(copy, cut):
+    folder, content, hash_ = copy
+    part_path(folder, 0).write_bytes(content[:cut])
+    with pytest.raises(BrokenPart, match="cannot be read"):
+        read_part(folder, hash_, 0)
+
+
+def test_a_value_that_was_changed_by_a_good_writer_is_broken(copy):
+    folder, content, hash_ = copy
+    path = part_path(folder, 0)
+    path.write_bytes(content)
+    read = pq.read_table(path)
+    values = read["value"].to_pylist()
+    values[3] += 1e-9
+    column = read.schema.get_field_index("value")
+    pq.write_table(read.set_column(column, read.schema.field(column), [values]), path)
+    with pytest.raises(BrokenPart, match="its checksum differs"):
+        read_part(folder, hash_, 0)
+
+
+@pytest.mark.parametrize("damage", ["emptied", "cut", "changed"])
+def test_a_broken_part_is_moved_aside_and_made_anew(fresh, result, damage):
+    run_study(fresh)
+    path = part_path(fresh.path, 1)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 255
+    path.write_bytes(
+        {"emptied": b"", "cut": bytes(content[:-40]), "changed": bytes(content)}[damage]
+    )
+    said: list[str] = []
+    todo = run_study(fresh, say=said.append)
+    assert (todo.fresh, todo.kept) == ((1,), 2)
+    (aside,) = todo.broken
+    assert aside.is_file()
+    assert str(aside) in said[0]
+    assert table(fresh) == result
+
+
+def test_what_a_killed_writer_left_is_removed_by_its_own_shard_only(fresh):
+    left = [
+        fresh.path / folder / f".part-{i:05d}.parquet.abc.tmp"
+        for i in (0, 1)
+        for folder in ("parts", "log")
+    ]
+    for path in left:
+        path.write_bytes(b"half")
+    run_study(fresh, shard=(1, 2))
+    assert [path.exists() for path in left] == [False, False, True, True]
+
+
+def test_one_run_has_the_folder(tmp_path):
+    with alone(tmp_path, (1, 1)):
+        with pytest.raises(Busy, match=r"is being run by another process, which holds run-1-of-1"):
+            alone(tmp_path, (1, 1)).__enter__()
+        with pytest.raises(Busy, match="shards run beside shards of the same n only"):
+            alone(tmp_path, (1, 3)).__enter__()
+    with alone(tmp_path, (1, 3)), alone(tmp_path, (2, 3)):
+        with pytest.raises(Busy, match=r"holds run-2-of-3"):
+            alone(tmp_path, (2, 3)).__enter__()
+        with pytest.raises(Busy, match="shards run beside"):
+            alone(tmp_path, (1, 1)).__enter__()
+    with alone(tmp_path, (1, 1)):
+        pass
+
+
+def test_a_log_is_added_and_never_overwritten(fresh):
+    run_study(fresh)
+    count = len(list((fresh.path / "log").iterdir()))
+    part_path(fresh.path, 0).unlink()
+    run_study(fresh)
+    assert len(list((fresh.path / "log").iterdir())) == count + 1
+
+
+def test_writing_twice_gives_the_same_bytes(undisturbed, tmp_path):
+    (tmp_path / "parts").mkdir()
+    rows = read_part(undisturbed.path, undisturbed.study.hash, 0).to_pylist()
+    write_part(tmp_path, undisturbed.study.hash, 0, rows[::-1])
+    assert part_path(tmp_path, 0).read_bytes() == part_path(undisturbed.path, 0).read_bytes()

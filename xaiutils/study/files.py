@@ -1,0 +1,84 @@
+"""Files that are there whole or not at all, and a folder that one run has at a time."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from filelock import FileLock, Timeout
+
+TEMPORARY = ".tmp"
+
+
+class Busy(OSError):
+    """Another run has the folder."""
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that it appears under its name complete, or not at all.
+
+    ``write`` fills a temporary file beside it, which is synced to the disk and renamed; then the
+    folder is synced. What fails leaves the old file, if there was one, and no temporary one; what
+    is killed leaves a temporary one, which the next run removes.
+
+    Raises:
+        OSError: The disk is full, the folder is read-only, and the like.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
+    try:
+        with temporary.open("xb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def alone(folder: Path, shard: tuple[int, int]) -> Iterator[None]:
+    """Hold the folder for one shard ``(i, n)`` of n; a whole run is the shard (1, 1).
+
+    The system gives a lock back when its process dies, however it dies. Shards of one n may run
+    beside each other, and nothing else.
+
+    Raises:
+        Busy: Another run has the folder, or this shard of it.
+    """
+    own = folder / f"run-{shard[0]}-of-{shard[1]}.lock"
+    with ExitStack() as held:
+        if not _take(held, own):
+            raise Busy(f"{folder} is being run by another process, which holds {own.name}")
+        for other in sorted(folder.glob("run-*-of-*.lock")):
+            if not other.stem.endswith(f"-of-{shard[1]}"):
+                with ExitStack() as tried:
+                    if not _take(tried, other):
+                        raise Busy(
+                            f"{folder} is being run by another process, which holds {other.name}; "
+                            "shards run beside shards of the same n only"
+                        )
+        yield
+
+
+def _take(held: ExitStack, path: Path) -> bool:
+    try:
+        held.enter_context(FileLock(path, timeout=0))
+    except Timeout:
+        return False
+    return True

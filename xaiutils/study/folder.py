@@ -1,0 +1,257 @@
+"""The folder of a study: its manifest, its pictures, its parts.
+
+``study.json`` holds the configuration and its hash, and where weights and pictures were, which
+may change; ``pictures.parquet`` the pictures. Both are written once and checked whenever the
+folder is opened; nothing in it is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from xaiutils import fingerprint
+from xaiutils.methods.arguments import whole
+from xaiutils.study.configuration import Study, check_engine, check_seeds, settings_of
+from xaiutils.study.files import write_whole
+from xaiutils.study.pictures import (
+    Picture,
+    digest,
+    listing,
+    read_pictures,
+    write_pictures,
+)
+from xaiutils.workloads import Workload, load_workload
+
+MANIFEST, PICTURES = "study.json", "pictures.parquet"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where network and pictures are; not a part of the configuration, whose hashes check them.
+
+    Attributes:
+        model: For `load_model`. weights: A published name or a file. root: Of ImageNet.
+    """
+
+    model: str | None = None
+    weights: str | None = None
+    root: str | None = None
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """An opened folder.
+
+    Attributes:
+        path: Where it is.
+        study: The configuration.
+        place: Where network and pictures are.
+        pictures: All of them, in the order of the table.
+        asked: How many pictures were asked for; None for all.
+    """
+
+    path: Path
+    study: Study
+    place: Place
+    pictures: tuple[Picture, ...]
+    asked: int | None
+
+    def part(self, index: int) -> tuple[Picture, ...]:
+        """The pictures of a part."""
+        start = index * self.study.part
+        return self.pictures[start : start + self.study.part]
+
+    def load(self) -> Workload:
+        """The network, on its device, and the pictures.
+
+        Raises:
+            ValueError: They, or the libraries, are not those of the configuration.
+        """
+        work = _load(self.study.workload, self.study.split, self.place, allow_missing=True)
+        self.study.require(work)
+        if self.study.device == "cuda":
+            work.classifier.module.to(_own_gpu())
+        return work
+
+
+def create_study(
+    folder: str | os.PathLike[str],
+    *,
+    methods: Sequence[str],
+    metrics: Sequence[str],
+    workload: str | None = None,
+    split: str = "test",
+    model: str | None = None,
+    weights: str | None = None,
+    root: str | None = None,
+    images: int | None = None,
+    seeds: Sequence[int] = (0,),
+    part: int = 8,
+    batch: int | str | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+    autocast: bool = False,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> StudyFolder:
+    """Begin a study: hash the network and the pictures, and write the manifest.
+
+    Args:
+        folder: A new or an empty one.
+        methods, metrics: As `parse_method` and `parse_metric` read them.
+        workload, split, model, weights, root: See `load_workload`.
+        images: Only the first ones.
+        seeds, part, batch, threads, device, autocast: See `Study`.
+        progress: Wraps the pictures while they are hashed, such as tqdm.
+
+    Raises:
+        FileExistsError: The folder holds something already.
+        ValueError: An unknown name, a wrong number, no pictures.
+    """
+    check_engine(part, batch, threads, device)
+    given = tuple(methods), tuple(metrics)
+    settings = settings_of(*given)
+    own = check_seeds(seeds)
+    path = Path(folder)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(f"folder must be new or empty, {path} is neither")
+    place = _absolute(Place(model, weights, root), workload)
+    name = workload or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
+    work = _load(name, split, place)
+    count = len(work.samples) if images is None else min(whole("images", images), len(work.samples))
+    if not count:
+        raise ValueError(f"workload must have pictures, {name} has none")
+    pictures = listing(work, progress(range(count)))
+    study = Study(
+        workload=name,
+        split=work.split,
+        model=work.classifier.name,
+        weights=fingerprint.weights(work.classifier),
+        pictures=digest(pictures),
+        images=len(pictures),
+        methods=given[0],
+        metrics=given[1],
+        seeds=own,
+        part=part,
+        batch=batch,
+        threads=threads,
+        device=device,
+        autocast=bool(autocast),
+        settings=settings,
+        versions=fingerprint.versions(),
+    )
+    for one in (path / "parts", path / "log"):
+        one.mkdir(parents=True, exist_ok=True)
+    write_pictures(path / PICTURES, pictures)
+    about = {"study": asdict(study), "hash": study.hash, "place": asdict(place), "images": images}
+    text = json.dumps(about, indent=2, sort_keys=True).encode()
+    write_whole(path / MANIFEST, lambda stream: stream.write(text))
+    return open_study(path)
+
+
+def open_study(
+    folder: str | os.PathLike[str],
+    *,
+    model: str | None = None,
+    weights: str | None = None,
+    root: str | None = None,
+) -> StudyFolder:
+    """Open a folder that `create_study` has begun.
+
+    Args:
+        folder: Where it is.
+        model, weights, root: Where network and pictures are now, if they have moved.
+
+    Raises:
+        FileNotFoundError: It holds no study.
+        ValueError: Manifest or pictures were changed.
+    """
+    path = Path(folder)
+    if not (path / MANIFEST).is_file():
+        raise FileNotFoundError(f"folder must hold a study, {path} has no {MANIFEST}")
+    try:
+        about = json.loads((path / MANIFEST).read_text("utf-8"))
+        study, place = _read(about["study"]), Place(**about["place"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path / MANIFEST} cannot be read: {error!r}") from None
+    if study.hash != about["hash"]:
+        raise ValueError(
+            f"{path / MANIFEST} was changed: its hash is {about['hash']}, "
+            f"that of its content {study.hash}. Take another folder for another study"
+        )
+    try:
+        pictures = read_pictures(path / PICTURES)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ValueError(f"{path / PICTURES} cannot be read: {error}") from None
+    if digest(pictures) != study.pictures:
+        raise ValueError(f"{path / PICTURES} was changed: its hash is not that of the manifest")
+    moved = {"model": model, "weights": weights, "root": root}
+    place = replace(place, **{key: value for key, value in moved.items() if value is not None})
+    return StudyFolder(path.resolve(), study, place, tuple(pictures), about["images"])
+
+
+def check_asked(opened: StudyFolder, asked: dict[str, Any]) -> None:
+    """Refuse to resume a study with other options than it began with.
+
+    Raises:
+        ValueError: Names the first option that differs, and both values.
+    """
+    for key, value in asked.items():
+        now = opened.asked if key == "images" else getattr(opened.study, key)
+        value = tuple(value) if isinstance(now, tuple) else value  # noqa: PLW2901
+        if value != now:
+            raise ValueError(
+                f"{key} must be as the study began, {_text(now)}, got {_text(value)}; take "
+                "another folder for another study, or leave the option out to go on"
+            )
+
+
+def _load(name: str, split: str, place: Place, *, allow_missing: bool = False) -> Workload:
+    return load_workload(name, split, **asdict(place), allow_missing=allow_missing)
+
+
+def _absolute(place: Place, workload: str | None) -> Place:
+    """The same place from any working folder, with what the environment says written down."""
+    name = workload or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
+    if name == "scenes" or ":" in name:
+        return place
+    model, weights, root = place.model, place.weights, place.root
+    if model is None:
+        model = os.environ.get("XAIUTILS_MODEL", "vgg16")
+        weights = weights or os.environ.get("XAIUTILS_WEIGHTS")
+    if weights is not None and Path(weights).is_file():
+        weights = str(Path(weights).resolve())
+    root = root or os.environ.get("XAIUTILS_IMAGENET") if name == "imagenet" else None
+    return Place(model, weights, str(Path(root).resolve()) if root else None)
+
+
+def _read(values: dict[str, Any]) -> Study:
+    known = {field.name for field in fields(Study)}
+    if set(values) != known:
+        raise ValueError(f"its study has {sorted(set(values) ^ known)} too many or too few")
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return Study(**{**values, **lists})
+
+
+def _own_gpu() -> str:
+    """A GPU for this process: a local cluster's workers, which are numbered, take turns."""
+    import torch
+    from distributed import get_worker
+
+    if not torch.cuda.is_available():
+        raise ValueError("device must be one that is here, got cuda without a GPU")
+    try:
+        name = get_worker().name
+    except ValueError:  # no worker
+        name = 0
+    return f"cuda:{name % torch.cuda.device_count() if isinstance(name, int) else 0}"
+
+
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

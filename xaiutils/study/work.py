@@ -1,0 +1,256 @@
+"""Score one part: the same rows whoever does it, whenever, and on how many machines."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xaiutils import batches, memo
+from xaiutils.imagenet import ImageNetFolder
+from xaiutils.metrics.case import Case, load_cases
+from xaiutils.metrics.record import Score
+from xaiutils.scoring import Contender, score_case
+from xaiutils.study.configuration import HALVE, Study
+from xaiutils.study.folder import Place, StudyFolder, open_study
+from xaiutils.study.parts import read_part, write_log, write_part
+from xaiutils.study.pictures import Picture, look
+from xaiutils.workloads import Workload
+
+# What a row has instead of a score: no score exists (the log says why), or an accident.
+UNDEFINED = "undefined"
+ACCIDENTS = (
+    MISSING := "picture_missing",
+    CHANGED := "picture_changed",
+    BROKEN := "picture_broken",
+    MEMORY := "out_of_memory",
+    FAILED := "failed",
+)
+NETWORK, RIGHT = "network", "right"  # method and metric of the row: was the picture's label said?
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a process keeps between parts."""
+
+    folder: StudyFolder
+    work: Workload
+    entrants: list[Contender]
+    places: dict[str, int] | None
+
+    def index(self, picture: Picture) -> int:
+        """Where a picture is in the workload now; a folder may have lost others before it."""
+        if self.places is None:
+            return picture.index
+        if picture.image_id not in self.places:
+            raise FileNotFoundError(f"{picture.image_id} must be in the folder of pictures")
+        return self.places[picture.image_id]
+
+
+@dataclass
+class Ledger:
+    """The rows of a part in the making, and the log of how they came about."""
+
+    study: Study
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(
+        self, picture: Picture, method: str, metric: str, seed: int, value: float, code: str = ""
+    ) -> None:
+        """One result row."""
+        key = {"image_id": picture.image_id, "method": method, "metric": metric, "seed": seed}
+        about = {"wnid": picture.wnid, "model": self.study.model}
+        self.rows.append(key | about | {"value": value, "error_code": code})
+
+    def note(
+        self,
+        place: tuple[str, str, str, int],
+        seconds: float,
+        code: str = "",
+        error: BaseException | str = "",
+    ) -> None:
+        """One row of the log."""
+        image, method, metric, seed = place
+        lines = traceback.format_exception(error) if isinstance(error, BaseException) else []
+        where: dict[str, Any] = {"host": platform.node(), "process": os.getpid()}
+        where["instructions"] = torch.backends.cpu.get_cpu_capability()
+        self.log.append(
+            where
+            | {
+                "image_id": image,
+                "method": method,
+                "metric": metric,
+                "seed": seed,
+                "seconds": seconds,
+                "error_code": code,
+                "reason": str(error),
+                "traceback": "".join(lines),
+                "finished": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a part took and gave."""
+
+    part: int
+    seconds: float
+    rows: int
+    errors: int
+
+
+def score_part(
+    folder: str | Path, study: str, index: int, place: Place, *, retry: bool = False
+) -> Done:
+    """Score a part and write it; with ``retry`` only its pictures that met an accident.
+
+    Args:
+        folder: Of the study, as this process sees it.
+        study: Its hash, which must be what the folder says.
+        index: Of the part.
+        place: Where network and pictures are.
+        retry: Keep the rows of the other pictures.
+
+    Raises:
+        ValueError: Folder, network, pictures or libraries are not those of the study.
+        OSError: The part cannot be written.
+    """
+    started = time.perf_counter()
+    tools = _tools(str(folder), study, place)
+    opened = tools.folder
+    ledger = Ledger(opened.study)
+    kept: list[dict[str, Any]] = []
+    pictures: Sequence[Picture] = opened.part(index)
+    if retry:
+        rows = read_part(opened.path, study, index).to_pylist()
+        again = {row["image_id"] for row in rows if row["error_code"] in ACCIDENTS}
+        kept = [row for row in rows if row["image_id"] not in again]
+        pictures = [picture for picture in pictures if picture.image_id in again]
+    with _engine(opened.study), memo.remember():
+        for picture in pictures:
+            _score_picture(tools, picture, ledger)
+    write_log(opened.path, index, ledger.log)
+    rows = kept + ledger.rows
+    write_part(opened.path, study, index, rows)
+    errors = sum(row["error_code"] in ACCIDENTS for row in rows)
+    return Done(index, time.perf_counter() - started, len(rows), errors)
+
+
+def _score_picture(tools: Opened, picture: Picture, ledger: Ledger) -> None:
+    study = ledger.study
+    started = time.perf_counter()
+    code = FAILED
+    error: BaseException | None = None
+    try:
+        case = _case(tools, picture)
+        said = int(case.classifier.predict(case.x).argmax(1))
+    except _Changed as reason:
+        code, error = CHANGED, reason
+    except FileNotFoundError as reason:
+        code, error = MISSING, reason
+    except (OSError, ValueError) as reason:
+        code, error = BROKEN, reason
+    except (RuntimeError, MemoryError) as reason:
+        code, error = MEMORY if batches.out_of_memory(reason) else FAILED, reason
+    seconds = time.perf_counter() - started
+    place = picture.image_id, NETWORK, RIGHT
+    first = study.seeds[0]
+    if error is not None:
+        ledger.add(picture, NETWORK, RIGHT, first, torch.nan, code)
+        ledger.note((*place, first), seconds, code, error)
+        for seed in study.seeds:
+            for one in tools.entrants:
+                for metric in study.scores():
+                    ledger.add(picture, one.label, metric, seed, torch.nan, code)
+        return
+    ledger.add(picture, NETWORK, RIGHT, first, float(said == case.target))
+    ledger.note((*place, first), seconds)
+    for seed in study.seeds:
+        ask = partial(_ask, picture=picture, seed=seed, ledger=ledger)
+        score_case(case, tools.entrants, study.scores(), seed, ask)
+
+
+def _ask(
+    label: str,
+    metric: str,
+    score: Callable[[], Score],
+    *,
+    picture: Picture,
+    seed: int,
+    ledger: Ledger,
+) -> Score:
+    """One score, timed; an error becomes a row and ends nothing."""
+    started = time.perf_counter()
+    error: BaseException | str
+    try:
+        found = score()
+    except Exception as reason:  # whatever a method or a metric raises
+        code, error = MEMORY if batches.out_of_memory(reason) else FAILED, reason
+        found = Score(torch.nan, str(reason))
+    else:
+        code, error = (UNDEFINED if found.why else ""), found.why
+        if isnan(found.value) and not found.why:
+            code, error = FAILED, "NaN without a reason"
+    seconds = time.perf_counter() - started
+    ledger.add(picture, label, metric, seed, found.value, code)
+    ledger.note((picture.image_id, label, metric, seed), seconds, code, error)
+    return found
+
+
+class _Changed(ValueError):
+    """A picture that is not the one that the study began with."""
+
+
+def _case(tools: Opened, picture: Picture) -> Case:
+    index = tools.index(picture)
+    try:
+        (case,) = load_cases(tools.work, [index])
+    finally:  # a swapped picture is no broken one
+        now = look(tools.work, index)
+        if now.sha256 != picture.sha256:
+            raise _Changed(
+                f"{picture.image_id} is not the picture that the study began with: its hash was "
+                f"{picture.sha256[:16]} and is {now.sha256[:16]}"
+            )
+    return case
+
+
+@lru_cache(maxsize=1)
+def _tools(folder: str, study: str, place: Place) -> Opened:
+    """Network and pictures, checked once in a process; cached by what they are."""
+    opened = open_study(folder, **vars(place))
+    if opened.study.hash != study:
+        raise ValueError(f"{folder} must hold study {study}, it holds {opened.study.hash}")
+    work = opened.load()
+    samples = work.samples
+    places = None
+    if isinstance(samples, ImageNetFolder):
+        places = {entry.id: index for index, entry in enumerate(samples.entries)}
+    return Opened(opened, work, opened.study.entrants(), places)
+
+
+@contextmanager
+def _engine(study: Study) -> Iterator[None]:
+    """Threads, batches and precision as the configuration names them, here only."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(study.threads)
+    most = study.batch if isinstance(study.batch, int) else None
+    kind = torch.autocast(study.device, torch.bfloat16) if study.autocast else nullcontext()
+    try:
+        with batches.at_most(most, halve=study.batch == HALVE), kind:
+            yield
+    finally:
+        torch.set_num_threads(threads)
