@@ -49,6 +49,7 @@ notebooks: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.hybrid
 	$(BIN)/python -m benchmarks.metrics
+	$(BIN)/python -m benchmarks.study
 
 # Every table of results/ and docs/claims.md; for your ImageNet set XAIUTILS_WORKLOAD=imagenet and the rest.
 evidence: $(READY)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import PIL.Image
+import psutil
 import pytest
 import torch
 
@@ -36,10 +37,19 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("workers", [2, 4])
 def test_any_number_of_workers_gives_the_same_bytes(fresh, result, workers):
-    said: list[str] = []
-    run_study(fresh, workers=workers, say=said.append)
+    said, heard = [], set()
+
+    def say(text):  # last when the cluster is there
+        said.append(text)
+        own = psutil.Process()
+        for process in (own, *own.children(recursive=True)):
+            sockets = process.net_connections("inet")
+            heard.update(one.laddr.ip for one in sockets if one.status == psutil.CONN_LISTEN)
+
+    run_study(fresh, workers=workers, say=say)
     assert table(fresh) == result
     assert said[-1].startswith("dashboard: http://127.0.0.1:")
+    assert heard == {"127.0.0.1"}
     assert read_log(fresh)["process"].nunique() > 1
     assert os.getpid() not in set(read_log(fresh)["process"])
 

@@ -113,12 +113,17 @@ def test_the_whole_run_is_killed_between_writing_and_renaming(zygote, study, exp
     finished(study, expected)
 
 
+def heard() -> None:
+    """What a shell starts in the background is deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def command(opened, *more: str) -> subprocess.Popen:
     words = [sys.executable, "-m", "xaiutils.cli", "study", "run", str(opened.path), *more]
     return subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
         env=ENVIRONMENT, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's & ignores it
+        preexec_fn=heard,  # noqa: PLW1509, no threads here
     )  # fmt: skip
 
 

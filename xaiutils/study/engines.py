@@ -21,12 +21,16 @@ from xaiutils.study.work import ACCIDENTS, Done, score_part
 
 DEATHS = 10  # of its workers, after which a part is left
 WAIT = 60  # seconds for the first worker of a cluster
+ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 DASK = {
     "distributed.scheduler.allowed-failures": DEATHS,
     # Results are small, and what is written to disk would be pickled.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
+    "distributed.worker.profile.enabled": False,
+    # Dask makes malloc give memory back at once: torch then spends half of its time on page faults.
+    "distributed.nanny.pre-spawn-environ": dict.fromkeys(ONE_THREAD, 1),
 }
 
 

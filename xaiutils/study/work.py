@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from xaiutils import batches, memo
 from xaiutils.imagenet import ImageNetFolder
@@ -249,8 +250,9 @@ def _engine(study: Study) -> Iterator[None]:
     torch.set_num_threads(study.threads)
     most = study.batch if isinstance(study.batch, int) else None
     kind = torch.autocast(study.device, torch.bfloat16) if study.autocast else nullcontext()
+    blas = threadpool_limits(study.threads, user_api="blas")
     try:
-        with batches.at_most(most, halve=study.batch == HALVE), kind:
+        with batches.at_most(most, halve=study.batch == HALVE), kind, blas:
             yield
     finally:
         torch.set_num_threads(threads)
