@@ -23,6 +23,16 @@ def weights(classifier: Classifier) -> str:
     return digest.hexdigest()[:16]
 
 
+def network(classifier: Classifier) -> dict[str, str]:
+    """What else decides a network's answers and maps: its operations, CAM layer, preprocessing."""
+    steps = (f"{step.node.format_node()} {step.module!r}" for step in classifier.graph.steps)
+    return {
+        "operations": hashlib.sha256("\n".join(steps).encode()).hexdigest()[:16],
+        "cam_layer": classifier.cam_layer,
+        "transform": repr(classifier.transform),
+    }
+
+
 def method(one: Contender) -> dict[str, str]:
     """A row's method with all its settings, so that a changed default changes the hash."""
     known = one.method.settings if one.method else {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -18,13 +20,25 @@ NAME = "tests.study.own_workload:small"
 
 
 def small() -> Workload:
+    return _workload()
+
+
+def _workload(activation=nn.ReLU, **more: Any) -> Workload:
     torch.manual_seed(0)
     network = nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(),
+        nn.Conv2d(3, 8, 3), activation(), nn.Conv2d(8, 8, 3), activation(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4),
     )  # fmt: skip
-    classifier = wrap(network.eval(), size=(24, 24), name="small")
+    classifier = wrap(network.eval(), **{"size": (24, 24), "name": "small"} | more)
     return Workload("own", classifier, open_imagenet(os.environ["STUDY_PICTURES"]), "all")
+
+
+# The same weights in networks that answer otherwise, or are explained at another layer.
+OTHERS = {
+    "operations": partial(_workload, nn.GELU),
+    "cam_layer": partial(_workload, cam_layer="1"),
+    "transform": partial(_workload, mean=[0.1] * 3, std=[1.0] * 3),
+}
 
 
 def make_pictures(folder: Path, count: int = 6) -> None:

@@ -7,6 +7,8 @@ from dataclasses import fields, replace
 
 import pytest
 
+from tests.study import own_workload
+from tests.study.own_workload import NAME, OTHERS, make_pictures
 from xaiutils import fingerprint
 from xaiutils.methods import METHODS
 from xaiutils.metrics import METRICS
@@ -147,6 +149,21 @@ def test_a_list_of_pictures_that_was_changed_is_refused(fresh, undisturbed):
 def test_other_weights_versions_or_defaults_are_not_mixed(fresh, change, message):
     with pytest.raises(ValueError, match=message):
         replace(fresh.study, **change).require(fresh.load())
+
+
+@pytest.mark.parametrize("key", OTHERS)
+def test_equal_weights_in_another_network_are_another_study(tmp_path, monkeypatch, key):
+    make_pictures(tmp_path / "pictures", 2)
+    monkeypatch.setenv("STUDY_PICTURES", str(tmp_path / "pictures"))
+    opened = create_study(tmp_path / "study", **(SMALL | {"workload": NAME}))
+    opened.study.require(own_workload.small())
+    other = OTHERS[key]()
+    assert fingerprint.weights(other.classifier) == opened.study.weights
+    with pytest.raises(ValueError, match=f"here differ: network {key}: "):
+        opened.study.require(other)
+    monkeypatch.setattr(own_workload, "small", OTHERS[key])
+    again = create_study(tmp_path / "again", **(SMALL | {"workload": NAME}))
+    assert again.study.hash != opened.study.hash
 
 
 def test_a_library_that_changed_stops_the_run_before_a_part_is_written(fresh, monkeypatch):

@@ -29,6 +29,7 @@ class Study:
             a `Workload`.
         split: Of the pictures.
         model: Name of the network. weights: A hash of its parameters and buffers.
+        network: A hash of its operations, its CAM layer and its preprocessing.
         pictures: A hash of all pictures with their labels. images: How many there are.
         methods: Rows, as `parse_method` reads them.
         metrics: Columns, as `parse_metric` reads them.
@@ -47,6 +48,7 @@ class Study:
     split: str
     model: str
     weights: str
+    network: dict[str, str]
     pictures: str
     images: int
     methods: tuple[str, ...]
@@ -87,6 +89,7 @@ class Study:
         live = {
             "model": work.classifier.name,
             "weights": fingerprint.weights(work.classifier),
+            "network": fingerprint.network(work.classifier),
             "settings": settings_of(self.methods, self.metrics),
             "versions": fingerprint.versions(),
         }

@@ -133,6 +133,7 @@ def create_study(
         split=work.split,
         model=work.classifier.name,
         weights=fingerprint.weights(work.classifier),
+        network=fingerprint.network(work.classifier),
         pictures=digest(pictures),
         images=len(pictures),
         methods=given[0],
