@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ import psutil
 import pytest
 import torch
 
+from tests.study import own_workload
 from tests.study.conftest import ASKED, table
 from tests.study.own_workload import NAME, make_pictures
 from xaiutils import METHODS, batches, load_model, scenes, scoring
@@ -30,7 +32,7 @@ from xaiutils.study import (
     run_study,
     study_status,
 )
-from xaiutils.study.work import CHANGED, MISSING
+from xaiutils.study.work import BROKEN, CHANGED, MISSING
 
 ROOT = Path(__file__).parents[2]
 
@@ -183,16 +185,23 @@ def test_a_clock_that_jumps_changes_nothing(fresh, result, monkeypatch):
     assert (read_log(fresh)["seconds"] >= 0).all()
 
 
+ASKED_OWN = {
+    "workload": NAME,
+    "methods": ["hybrid", "random_map"],
+    "metrics": ["sparseness"],
+    "part": 2,
+}
+
+
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     """A study of pictures in a folder, undisturbed once for its bytes, and not yet run again."""
     pictures = tmp_path / "pictures"
     make_pictures(pictures)
     monkeypatch.setenv("STUDY_PICTURES", str(pictures))
-    asked = {"workload": NAME, "methods": ["hybrid", "random_map"], "metrics": ["sparseness"]}
-    before = create_study(tmp_path / "before", **asked, part=2)
+    before = create_study(tmp_path / "before", **ASKED_OWN)
     run_study(before)
-    return create_study(tmp_path / "own", **asked, part=2), pictures, table(before)
+    return create_study(tmp_path / "own", **ASKED_OWN), pictures, table(before)
 
 
 def _damage(path: Path, how: str) -> None:
@@ -232,6 +241,36 @@ def test_a_picture_that_is_lost_during_the_run(own, how, code, reopened):
     assert run_study(opened, retry_failed=True).again == (1,)
     assert study_status(opened).codes == {}
     assert table(opened) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(IndexError, MISSING), (ZeroDivisionError, "failed"), (OSError, BROKEN)]
+)
+def test_pictures_of_ones_own_may_raise_anything(own, monkeypatch, error, code):
+    _, pictures, _ = own
+    samples = list(own_workload.small().samples)
+
+    class Sometimes(Sequence):
+        def __len__(self):
+            return len(samples)
+
+        def __getitem__(self, index):
+            if armed and index == 3:
+                raise error("no such picture")
+            return samples[index]
+
+    def sometimes():
+        return replace(work, samples=Sometimes())
+
+    work, armed = own_workload.small(), False
+    monkeypatch.setattr(own_workload, "small", sometimes)
+    opened = create_study(pictures.parent / "raising", **ASKED_OWN)
+    armed = True
+    run_study(opened)
+    assert study_status(opened).codes == {code: 3}
+    armed = False
+    run_study(opened, retry_failed=True)
+    assert study_status(opened).codes == {}
 
 
 def test_a_picture_that_was_broken_from_the_start_is_a_fact(tmp_path, monkeypatch):

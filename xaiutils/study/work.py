@@ -160,11 +160,11 @@ def _score_picture(tools: Opened, picture: Picture, ledger: Ledger) -> None:
         said = int(case.classifier.predict(case.x).argmax(1))
     except _Changed as reason:
         code, error = CHANGED, reason
-    except FileNotFoundError as reason:
+    except (FileNotFoundError, LookupError) as reason:
         code, error = MISSING, reason
     except (OSError, ValueError) as reason:
         code, error = BROKEN, reason
-    except (RuntimeError, MemoryError) as reason:
+    except Exception as reason:  # whatever pictures or a network of the user's raise
         code, error = MEMORY if batches.out_of_memory(reason) else FAILED, reason
     seconds = time.perf_counter() - started
     place = picture.image_id, NETWORK, RIGHT
