@@ -81,6 +81,16 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path):
         open_study(tmp_path)
 
 
+def test_a_beginning_that_was_killed_is_begun_anew(tmp_path, fresh):
+    whole = create_study(tmp_path / "whole", **SMALL)
+    (whole.path / "study.json").unlink()
+    (whole.path / ".study.json.abc.tmp").write_bytes(b"{")
+    again = create_study(whole.path, **SMALL)
+    assert again.study == whole.study
+    with pytest.raises(FileExistsError, match="folder must be new or empty"):
+        create_study(whole.path, **SMALL)  # of two who begin at once the second finds a study
+
+
 def test_every_field_changes_the_hash(fresh):
     study, seen = fresh.study, {fresh.study.hash}
     for field in fields(study):

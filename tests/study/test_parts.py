@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import shutil
 
@@ -152,6 +153,35 @@ def test_one_run_has_the_folder(tmp_path):
             alone(tmp_path, (1, 1)).__enter__()
     with alone(tmp_path, (1, 1)):
         pass
+
+
+def _hold(folder, shard, start, held, end):
+    start.wait()
+    try:
+        with alone(folder, shard):
+            held.put("held")
+            end.wait()
+    except Busy as error:
+        held.put(str(error))
+
+
+def test_shards_that_start_together_do_not_refuse_each_other(tmp_path):
+    with alone(tmp_path, (1, 1)):  # a whole run, long ended, has left its file
+        pass
+    many = multiprocessing.get_context("fork")
+    for _ in range(5):
+        start, end, held = many.Barrier(8), many.Event(), many.Queue()
+        shards = [
+            many.Process(target=_hold, args=(tmp_path, (i + 1, 8), start, held, end))
+            for i in range(8)
+        ]
+        for shard in shards:
+            shard.start()
+        found = [held.get(timeout=30) for _ in shards]
+        end.set()
+        for shard in shards:
+            shard.join()
+        assert found == ["held"] * 8
 
 
 def test_a_log_is_added_and_never_overwritten(fresh):

@@ -12,6 +12,8 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 
 TEMPORARY = ".tmp"
+GUARD = "start.lock"
+START = 60  # seconds that a run waits for others that are starting
 
 
 class Busy(OSError):
@@ -63,10 +65,12 @@ def alone(folder: Path, shard: tuple[int, int]) -> Iterator[None]:
     """
     own = folder / f"run-{shard[0]}-of-{shard[1]}.lock"
     with ExitStack() as held:
-        if not _take(held, own):
-            raise Busy(f"{folder} is being run by another process, which holds {own.name}")
-        for other in sorted(folder.glob("run-*-of-*.lock")):
-            if not other.stem.endswith(f"-of-{shard[1]}"):
+        with FileLock(folder / GUARD, timeout=START):  # a lock that is only looked at is held too
+            if not _take(held, own):
+                raise Busy(f"{folder} is being run by another process, which holds {own.name}")
+            for other in sorted(folder.glob("run-*-of-*.lock")):
+                if other.stem.endswith(f"-of-{shard[1]}"):
+                    continue
                 with ExitStack() as tried:
                     if not _take(tried, other):
                         raise Busy(

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from filelock import FileLock
 
 from xaiutils import fingerprint
 from xaiutils.methods.arguments import whole
 from xaiutils.study.configuration import Study, check_engine, check_seeds, settings_of
-from xaiutils.study.files import write_whole
+from xaiutils.study.files import GUARD, START, TEMPORARY, write_whole
 from xaiutils.study.pictures import (
     Picture,
     digest,
@@ -119,8 +120,7 @@ def create_study(
     settings = settings_of(*given)
     own = check_seeds(seeds)
     path = Path(folder)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(f"folder must be new or empty, {path} is neither")
+    _require_empty(path)
     place = _absolute(Place(model, weights, root), workload)
     name = workload or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
     work = _load(name, split, place)
@@ -147,12 +147,15 @@ def create_study(
         settings=settings,
         versions=fingerprint.versions(),
     )
-    for one in (path / "parts", path / "log"):
-        one.mkdir(parents=True, exist_ok=True)
-    write_pictures(path / PICTURES, pictures)
-    about = {"study": asdict(study), "hash": study.hash, "place": asdict(place), "images": images}
-    text = json.dumps(about, indent=2, sort_keys=True).encode()
-    write_whole(path / MANIFEST, lambda stream: stream.write(text))
+    path.mkdir(parents=True, exist_ok=True)
+    with FileLock(path / GUARD, timeout=START):  # of two who begin at once one is refused
+        _require_empty(path)
+        for one in (path / "parts", path / "log"):
+            one.mkdir(exist_ok=True)
+        write_pictures(path / PICTURES, pictures)
+        about = {"study": asdict(study), "hash": study.hash, "place": asdict(place)}
+        text = json.dumps(about | {"images": images}, indent=2, sort_keys=True).encode()
+        write_whole(path / MANIFEST, lambda stream: stream.write(text))
     return open_study(path)
 
 
@@ -195,6 +198,19 @@ def open_study(
     moved = {"model": model, "weights": weights, "root": root}
     place = replace(place, **{key: value for key, value in moved.items() if value is not None})
     return StudyFolder(path.resolve(), study, place, tuple(pictures), about["images"])
+
+
+def _require_empty(path: Path) -> None:
+    """A folder may hold what was left of a beginning that was killed, and nothing else."""
+    if not path.exists():
+        return
+    left = {GUARD, PICTURES, "parts", "log"}
+    if path.is_dir():
+        found = [one for one in path.iterdir() if one.name not in left and one.suffix != TEMPORARY]
+        parts = path / "parts"
+        if not found and not (parts.is_dir() and any(parts.iterdir())):
+            return
+    raise FileExistsError(f"folder must be new or empty, {path} is neither")
 
 
 def check_asked(opened: StudyFolder, asked: dict[str, Any]) -> None:
