@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,16 @@ import PIL.Image
 import torch
 from torch import nn
 
-from xaiutils import wrap
+from xaiutils import METHODS, wrap
 from xaiutils.imagenet import open_imagenet
 from xaiutils.workloads import Workload
 
 NAME = "tests.study.own_workload:small"
+
+
+def with_a_method() -> Workload:
+    METHODS["mine"] = replace(METHODS["random_map"], name="mine")
+    return _workload()
 
 
 def small() -> Workload:

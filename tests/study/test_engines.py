@@ -273,6 +273,17 @@ def test_pictures_of_ones_own_may_raise_anything(own, monkeypatch, error, code):
     assert study_status(opened).codes == {}
 
 
+def test_a_module_brings_a_method_of_its_own(own, monkeypatch):
+    _, pictures, _ = own
+    monkeypatch.setitem(METHODS, "mine", METHODS["random_map"])
+    del METHODS["mine"]
+    asked = ASKED_OWN | {"workload": NAME.replace("small", "with_a_method"), "methods": ["mine"]}
+    opened = create_study(pictures.parent / "mine", **asked)
+    run_study(opened)
+    assert set(load_study(opened)["method"]) == {"mine"}
+    del METHODS["mine"]
+
+
 def test_a_picture_that_was_broken_from_the_start_is_a_fact(tmp_path, monkeypatch):
     pictures = tmp_path / "pictures"
     make_pictures(pictures, 3)

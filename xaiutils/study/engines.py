@@ -19,7 +19,7 @@ from xaiutils.study.folder import StudyFolder
 from xaiutils.study.parts import BrokenPart, read_part, remove_temporary, set_aside
 from xaiutils.study.work import ACCIDENTS, Done, score_part
 
-DEATHS = 10  # of its workers, after which a part is left
+DEATHS = 10  # of its workers, that a part survives on a local cluster
 WAIT = 60  # seconds for the first worker of a cluster
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 DASK = {
@@ -206,8 +206,8 @@ def _on_dask(
             submit()
     if dead:
         raise Unfinished(
-            f"parts {dead} are missing: the process that scored each of them died {DEATHS + 1} "
-            f"times, perhaps for want of memory; {_go_on(opened)}"
+            f"parts {dead} are missing: the processes that scored them died again and again, "
+            f"perhaps for want of memory; {_go_on(opened)}"
         )
 
 

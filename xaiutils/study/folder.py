@@ -117,13 +117,13 @@ def create_study(
     """
     check_engine(part, batch, threads, device)
     given = tuple(methods), tuple(metrics)
-    settings = settings_of(*given)
     own = check_seeds(seeds)
     path = Path(folder)
     _require_empty(path)
     place = _absolute(Place(model, weights, root), workload)
     name = workload or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
     work = _load(name, split, place)
+    settings = settings_of(*given)  # after the workload, which may have added methods of its own
     count = len(work.samples) if images is None else min(whole("images", images), len(work.samples))
     if not count:
         raise ValueError(f"workload must have pictures, {name} has none")

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xaiutils import checks
 from xaiutils.claims import load_claims
 from xaiutils.metrics import METRICS
 from xaiutils.score_table import compare, summarise
@@ -236,7 +237,7 @@ def against(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
         twice = set(one["method"]) & set(two["method"])
         two["method"] = [f"{m} (other)" if m in twice else m for m in two["method"]]
         table = pd.concat([one, two])
-        better = METRICS[str(metric)].better
+        better = METRICS[checks.choice("metric", str(metric), METRICS)].better
         rivals = list(two["method"].unique())
         found += [compare(table, str(metric), m, rivals, better) for m in one["method"].unique()]
     return pd.concat(found, ignore_index=True)
