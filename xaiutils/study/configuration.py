@@ -167,6 +167,8 @@ def check_engine(part: int, batch: int | str | None, threads: int, device: str) 
 def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     """Whole numbers from 0, each once."""
     found = tuple(whole("seeds", seed, low=0) for seed in seeds)
+    if max(found, default=0) >= 2**31:
+        raise ValueError(f"seeds must be below 2**31, got {max(found)}")
     if not found or len(set(found)) < len(found):
         raise ValueError(f"seeds must be one or more, each once, got {list(seeds)}")
     return found

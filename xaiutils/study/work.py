@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from math import isnan
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ from xaiutils.workloads import Workload
 
 # What a row has instead of a score: no score exists (the log says why), or an accident.
 UNDEFINED = "undefined"
+_ALONE = Lock()
 ACCIDENTS = (
     MISSING := "picture_missing",
     CHANGED := "picture_changed",
@@ -140,7 +142,8 @@ def score_part(
         again = {row["image_id"] for row in rows if row["error_code"] in ACCIDENTS}
         kept = [row for row in rows if row["image_id"] not in again]
         pictures = [picture for picture in pictures if picture.image_id in again]
-    with _engine(opened.study), memo.remember():
+    # Seeds and threads are the process's: a worker of many threads scores one part at a time.
+    with _ALONE, _engine(opened.study), memo.remember():
         for picture in pictures:
             _score_picture(tools, picture, ledger)
     write_log(opened.path, index, ledger.log)
