@@ -12,7 +12,10 @@ from xaiutils.metrics import METRICS
 from xaiutils.models import Classifier
 from xaiutils.scoring import Contender
 
-LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "captum", "grad-cam", "quantus", "xaiutils")
+LIBRARIES = (
+    *("torch", "torchvision", "numpy", "scipy", "captum", "grad-cam", "quantus"),
+    *("pillow", "scikit-image", "scikit-learn", "xaiutils"),
+)
 
 
 def weights(classifier: Classifier) -> str:

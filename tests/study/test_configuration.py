@@ -62,6 +62,16 @@ def test_a_wrong_method_is_named(text, message):
         ({"batch": 0}, "batch must be"),
         ({"device": "tpu"}, "device must be a known name, got 'tpu'"),
         ({"images": 0}, "images must be"),
+        ({"seeds": [2**31]}, "seeds must be below 2"),
+        (
+            {
+                "workload": "photographs",
+                "model": "squeezenet1_0",
+                "weights": "random",
+                "split": "val",
+            },
+            "split must be left out for photographs, which has one, got 'val'",
+        ),
         ({"workload": "nothing:here"}, "name must be module:function to import"),
         ({"workload": "json:dumps"}, "missing 1 required positional argument"),
         ({"workload": "os:getcwd"}, "os:getcwd must return a Workload, got"),

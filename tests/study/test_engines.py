@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import PIL.Image
@@ -24,6 +27,7 @@ from tests.study.conftest import ASKED, table
 from tests.study.own_workload import NAME, make_pictures
 from xaiutils import METHODS, batches, load_model, scenes, scoring
 from xaiutils.study import (
+    Unfinished,
     create_study,
     load_study,
     merge_studies,
@@ -31,8 +35,9 @@ from xaiutils.study import (
     read_log,
     run_study,
     study_status,
+    work,
 )
-from xaiutils.study.work import BROKEN, CHANGED, MISSING
+from xaiutils.study.work import BROKEN, CHANGED, MISSING, Done
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,7 +106,7 @@ def test_a_scheduler_that_is_not_there_is_named(fresh, monkeypatch):
 
 
 @contextmanager
-def cluster(tmp_path, workers=1):
+def cluster(tmp_path, workers=1, threads=1):
     """A Dask cluster of processes of their own: address, scheduler, workers."""
     file = tmp_path / "scheduler.json"
     loopback = ["--host", "127.0.0.1", "--scheduler-file", str(file), "--no-dashboard"]
@@ -109,7 +114,7 @@ def cluster(tmp_path, workers=1):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": ROOT}
     processes = [subprocess.Popen(command, **quiet)]
     command = [sys.executable, "-m", "distributed.cli.dask_worker", *loopback[:4]]
-    command += ["--nthreads", "1", "--no-nanny", "--no-dashboard"]
+    command += ["--nthreads", str(threads), "--no-nanny", "--no-dashboard"]
     try:
         processes += [subprocess.Popen(command, **quiet) for _ in range(workers)]
         deadline = time.monotonic() + 30
@@ -129,10 +134,30 @@ def test_a_cluster_elsewhere_gives_the_same_bytes(fresh, result, tmp_path):
     assert set(read_log(fresh)["process"]) == {worker.pid}
 
 
+def test_a_worker_of_many_threads_gives_the_same_bytes(fresh, result, tmp_path):
+    with cluster(tmp_path, threads=4) as (address, *_):
+        run_study(fresh, scheduler=address)
+    assert table(fresh) == result
+
+
+def test_two_copies_on_one_cluster_are_both_whole(fresh, result, tmp_path):
+    other = open_study(shutil.copytree(fresh.path, tmp_path / "copy"))
+    with cluster(tmp_path, workers=2) as (address, *_), ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(run_study, one, scheduler=address) for one in (fresh, other)]
+        assert [len(one.result().fresh) for one in runs] == [3, 3]
+    assert table(fresh) == table(other) == result
+
+
+def test_parts_that_are_nowhere_end_the_run(fresh, monkeypatch):
+    monkeypatch.setattr("xaiutils.study.engines.score_part", lambda *a, **k: Done(a[2], 0, 0, 0))
+    with pytest.raises(Unfinished, match=r"parts \[0, 1, 2\] were scored and are not in"):
+        run_study(fresh)
+
+
 def test_a_full_disk_ends_the_run_and_loses_nothing(fresh, result, monkeypatch):
     def full(number, count=[0], real=os.fsync):  # noqa: B006, it counts
         count[0] += 1
-        if count[0] == 8:
+        if count[0] == 7:  # the second part's own content
             raise OSError(errno.ENOSPC, "No space left on device")
         real(number)
 
@@ -178,9 +203,17 @@ def test_a_small_disk_and_a_read_only_one(result, tmp_path):
 
 
 def test_a_clock_that_jumps_changes_nothing(fresh, result, monkeypatch):
-    wild = iter(range(10**9, -(10**9), -(10**5)))
-    monkeypatch.setattr(time, "time", lambda: float(next(wild)))
+    wild = random.Random(0)
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.fromtimestamp(wild.uniform(0, 4e9), tz)
+
+    monkeypatch.setattr(work, "datetime", Jumping)
+    monkeypatch.setattr(time, "time", lambda: wild.uniform(0, 4e9))
     run_study(fresh)
+    assert read_log(fresh)["finished"].str[:4].nunique() > 20  # years
     assert table(fresh) == result
     assert (read_log(fresh)["seconds"] >= 0).all()
 
@@ -204,6 +237,13 @@ def own(tmp_path, monkeypatch):
     return create_study(tmp_path / "own", **ASKED_OWN), pictures, table(before)
 
 
+def accidents(opened) -> dict[str, int]:
+    """Rows by code; these pictures have no label, so that nobody knows what is right."""
+    codes = study_status(opened).codes
+    assert codes.pop("undefined", 0) <= 6
+    return codes
+
+
 def _damage(path: Path, how: str) -> None:
     if how == "missing":
         path.unlink()
@@ -221,25 +261,24 @@ def _damage(path: Path, how: str) -> None:
 def test_a_picture_that_is_lost_during_the_run(own, how, code, reopened):
     opened, pictures, expected = own
     good = (pictures / "02.png").read_bytes()
-    run_study(opened, shard=(1, 3))  # the folder is open in this process from now on
+    parts = [opened.path, opened.study.hash]
+    work.score_part(*parts, 0, opened.place, run="one")
     _damage(pictures / "02.png", how)
-    if reopened:  # a process that has never seen the picture, and finds the others at new places
-        from xaiutils.study import work
-
-        work._tools.cache_clear()
-    run_study(opened)
-    status = study_status(opened)
-    assert (status.done, status.codes) == (3, {code: 3})
+    if reopened:  # the folder has fewer pictures, and the others are found at new places
+        run_study(opened)
+    else:  # the process has the folder open since before the loss
+        for index in (1, 2):
+            work.score_part(*parts, index, opened.place, run="one")
+    assert study_status(opened).done == 3
+    assert accidents(opened) == {code: 3}
     assert table(opened) != expected
     reasons = read_log(opened).query("error_code == @code")
     assert "02" in reasons["reason"].iloc[0]
     assert "Traceback" in reasons["traceback"].iloc[0]
     assert run_study(opened).kept == 3  # not tried again unless asked
     (pictures / "02.png").write_bytes(good)
-    if reopened:
-        work._tools.cache_clear()
     assert run_study(opened, retry_failed=True).again == (1,)
-    assert study_status(opened).codes == {}
+    assert accidents(opened) == {}
     assert table(opened) == expected
 
 
@@ -267,10 +306,29 @@ def test_pictures_of_ones_own_may_raise_anything(own, monkeypatch, error, code):
     opened = create_study(pictures.parent / "raising", **ASKED_OWN)
     armed = True
     run_study(opened)
-    assert study_status(opened).codes == {code: 3}
+    assert accidents(opened) == {code: 3}
     armed = False
     run_study(opened, retry_failed=True)
-    assert study_status(opened).codes == {}
+    assert accidents(opened) == {}
+
+
+def test_a_second_attempt_gives_up_no_score(own, monkeypatch):
+    opened, pictures, _ = own
+
+    def fails(classifier, x, target):
+        raise ZeroDivisionError("always")
+
+    with monkeypatch.context() as patch:
+        odd = replace(METHODS["random_map"], function=fails)
+        patch.setattr(scoring, "METHODS", {**METHODS, "random_map": odd})
+        run_study(opened)
+    before = load_study(opened).query("method == 'hybrid'")
+    assert accidents(opened) == {"failed": 6}
+    (pictures / "02.png").unlink()
+    assert run_study(opened, retry_failed=True).again == (0, 1, 2)
+    assert accidents(opened) == {MISSING: 1}  # of the method that had failed, not of the other
+    after = load_study(opened).query("method == 'hybrid'")
+    assert after["value"].tolist() == before["value"].tolist()
 
 
 def test_a_module_brings_a_method_of_its_own(own, monkeypatch):
@@ -297,12 +355,13 @@ def test_a_picture_that_was_broken_from_the_start_is_a_fact(tmp_path, monkeypatc
         bytes_.append(table(opened))
         assert study_status(opened).where == {
             ("picture_broken", "network", "right"): 1,
+            ("undefined", "network", "right"): 2,
             ("picture_broken", "random_map", "sparseness"): 1,
         }
     assert bytes_[0] == bytes_[1]
     kept = load_study(opened)
     assert kept["value"].isna().sum() == 1
-    assert len(load_study(opened, right_only=True)) == 2
+    assert len(load_study(opened, right_only=True)) == 0  # nobody knows what is right here
 
 
 def test_a_method_that_fails_is_a_row_and_ends_nothing(fresh, result, monkeypatch):
@@ -317,11 +376,7 @@ def test_a_method_that_fails_is_a_row_and_ends_nothing(fresh, result, monkeypatc
     odd = replace(METHODS["random_map"], function=fails)
     with monkeypatch.context() as patch:
         patch.setattr(scoring, "METHODS", {**METHODS, "random_map": odd})
-        from xaiutils.study import work
-
-        work._tools.cache_clear()
         run_study(fresh)
-        work._tools.cache_clear()
     status = study_status(fresh)
     assert status.codes == {"failed": 12}  # 3 pictures, 2 metrics, 2 seeds
     assert {method for _, method, _ in status.where} == {"random_map"}
@@ -372,7 +427,6 @@ def test_a_batch_is_bounded_and_halved():
 
 def test_memory_that_does_not_suffice_halves_the_batch_or_is_a_row(tmp_path, monkeypatch):
     from xaiutils.graph import Graph
-    from xaiutils.study import work
 
     real = Graph.run
 
@@ -388,7 +442,6 @@ def test_memory_that_does_not_suffice_halves_the_batch_or_is_a_row(tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr(Graph, "run", small)
         for one in (plain, auto, bounded):
-            work._tools.cache_clear()
             run_study(one)
     assert study_status(plain).codes == {"out_of_memory": 2}
     assert len({one.study.hash for one in (plain, auto, bounded)}) == 3

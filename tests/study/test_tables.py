@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -23,6 +25,7 @@ from xaiutils.study import (
     write_result,
 )
 from xaiutils.study.parts import RESULT, part_path
+from xaiutils.study.tables import require_comparable
 from xaiutils.workloads import load_workload
 
 CLAIM = """
@@ -128,6 +131,31 @@ def test_next_months_method_against_this_months_study(undisturbed, tmp_path):
     assert pairs.loc[("grad_cam", "random_map"), "difference"] == pytest.approx(expected)
 
 
+def test_other_weights_or_pictures_are_not_paired(undisturbed, tmp_path, capsys):
+    asked = {"methods": ["random_map"], "metrics": ["sparseness"], "images": 3}
+    weights = create_study(tmp_path / "weights", **asked, model="scenes_vgg_seed1")
+    pictures = create_study(tmp_path / "pictures", **asked)
+    swapped = [replace(one, sha256="0" * 64) for one in pictures.pictures]
+    with pytest.raises(ValueError, match="other must be of the same weights, "):
+        require_comparable(undisturbed, weights)
+    with pytest.raises(ValueError, match=r"got others under the names \['test-00000'"):
+        require_comparable(undisturbed, replace(pictures, pictures=tuple(swapped)))
+    require_comparable(undisturbed, pictures)
+    command = ["study", "table", str(undisturbed.path), "--against", str(weights.path)]
+    assert cli.main(command) == 2
+    assert "other must be of the same weights" in capsys.readouterr().err
+
+
+def test_a_log_that_cannot_be_read_is_named_and_stops_nothing(tmp_path):
+    opened = create_study(tmp_path / "study", **ASKED)
+    run_study(opened)
+    path = sorted((opened.path / "log").iterdir())[1]
+    path.write_bytes(path.read_bytes()[:50])
+    status = study_status(opened)
+    assert (status.done, status.unread) == (3, (path.name,))
+    assert run_study(opened).kept == 3
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -170,7 +198,10 @@ def test_the_command_line(tmp_path, capsys, monkeypatch):
         assert cli.main(["study", "table", folder, "--out", str(out.with_suffix(ending))]) == 0
         assert rows in capsys.readouterr().out
     assert len(pd.read_csv(out.with_suffix(".csv"))) == 8
-    assert cli.main(["study", "table", folder, "--out", str(out.with_suffix(".txt"))]) == 2
+    for more in ([".txt"], [".parquet", "--right-only"], [".csv", "--against", folder]):
+        command = ["study", "table", folder, "--out", str(out.with_suffix(more[0])), *more[1:]]
+        assert cli.main(command) == 2
+        assert "--out" in capsys.readouterr().err
     verdicts = ["study", "verdicts", folder, "--claims", str(tmp_path / "claims.yaml")]
     assert cli.main(verdicts) == 0
     assert "UNDECIDED  sparser" in capsys.readouterr().out

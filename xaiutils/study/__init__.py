@@ -9,11 +9,11 @@ from xaiutils.study.configuration import Study
 from xaiutils.study.engines import Unfinished, run_study
 from xaiutils.study.files import Busy
 from xaiutils.study.folder import StudyFolder, create_study, open_study
+from xaiutils.study.merge import merge_studies
 from xaiutils.study.parts import BrokenPart, ForeignPart
 from xaiutils.study.tables import (
     against,
     load_study,
-    merge_studies,
     read_log,
     study_status,
     study_summary,

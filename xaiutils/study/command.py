@@ -10,10 +10,11 @@ from pathlib import Path
 from xaiutils.page import DOCS
 from xaiutils.study.engines import Unfinished, run_study
 from xaiutils.study.folder import MANIFEST, StudyFolder, check_asked, create_study, open_study
+from xaiutils.study.merge import merge_studies
 from xaiutils.study.tables import (
     against,
     load_study,
-    merge_studies,
+    require_comparable,
     study_status,
     study_summary,
     study_verdicts,
@@ -82,7 +83,10 @@ def status_of(opened: StudyFolder, say: Say) -> None:
     if found.broken:
         say(f"broken parts: {list(found.broken)}; the next run makes them anew")
     for (code, method, metric), count in sorted(found.where.items()):
-        say(f"   {code}: {count} x {method}, {metric}")
+        reason = found.reasons.get((code, method, metric), "")
+        say(f"   {code}: {count} x {method}, {metric}" + (f": {reason}" if reason else ""))
+    if found.unread:
+        say(f"logs that cannot be read: {', '.join(found.unread)}")
     if len({instructions for _, instructions in found.machines}) > 1:
         say(f"machines of different kinds, last bits may differ: {list(found.machines)}")
 
@@ -91,7 +95,11 @@ def table(options: argparse.Namespace, say: Say) -> None:
     """Summary, comparison, or the result table as a file."""
     opened = open_study(options.folder)
     if options.out is not None:
+        if options.against is not None:
+            raise ValueError("--out must be left out with --against, which is printed")
         if options.out.suffix == ".parquet":
+            if options.right_only or options.partial:
+                raise ValueError("--out FILE.parquet must be the whole table; take FILE.csv")
             say(f"{options.out}: {write_result(opened, options.out)} rows")
         elif options.out.suffix == ".csv":
             scores = load_study(opened, right_only=options.right_only, partial=options.partial)
@@ -107,7 +115,11 @@ def table(options: argparse.Namespace, say: Say) -> None:
             spread = f"{row.mean:10.3f} [{row.low:.3f}, {row.high:.3f}]"
             say(f"{row.metric:26} {row.method:34} {spread}, n = {row.n}, without {row.excluded}")
         return
-    found = against(own, load_study(open_study(options.against), **kind))
+    other = open_study(options.against)
+    require_comparable(opened, other)
+    if opened.study.versions != other.study.versions:
+        say("the two were made with other versions of the libraries")
+    found = against(own, load_study(other, **kind))
     say("positive: the first is better")
     for row in found.itertuples():
         spread = f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"

@@ -7,6 +7,7 @@ was killed at any moment goes on where it was: that is the whole resume.
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 from xaiutils.methods.arguments import whole
 from xaiutils.study.files import alone
 from xaiutils.study.folder import StudyFolder
-from xaiutils.study.parts import BrokenPart, read_part, remove_temporary, set_aside
+from xaiutils.study.parts import BrokenPart, part_path, read_part, remove_temporary, set_aside
 from xaiutils.study.work import ACCIDENTS, Done, score_part
 
 DEATHS = 10  # of its workers, that a part survives on a local cluster
@@ -109,14 +110,21 @@ def run_study(
         say(f"study {opened.study.hash}: {many} parts to score, {todo.kept} are there")
         if not many:
             return todo
+        run = secrets.token_hex(8)
         jobs = [(index, False) for index in todo.fresh] + [(index, True) for index in todo.again]
         with _bar(many, progress) as advance:
             if workers == 1 and scheduler is None:
                 where = opened.path, opened.study.hash
                 for index, retry in jobs:
-                    advance(score_part(*where, index, opened.place, retry=retry))
+                    advance(score_part(*where, index, opened.place, run=run, retry=retry))
             else:
-                _on_dask(opened, jobs, workers, scheduler, advance, say)
+                _on_dask(opened, jobs, run, workers, scheduler, advance, say)
+        lost = [index for index, _ in jobs if not part_path(opened.path, index).is_file()]
+        if lost:
+            raise Unfinished(
+                f"parts {lost} were scored and are not in {opened.path}: do all workers see "
+                f"this folder? {_go_on(opened)}"
+            )
     return todo
 
 
@@ -156,6 +164,7 @@ def _bar(total: int, progress: bool) -> Iterator[Callable[[Done], None]]:
 def _on_dask(
     opened: StudyFolder,
     jobs: Sequence[tuple[int, bool]],
+    run: str,
     workers: int,
     scheduler: str | None,
     advance: Callable[[Done], None],
@@ -175,27 +184,29 @@ def _on_dask(
         flying = as_completed(loop=client.loop)
         names: dict[Any, int] = {}
 
-        def submit() -> None:
-            index, retry = next(rest, (None, False))
-            if index is not None:
+        def top_up() -> None:
+            while len(names) < 2 * max(workers, _threads(client, opened)):  # a cluster may grow
+                index, retry = next(rest, (None, False))
+                if index is None:
+                    return
                 future = client.submit(
                     score_part,
                     str(opened.path),
                     opened.study.hash,
                     index,
                     opened.place,
+                    run=run,
                     retry=retry,
-                    key=f"{opened.study.hash}-{index}",
+                    key=f"part-{index}-{run}",  # another run on this cluster is no other's
                 )
                 names[future] = index
                 flying.add(future)
 
-        for _ in range(2 * max(workers, _threads(client))):
-            submit()
+        top_up()
         for future in flying:
             index = names.pop(future)
             if future.status == "cancelled":
-                raise ConnectionError(f"the scheduler is gone; {_go_on(opened)}")
+                raise _gone(opened)
             error = future.exception()
             if isinstance(error, KilledWorker):
                 dead.append(index)
@@ -203,7 +214,7 @@ def _on_dask(
                 raise error
             else:
                 advance(future.result())
-            submit()
+            top_up()
     if dead:
         raise Unfinished(
             f"parts {dead} are missing: the processes that scored them died again and again, "
@@ -251,8 +262,15 @@ def _quiet(name: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _threads(client: Any) -> int:
-    return sum(client.nthreads().values())
+def _threads(client: Any, opened: StudyFolder) -> int:
+    try:
+        return sum(client.nthreads().values())
+    except (OSError, TimeoutError):
+        raise _gone(opened) from None
+
+
+def _gone(opened: StudyFolder) -> ConnectionError:
+    return ConnectionError(f"the scheduler is gone; {_go_on(opened)}")
 
 
 def _go_on(opened: StudyFolder) -> str:

@@ -123,6 +123,8 @@ def create_study(
     place = _absolute(Place(model, weights, root), workload)
     name = workload or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
     work = _load(name, split, place)
+    if split not in ("test", work.split):
+        raise ValueError(f"split must be left out for {name}, which has one, got {split!r}")
     settings = settings_of(*given)  # after the workload, which may have added methods of its own
     count = len(work.samples) if images is None else min(whole("images", images), len(work.samples))
     if not count:

@@ -81,7 +81,8 @@ def write_part(folder: Path, study: str, index: int, rows: list[dict[str, Any]])
     """Write a part's result rows, sorted by `KEY`."""
     rows = sorted(rows, key=lambda row: tuple(row[key] for key in KEY))
     table = pa.Table.from_pylist(rows, schema=RESULT)
-    about = {"study": study, "part": index, "rows": len(rows), "sha256": checksum(table)}
+    about = {"study": study, "part": index, "rows": len(rows)}
+    about["sha256"] = checksum(study, index, table)
     write_table(part_path(folder, index), table, about)
 
 
@@ -117,23 +118,22 @@ def read_part(folder: Path, study: str, index: int) -> pa.Table:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             about = json.loads((file.schema_arrow.metadata or {}).get(ABOUT, b"{}"))
             table = file.read()
-    except (OSError, ValueError) as error:  # Arrow's errors are ValueErrors
-        raise BrokenPart(f"{path} cannot be read: {error}") from None
-    if (about.get("study"), about.get("part")) != (study, index):
-        if "study" in about:
-            raise ForeignPart(
-                f"{path} must be part {index} of study {study}, "
-                f"it is part {about.get('part')} of {about['study']}"
-            )
-        raise BrokenPart(f"{path} does not say whose part it is")
-    if not table.schema.equals(RESULT) or checksum(table) != about["sha256"]:
+        own = str(about["study"]), int(about["part"])
+        whole = table.schema.equals(RESULT) and checksum(*own, table) == about["sha256"]
+    except Exception as error:  # a changed byte can mean anything to JSON and Arrow
+        raise BrokenPart(f"{path} cannot be read: {type(error).__name__}, {error}") from None
+    if not whole:
         raise BrokenPart(f"{path} has another content than was written: its checksum differs")
+    if own != (study, index):
+        raise ForeignPart(
+            f"{path} must be part {index} of study {study}, it is part {own[1]} of {own[0]}"
+        )
     return table.replace_schema_metadata(None)
 
 
-def checksum(table: pa.Table) -> str:
-    """A hash of every value of a result table, however it is stored."""
-    digest = hashlib.sha256()
+def checksum(study: str, index: int, table: pa.Table) -> str:
+    """A hash of whose part it is and of every value of its rows, however they are stored."""
+    digest = hashlib.sha256(f"{study} {index} ".encode())
     for name in RESULT.names:
         column = table.column(name).combine_chunks()
         if pa.types.is_string(column.type):

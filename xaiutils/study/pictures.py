@@ -23,6 +23,7 @@ FIELDS = pa.schema(
         ("image_id", pa.string()),
         ("index", pa.int64()),
         ("wnid", pa.string()),
+        ("label", pa.int64()),
         ("sha256", pa.string()),
     ]
 )
@@ -30,11 +31,12 @@ FIELDS = pa.schema(
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: its place in the workload, and a hash of all that a score takes from it."""
+    """One picture: its place in the workload, its label if it has one, and a hash of all of it."""
 
     image_id: str
     index: int
     wnid: str
+    label: int | None
     sha256: str
 
 
@@ -48,9 +50,9 @@ def look(work: Workload, index: int) -> Picture:
         return _of_imagenet(work.samples, index)
     if work.name == "scenes":
         scene = scenes.scene(work.split, index)
-        return Picture(scene.id, index, "", _hash(repr(scene).encode()))
+        return Picture(scene.id, index, "", scenes.label(scene), _hash(repr(scene).encode()))
     sample = work.samples[index]
-    return Picture(sample.id, index, sample.wnid or "", _hash(*_content(sample)))
+    return Picture(sample.id, index, sample.wnid or "", sample.label, _hash(*_content(sample)))
 
 
 def listing(work: Workload, indices: Iterable[int]) -> list[Picture]:
@@ -68,7 +70,7 @@ def listing(work: Workload, indices: Iterable[int]) -> list[Picture]:
 
 def digest(pictures: Iterable[Picture]) -> str:
     """A hash of all of them."""
-    return _hash(*(repr((p.image_id, p.wnid, p.sha256)).encode() for p in pictures))[:16]
+    return _hash(*(repr((p.image_id, p.wnid, p.label, p.sha256)).encode() for p in pictures))[:16]
 
 
 def write_pictures(path: Path, pictures: Iterable[Picture]) -> None:
@@ -88,10 +90,10 @@ def _of_imagenet(folder: ImageNetFolder, index: int) -> Picture:
         wnid, label, found = folder.annotation(index)
         about = repr((wnid, label, found and found.objects))
     except (OSError, ValueError) as error:  # the picture will be scored as broken
-        wnid, about = entry.folder, f"unreadable: {type(error).__name__}"
+        wnid, label, about = entry.folder, None, f"unreadable: {type(error).__name__}"
     with folder.file(index).open("rb") as stream:
         content = hashlib.file_digest(stream, "sha256").digest()
-    return Picture(entry.id, index, wnid or "", _hash(content, about.encode()))
+    return Picture(entry.id, index, wnid or "", label, _hash(content, about.encode()))
 
 
 def _content(sample: Sample) -> Iterator[bytes]:

@@ -17,20 +17,21 @@ from xaiutils import checks
 from xaiutils.claims import load_claims
 from xaiutils.metrics import METRICS
 from xaiutils.score_table import compare, summarise
-from xaiutils.study.files import alone, write_whole
-from xaiutils.study.folder import MANIFEST, PICTURES, StudyFolder, open_study
+from xaiutils.study.files import write_whole
+from xaiutils.study.folder import StudyFolder
 from xaiutils.study.parts import (
     ABOUT,
+    LOG,
     RESULT,
     BrokenPart,
     found_parts,
     log_paths,
-    part_path,
     read_part,
 )
 from xaiutils.study.work import NETWORK, RIGHT
 from xaiutils.verdicts import Verdict, judge
 
+LOGGED = ["error_code", "method", "metric", "reason", "host", "instructions", "seconds"]
 ROWS = 100_000  # in a row group of the table, at least
 
 
@@ -42,7 +43,8 @@ class Status:
         parts, done: Of the study, and those that are there and whole. broken: Those that are not.
         rows: In the parts that are done. codes: How many of them have each error code.
         where: How many have each (error code, method, metric).
-        seconds: Spent on all attempts, as the log has it.
+        reasons: The first reason that the log gives for each of these.
+        seconds: Spent on all attempts, as the log has it. unread: Logs that cannot be read.
         machines: Hosts with the instructions that torch used there; more than one kind of them
             can differ in last bits.
     """
@@ -53,7 +55,9 @@ class Status:
     rows: int
     codes: dict[str, int]
     where: dict[tuple[str, str, str], int]
+    reasons: dict[tuple[str, str, str], str]
     seconds: float
+    unread: tuple[str, ...]
     machines: tuple[tuple[str, str], ...]
 
 
@@ -74,17 +78,33 @@ def study_status(opened: StudyFolder) -> Status:
     codes: Counter[str] = Counter()
     for (code, _, _), count in where.items():
         codes[code] += count
-    log = read_log(opened)
-    machines = log[["host", "instructions"]].drop_duplicates().itertuples(index=False, name=None)
+    seconds, unread = 0.0, []
+    reasons: dict[tuple[str, str, str], str] = {}
+    machines: dict[tuple[str, str], None] = {}
+    for path in log_paths(opened.path):  # one by one: they are as many as the parts
+        try:
+            log = pq.read_table(path, columns=LOGGED)
+        except (OSError, pa.ArrowException):
+            unread.append(path.name)
+            continue
+        for code, method, metric, reason, host, kind, took in zip(
+            *(log[name].to_pylist() for name in LOGGED), strict=True
+        ):
+            seconds += took
+            machines[host, kind] = None
+            if (code, method, metric) in where:
+                reasons.setdefault((code, method, metric), reason)
     return Status(
-        opened.study.parts,
-        done,
-        tuple(broken),
-        rows,
-        dict(codes),
-        dict(where),
-        float(log["seconds"].sum()),
-        tuple(machines),
+        parts=opened.study.parts,
+        done=done,
+        broken=tuple(broken),
+        rows=rows,
+        codes=dict(codes),
+        where=dict(where),
+        reasons=reasons,
+        seconds=seconds,
+        unread=tuple(unread),
+        machines=tuple(machines),
     )
 
 
@@ -184,8 +204,6 @@ def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def read_log(opened: StudyFolder) -> pd.DataFrame:
     """What every attempt took and said: seconds, host, reasons, tracebacks; in no fixed order."""
-    from xaiutils.study.parts import LOG
-
     found = [pq.read_table(path, schema=LOG) for path in log_paths(opened.path)]
     return (pa.concat_tables(found) if found else LOG.empty_table()).to_pandas()
 
@@ -259,46 +277,22 @@ def study_verdicts(opened: StudyFolder, claims: Path) -> list[Verdict]:
     ]
 
 
-def merge_studies(out: Path, folders: Sequence[StudyFolder]) -> int:
-    """Gather the parts of several folders of one study, such as shards, in a new one; their number.
+def require_comparable(own: StudyFolder, other: StudyFolder) -> None:
+    """Refuse to pair scores of two networks, or of pictures that only share their names.
 
     Raises:
-        ValueError: They are not of one study, or two of them disagree about a part.
-        FileExistsError: ``out`` holds something else.
+        ValueError: Weights, network or a picture of both differ, or they have none in common.
     """
-    first, *others = folders
-    for one in others:
-        if one.study.hash != first.study.hash:
-            raise ValueError(
-                f"folders must be of one study, {first.path} is of {first.study.hash}, "
-                f"{one.path} of {one.study.hash}"
-            )
-    if (out / MANIFEST).is_file():
-        if open_study(out).study.hash != first.study.hash:
-            raise FileExistsError(f"{out} must be new or of study {first.study.hash}")
-    elif out.exists() and any(out.iterdir()):
-        raise FileExistsError(f"{out} must be new or of study {first.study.hash}")
-    for name in ("parts", "log"):
-        (out / name).mkdir(parents=True, exist_ok=True)
-    with alone(out, (1, 1)):
-        for name in (PICTURES, MANIFEST):
-            _copy(first.path / name, out / name)
-        for one in folders:
-            for index in found_parts(one.path):
-                rows = read_part(one.path, first.study.hash, index)
-                if part_path(out, index).is_file():
-                    if not read_part(out, first.study.hash, index).equals(rows):
-                        raise ValueError(f"{one.path} and {out} disagree about part {index}")
-                    continue
-                _copy(part_path(one.path, index), part_path(out, index))
-            for path in log_paths(one.path):
-                _copy(path, out / "log" / path.name)
-    return len(list(found_parts(out)))
-
-
-def _copy(source: Path, target: Path) -> None:
-    content = source.read_bytes()
-    write_whole(target, lambda stream: stream.write(content))
+    for key in ("weights", "network"):
+        one, two = (getattr(opened.study, key) for opened in (own, other))
+        if one != two:
+            raise ValueError(f"other must be of the same {key}, {one}, got {two}")
+    known = {picture.image_id: picture.sha256 for picture in own.pictures}
+    shared = [picture for picture in other.pictures if picture.image_id in known]
+    changed = [picture.image_id for picture in shared if known[picture.image_id] != picture.sha256]
+    if changed or not shared:
+        what = f"others under the names {changed[:5]}" if changed else "none of them"
+        raise ValueError(f"other must have the study's pictures, got {what}")
 
 
 def _plain(table: pd.DataFrame) -> pd.DataFrame:

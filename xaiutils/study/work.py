@@ -26,13 +26,14 @@ from xaiutils.metrics.record import Score
 from xaiutils.scoring import Contender, score_case
 from xaiutils.study.configuration import HALVE, Study
 from xaiutils.study.folder import Place, StudyFolder, open_study
-from xaiutils.study.parts import read_part, write_log, write_part
+from xaiutils.study.parts import KEY, read_part, write_log, write_part
 from xaiutils.study.pictures import Picture, look
 from xaiutils.workloads import Workload
 
+# Seeds, threads and tracing are the process's: a worker of many threads scores one part at a time.
+_ALONE = Lock()
 # What a row has instead of a score: no score exists (the log says why), or an accident.
 UNDEFINED = "undefined"
-_ALONE = Lock()
 ACCIDENTS = (
     MISSING := "picture_missing",
     CHANGED := "picture_changed",
@@ -116,41 +117,56 @@ class Done:
 
 
 def score_part(
-    folder: str | Path, study: str, index: int, place: Place, *, retry: bool = False
+    folder: str | Path, study: str, index: int, place: Place, *, run: str, retry: bool = False
 ) -> Done:
     """Score a part and write it; with ``retry`` only its pictures that met an accident.
+
+    A score that is there is never given up for an accident of the second attempt.
 
     Args:
         folder: Of the study, as this process sees it.
         study: Its hash, which must be what the folder says.
         index: Of the part.
         place: Where network and pictures are.
+        run: A name of the run; each looks at network and pictures anew.
         retry: Keep the rows of the other pictures.
 
     Raises:
         ValueError: Folder, network, pictures or libraries are not those of the study.
         OSError: The part cannot be written.
     """
+    with _ALONE:
+        return _score_part(str(folder), study, index, place, run, retry)
+
+
+def _score_part(folder: str, study: str, index: int, place: Place, run: str, retry: bool) -> Done:
     started = time.perf_counter()
-    tools = _tools(str(folder), study, place)
+    tools = _tools(folder, study, place, run)
     opened = tools.folder
     ledger = Ledger(opened.study)
-    kept: list[dict[str, Any]] = []
+    before: list[dict[str, Any]] = []
     pictures: Sequence[Picture] = opened.part(index)
     if retry:
-        rows = read_part(opened.path, study, index).to_pylist()
-        again = {row["image_id"] for row in rows if row["error_code"] in ACCIDENTS}
-        kept = [row for row in rows if row["image_id"] not in again]
+        before = read_part(opened.path, study, index).to_pylist()
+        again = {row["image_id"] for row in before if row["error_code"] in ACCIDENTS}
         pictures = [picture for picture in pictures if picture.image_id in again]
-    # Seeds and threads are the process's: a worker of many threads scores one part at a time.
-    with _ALONE, _engine(opened.study), memo.remember():
+    with _engine(opened.study), memo.remember():
         for picture in pictures:
             _score_picture(tools, picture, ledger)
     write_log(opened.path, index, ledger.log)
-    rows = kept + ledger.rows
+    kept = {_key(row): row for row in before}
+    for row in ledger.rows:
+        old = kept.get(_key(row))
+        if old is None or old["error_code"] in ACCIDENTS or row["error_code"] not in ACCIDENTS:
+            kept[_key(row)] = row
+    rows = list(kept.values())
     write_part(opened.path, study, index, rows)
     errors = sum(row["error_code"] in ACCIDENTS for row in rows)
     return Done(index, time.perf_counter() - started, len(rows), errors)
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEY)
 
 
 def _score_picture(tools: Opened, picture: Picture, ledger: Ledger) -> None:
@@ -180,8 +196,10 @@ def _score_picture(tools: Opened, picture: Picture, ledger: Ledger) -> None:
                 for metric in study.scores():
                     ledger.add(picture, one.label, metric, seed, torch.nan, code)
         return
-    ledger.add(picture, NETWORK, RIGHT, first, float(said == case.target))
-    ledger.note((*place, first), seconds)
+    known = picture.label is not None  # else the prediction is explained
+    right = float(said == case.target) if known else torch.nan
+    ledger.add(picture, NETWORK, RIGHT, first, right, "" if known else UNDEFINED)
+    ledger.note((*place, first), seconds, *(() if known else (UNDEFINED, "without a label")))
     for seed in study.seeds:
         ask = partial(_ask, picture=picture, seed=seed, ledger=ledger)
         score_case(case, tools.entrants, study.scores(), seed, ask)
@@ -233,8 +251,8 @@ def _case(tools: Opened, picture: Picture) -> Case:
 
 
 @lru_cache(maxsize=1)
-def _tools(folder: str, study: str, place: Place) -> Opened:
-    """Network and pictures, checked once in a process; cached by what they are."""
+def _tools(folder: str, study: str, place: Place, run: str) -> Opened:
+    """Network and pictures, opened and checked once in a process and run."""
     opened = open_study(folder, **vars(place))
     if opened.study.hash != study:
         raise ValueError(f"{folder} must hold study {study}, it holds {opened.study.hash}")
