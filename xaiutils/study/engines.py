@@ -177,7 +177,8 @@ def _on_dask(
     dead: list[int] = []
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(DASK))
-        stack.enter_context(_quiet("tornado.application"))  # it logs what Ctrl-C cuts short
+        for logger in ("tornado.application", "asyncio"):  # they log what Ctrl-C cuts short
+            stack.enter_context(_quiet(logger))
         client = stack.enter_context(_client(workers, scheduler))
         say(f"dashboard: {client.dashboard_link}")
         rest = iter(jobs)
@@ -235,7 +236,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
                     host="127.0.0.1",
                     dashboard_address="127.0.0.1:0",
                     preload="xaiutils.study.deaf",
-                    silence_logs=logging.ERROR,
+                    silence_logs=logging.CRITICAL,  # errors come with the futures
                 )
             )
         else:
