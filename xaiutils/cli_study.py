@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+WAIT = 60
+
 
 def add_study(commands: Any) -> None:
     """Add ``study`` to the subcommands of argparse."""
@@ -30,6 +32,7 @@ def add_study(commands: Any) -> None:
     run.add_argument("--autocast", action="store_true", default=None, help="compute in bfloat16")
     run.add_argument("--workers", type=int, default=1, help="processes on this machine")
     run.add_argument("--scheduler", help="address of a Dask cluster instead")
+    run.add_argument("--wait", type=float, default=WAIT, help="seconds for its first worker")
     run.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="of a job array")
     run.add_argument("--retry-failed", action="store_true", help="try accidents again")
 
@@ -53,15 +56,21 @@ def add_study(commands: Any) -> None:
 
 
 def _batch(text: str) -> int | str:
-    return text if text == "auto" else int(text)
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number or auto, got {text!r}") from None
 
 
 def _shard(text: str) -> tuple[int, int]:
     i, _, n = text.partition("/")
     try:
-        return int(i), int(n)
+        shard = int(i), int(n)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be I/N, such as 1/3, got {text!r}") from None
+        shard = 0, 0
+    if not 1 <= shard[0] <= shard[1]:
+        raise argparse.ArgumentTypeError(f"must be I/N from 1/N to N/N, got {text!r}")
+    return shard
 
 
 def _study(options: argparse.Namespace) -> None:

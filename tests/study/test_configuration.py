@@ -38,6 +38,7 @@ def test_a_method_is_its_name_its_settings_and_what_it_is_combined_with():
         ("hybird", "name must be a known name, got 'hybird'"),
         ("hybrid:thresh=1", "setting of hybrid must be a known name, got 'thresh'"),
         ("hybrid:threshold", "must be name:setting=value,setting=value, got 'threshold'"),
+        ("hybrid:threshold=0.4,threshold=0.5", "must give each setting once, got threshold twice"),
         ("grad_cam*nothing", "methods must be a known name, got 'nothing'"),
         ("grad_cam*occlusion:blur=1", "setting of grad_cam x occlusion must be a known name"),
     ],

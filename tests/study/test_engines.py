@@ -25,7 +25,7 @@ import torch
 from tests.study import own_workload
 from tests.study.conftest import ASKED, table
 from tests.study.own_workload import NAME, make_pictures
-from xaiutils import METHODS, batches, load_model, scenes, scoring
+from xaiutils import METHODS, Classifier, batches, load_model, scenes, scoring
 from xaiutils.study import (
     Unfinished,
     create_study,
@@ -89,6 +89,7 @@ def test_what_is_not_of_one_study_is_not_merged(undisturbed, tmp_path):
     [
         ({"workers": 0}, "workers must be"),
         ({"shard": (4, 3)}, "shard must be i/n with 1 <= i <= n, got 4/3"),
+        ({"wait": -1}, "wait must be"),
         ({"workers": 2, "scheduler": "tcp://x:1"}, "workers must be left out with a scheduler"),
     ],
 )
@@ -97,12 +98,11 @@ def test_a_wrong_engine_is_refused(fresh, change, message):
         run_study(fresh, **change)
 
 
-def test_a_scheduler_that_is_not_there_is_named(fresh, monkeypatch):
-    monkeypatch.setattr("xaiutils.study.engines.WAIT", 0.5)
+def test_a_scheduler_that_is_not_there_is_named(fresh):
     with pytest.raises(
         OSError, match=r"scheduler must be the address .* tcp://127\.0\.0\.1:1 gave"
     ):
-        run_study(fresh, scheduler="tcp://127.0.0.1:1")
+        run_study(fresh, scheduler="tcp://127.0.0.1:1", wait=0.5)
 
 
 @contextmanager
@@ -283,7 +283,13 @@ def test_a_picture_that_is_lost_during_the_run(own, how, code, reopened):
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(IndexError, MISSING), (ZeroDivisionError, "failed"), (OSError, BROKEN)]
+    ("error", "code"),
+    [
+        (FileNotFoundError, MISSING),
+        (IndexError, "failed"),
+        (ZeroDivisionError, "failed"),
+        (OSError, BROKEN),
+    ],
 )
 def test_pictures_of_ones_own_may_raise_anything(own, monkeypatch, error, code):
     _, pictures, _ = own
@@ -310,6 +316,34 @@ def test_pictures_of_ones_own_may_raise_anything(own, monkeypatch, error, code):
     armed = False
     run_study(opened, retry_failed=True)
     assert accidents(opened) == {}
+
+
+def test_fewer_pictures_of_ones_own_than_before(own, monkeypatch):
+    _, pictures, _ = own
+    samples = list(own_workload.small().samples)
+    work = own_workload.small()
+    monkeypatch.setattr(own_workload, "small", lambda: replace(work, samples=samples))
+    opened = create_study(pictures.parent / "shrinking", **ASKED_OWN)
+    samples.pop()
+    run_study(opened)
+    assert accidents(opened) == {MISSING: 3}
+
+
+def test_an_error_of_the_network_is_no_missing_picture(own, monkeypatch):
+    opened, *_ = own
+    case = work._case
+
+    def fails(self, x):
+        raise KeyError("a layer")
+
+    def then_fails(tools, picture):  # the workload is wrapped, and so asked, before
+        found = case(tools, picture)
+        monkeypatch.setattr(Classifier, "predict", fails)
+        return found
+
+    monkeypatch.setattr(work, "_case", then_fails)
+    run_study(opened)
+    assert set(accidents(opened)) == {"failed"}
 
 
 def test_a_second_attempt_gives_up_no_score(own, monkeypatch):

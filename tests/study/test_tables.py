@@ -211,9 +211,17 @@ def test_the_command_line(tmp_path, capsys, monkeypatch):
     assert cli.main(["study", "merge", merged, folder]) == 0
     assert "2 of 2 parts" in capsys.readouterr().out
     assert open_study(merged).study == open_study(folder).study
-    with pytest.raises(SystemExit):
-        cli.main([*begin, "--shard", "one/two"])
-    assert "must be I/N, such as 1/3, got 'one/two'" in capsys.readouterr().err
+    nowhere = str(tmp_path / "nowhere" / "result.csv")
+    assert cli.main(["study", "table", folder, "--out", nowhere]) == 2
+    assert "--out must lie in a folder that exists" in capsys.readouterr().err
+    for wrong, message in (
+        (["--shard", "one/two"], "must be I/N from 1/N to N/N, got 'one/two'"),
+        (["--shard", "4/3"], "must be I/N from 1/N to N/N, got '4/3'"),
+        (["--batch", "most"], "must be a number or auto, got 'most'"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main([*begin, *wrong])
+        assert message in capsys.readouterr().err
 
 
 def test_a_large_table_has_the_normal_interval_which_is_the_bootstraps():

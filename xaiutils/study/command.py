@@ -42,6 +42,7 @@ def run(options: argparse.Namespace, say: Say) -> None:
             opened,
             workers=options.workers,
             scheduler=options.scheduler,
+            wait=options.wait,
             shard=options.shard,
             retry_failed=options.retry_failed,
             progress=True,
@@ -94,7 +95,10 @@ def status_of(opened: StudyFolder, say: Say) -> None:
 def table(options: argparse.Namespace, say: Say) -> None:
     """Summary, comparison, or the result table as a file."""
     opened = open_study(options.folder)
+    _load_own(opened)
     if options.out is not None:
+        if not options.out.parent.is_dir():
+            raise ValueError(f"--out must lie in a folder that exists, got {options.out}")
         if options.against is not None:
             raise ValueError("--out must be left out with --against, which is printed")
         if options.out.suffix == ".parquet":
@@ -129,6 +133,7 @@ def table(options: argparse.Namespace, say: Say) -> None:
 def verdicts(options: argparse.Namespace, say: Say) -> None:
     """The claims that the study's methods and metrics can answer."""
     opened = open_study(options.folder)
+    _load_own(opened)
     claims = options.claims or DOCS / "claims.yaml"
     found = study_verdicts(opened, claims)
     if not found:
@@ -139,6 +144,12 @@ def verdicts(options: argparse.Namespace, say: Say) -> None:
         for pair in one.pairs.itertuples():
             spread = f"{pair.difference:+.3f} [{pair.low:+.3f}, {pair.high:+.3f}]"
             say(f"{'':10} {pair.metric}, {pair.method} against {pair.other}: {spread}")
+
+
+def _load_own(opened: StudyFolder) -> None:
+    """A module of the user's may add the methods and metrics that the table is about."""
+    if ":" in opened.study.workload:
+        opened.load()
 
 
 def merge(options: argparse.Namespace, say: Say) -> None:

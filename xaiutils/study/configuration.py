@@ -181,6 +181,8 @@ def _parse(text: str) -> tuple[str, dict[str, Any]]:
         key, equals, value = pair.partition("=")
         if not equals:
             raise ValueError(f"{text!r} must be name:setting=value,setting=value, got {pair!r}")
+        if key.strip() in settings:
+            raise ValueError(f"{text!r} must give each setting once, got {key.strip()} twice")
         settings[key.strip()] = _value(value.strip())
     return name.strip(), settings
 

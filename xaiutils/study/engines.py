@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from xaiutils import checks
 from xaiutils.methods.arguments import whole
 from xaiutils.study.files import alone
 from xaiutils.study.folder import StudyFolder
@@ -21,7 +23,6 @@ from xaiutils.study.parts import BrokenPart, part_path, read_part, remove_tempor
 from xaiutils.study.work import ACCIDENTS, Done, score_part
 
 DEATHS = 10  # of its workers, that a part survives on a local cluster
-WAIT = 60  # seconds for the first worker of a cluster
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 DASK = {
     "distributed.scheduler.allowed-failures": DEATHS,
@@ -62,6 +63,7 @@ def run_study(
     *,
     workers: int = 1,
     scheduler: str | None = None,
+    wait: float = 60,
     shard: tuple[int, int] = (1, 1),
     retry_failed: bool = False,
     progress: bool = False,
@@ -75,6 +77,7 @@ def run_study(
             machine alone, one process of one thread each.
         scheduler: Instead, the address of a Dask cluster whose workers see the folder, the
             pictures and the weights under the same paths.
+        wait: Seconds for the cluster's first worker, which may stand in a queue.
         shard: ``(i, n)``: only the i-th of n shares, for an array of jobs; they may run beside
             each other on one folder, or on copies that `merge_studies` joins.
         retry_failed: Also score anew the pictures that met an accident (`ACCIDENTS`).
@@ -92,6 +95,7 @@ def run_study(
         Unfinished: A part's workers died again and again.
     """
     whole("workers", workers)
+    checks.number("wait", wait, low=0)
     i, n = (whole("shard", number) for number in shard)
     if i > n:
         raise ValueError(f"shard must be i/n with 1 <= i <= n, got {i}/{n}")
@@ -118,7 +122,8 @@ def run_study(
                 for index, retry in jobs:
                     advance(score_part(*where, index, opened.place, run=run, retry=retry))
             else:
-                _on_dask(opened, jobs, run, workers, scheduler, advance, say)
+                client = partial(_client, workers, scheduler, wait)
+                _on_dask(opened, jobs, run, workers, client, advance, say)
         lost = [index for index, _ in jobs if not part_path(opened.path, index).is_file()]
         if lost:
             raise Unfinished(
@@ -166,7 +171,7 @@ def _on_dask(
     jobs: Sequence[tuple[int, bool]],
     run: str,
     workers: int,
-    scheduler: str | None,
+    connect: Callable[[], AbstractContextManager[Any]],
     advance: Callable[[Done], None],
     say: Say,
 ) -> None:
@@ -179,7 +184,7 @@ def _on_dask(
         stack.enter_context(dask.config.set(DASK))
         for logger in ("tornado.application", "asyncio"):  # they log what Ctrl-C cuts short
             stack.enter_context(_quiet(logger))
-        client = stack.enter_context(_client(workers, scheduler))
+        client = stack.enter_context(connect())
         say(f"dashboard: {client.dashboard_link}")
         rest = iter(jobs)
         flying = as_completed(loop=client.loop)
@@ -224,7 +229,7 @@ def _on_dask(
 
 
 @contextmanager
-def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
+def _client(workers: int, scheduler: str | None, wait: float) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     with ExitStack() as stack:
@@ -242,12 +247,12 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         else:
             address = scheduler
         try:
-            client = stack.enter_context(Client(address, timeout=WAIT, set_as_default=False))
-            client.wait_for_workers(1, timeout=WAIT)
+            client = stack.enter_context(Client(address, timeout=wait, set_as_default=False))
+            client.wait_for_workers(1, timeout=wait)
         except (TimeoutError, OSError) as error:
             raise ConnectionError(
                 f"scheduler must be the address of a Dask cluster with workers, {scheduler} "
-                f"gave none in {WAIT} s: {error}"
+                f"gave none in {wait:g} s, see wait: {error}"
             ) from None
         yield client
 

@@ -244,10 +244,10 @@ def _absolute(place: Place, workload: str | None) -> Place:
     if model is None:
         model = os.environ.get("XAIUTILS_MODEL", "vgg16")
         weights = weights or os.environ.get("XAIUTILS_WEIGHTS")
-    if weights is not None and Path(weights).is_file():
-        weights = str(Path(weights).resolve())
+    if weights is not None and (file := Path(weights).expanduser()).is_file():
+        weights = str(file.resolve())
     root = root or os.environ.get("XAIUTILS_IMAGENET") if name == "imagenet" else None
-    return Place(model, weights, str(Path(root).resolve()) if root else None)
+    return Place(model, weights, str(Path(root).expanduser().resolve()) if root else None)
 
 
 def _read(values: dict[str, Any]) -> Study:

@@ -113,7 +113,9 @@ def read_part(folder: Path, study: str, index: int) -> pa.Table:
     """
     path = part_path(folder, index)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} must exist")
+        raise FileNotFoundError(
+            f"{path} must exist: the study is unfinished, go on with xaiutils study run {folder}"
+        )
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             about = json.loads((file.schema_arrow.metadata or {}).get(ABOUT, b"{}"))

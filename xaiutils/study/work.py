@@ -56,6 +56,8 @@ class Opened:
     def index(self, picture: Picture) -> int:
         """Where a picture is in the workload now; a folder may have lost others before it."""
         if self.places is None:
+            if picture.index >= len(self.work.samples):
+                raise FileNotFoundError(f"{picture.image_id} must be among the workload's pictures")
             return picture.index
         if picture.image_id not in self.places:
             raise FileNotFoundError(f"{picture.image_id} must be in the folder of pictures")
@@ -179,7 +181,7 @@ def _score_picture(tools: Opened, picture: Picture, ledger: Ledger) -> None:
         said = int(case.classifier.predict(case.x).argmax(1))
     except _Changed as reason:
         code, error = CHANGED, reason
-    except (FileNotFoundError, LookupError) as reason:
+    except FileNotFoundError as reason:
         code, error = MISSING, reason
     except (OSError, ValueError) as reason:
         code, error = BROKEN, reason
