@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 READY := $(VENV)/.ready
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with nbval.ini --nbval-cell-timeout 120
 
-.PHONY: setup demo test test-fast test-notebooks lint notebooks bench evidence scenes lock opencv clean
+.PHONY: setup demo app site test test-fast test-notebooks test-browser lint notebooks bench evidence scenes lock opencv clean
 
 setup: $(READY)
 
@@ -28,13 +28,17 @@ opencv:
 demo: $(READY)
 	$(BIN)/xaiutils figures --out results/demo
 
-test: lint test-fast test-notebooks
+test: lint test-fast test-notebooks test-browser
 
 test-fast: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser tests
 
 test-notebooks: $(READY)
 	$(BIN)/python -m pytest $(NBVAL) notebooks
+
+# In the Chromium that CHROMIUM names or the path has; without one its tests are skipped.
+test-browser: $(READY)
+	$(BIN)/python -m pytest -rs tests/browser
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,0 +1,27 @@
+"""The harness itself: a page of ours is seen, and what leaves the machine or errs is noticed."""
+
+from __future__ import annotations
+
+
+def test_a_page_is_seen(page, serve, tmp_path):
+    (tmp_path / "index.html").write_text("<link rel=icon href=data:,><h1>Relevance</h1>")
+    page.goto(serve(tmp_path))
+    assert page.inner_text("h1") == "Relevance"
+
+
+def test_what_leaves_the_machine_is_blocked_and_noticed(page, seen, serve, tmp_path):
+    text = "<link rel=icon href=data:,><script src=https://example.org/x.js></script>"
+    (tmp_path / "index.html").write_text(text)
+    page.goto(serve(tmp_path))
+    assert seen.outside == ["https://example.org/x.js"]
+    assert len(seen.errors) == 1
+    seen.outside.clear()
+    seen.errors.clear()
+
+
+def test_an_error_of_a_page_is_noticed(page, seen, serve, tmp_path):
+    text = "<link rel=icon href=data:,><script>nothing.here()</script>"
+    (tmp_path / "index.html").write_text(text)
+    page.goto(serve(tmp_path))
+    assert any("nothing is not defined" in error for error in seen.errors)
+    seen.errors.clear()
