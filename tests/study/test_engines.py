@@ -105,6 +105,19 @@ def test_a_scheduler_that_is_not_there_is_named(fresh):
         run_study(fresh, scheduler="tcp://127.0.0.1:1", wait=0.5)
 
 
+def test_a_scheduler_that_dies_while_it_is_asked_is_named(fresh, monkeypatch):
+    from distributed import Future
+    from distributed.comm import CommClosedError
+
+    def closed(self):
+        raise CommClosedError("in <TCP (closed) ConnectionPool.gather>: Stream is closed")
+
+    monkeypatch.setattr(Future, "result", closed)
+    message = "the scheduler is gone; finished parts are kept; go on with: xaiutils study run"
+    with pytest.raises(ConnectionError, match=message):
+        run_study(fresh, workers=2)
+
+
 @contextmanager
 def cluster(tmp_path, workers=1, threads=1):
     """A Dask cluster of processes of their own: address, scheduler, workers."""

@@ -123,7 +123,8 @@ def run_study(
                     advance(score_part(*where, index, opened.place, run=run, retry=retry))
             else:
                 client = partial(_client, workers, scheduler, wait)
-                _on_dask(opened, jobs, run, workers, client, advance, say)
+                with _scheduler_lives(opened):
+                    _on_dask(opened, jobs, run, workers, client, advance, say)
         lost = [index for index, _ in jobs if not part_path(opened.path, index).is_file()]
         if lost:
             raise Unfinished(
@@ -266,6 +267,17 @@ def _quiet(name: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def _scheduler_lives(opened: StudyFolder) -> Iterator[None]:
+    """Whatever is asked of it just as it dies fails with this."""
+    from distributed.comm import CommClosedError
+
+    try:
+        yield
+    except CommClosedError:
+        raise _gone(opened) from None
 
 
 def _threads(client: Any, opened: StudyFolder) -> int:
