@@ -43,7 +43,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("metrics",),
     ("scoring",),
-    ("agreement", "experiments", "fingerprint"),
+    ("agreement", "experiments", "fingerprint", "explorer"),
     ("results",),
     ("evidence", "page"),
     ("figures", "study"),

@@ -118,7 +118,7 @@ class Method:
         reason = self.refuses(classifier)
         if reason is not None:
             raise CannotExplain(f"{self.name} cannot explain {classifier.name}: {reason}")
-        total = self._expected(classifier, len(x), settings) if progress else None
+        total = self.expected(classifier, len(x), **settings) if progress else None
         watch = passes.watch(total, progress=progress, title=self.title)
         with watch, torch.inference_mode(False):
             x = x.clone() if x.is_inference() else x.detach()
@@ -148,8 +148,8 @@ class Method:
         values = {key: v for key, v in self._merge(settings).items() if isinstance(v, int | float)}
         return float(eval(self.passes, {"__builtins__": {}}, names | values))
 
-    def _expected(self, classifier: Classifier, n: int, settings: dict[str, Any]) -> int | None:
-        """About how many images the network will answer, for the bar."""
+    def expected(self, classifier: Classifier, n: int = 1, **settings: Any) -> int | None:
+        """About how many images the network will answer for ``n`` of them, for a bar."""
         shape = classifier.graph.find(classifier.cam_layer).shape or ()
         C = shape[1 if len(shape) == 4 else -1]  # tokens have their channels last
         try:

@@ -203,7 +203,7 @@ def gallery(
         check_count(f"rows[{i}]", row, len(columns))
     grid = [[checked_panel(f"rows[{i}]", item, {}) for item in row] for i, row in enumerate(rows)]
     for column in range(len(columns)):
-        signed = any(r[column].map is not None and _signed(r[column]) for r in grid)
+        signed = any(r[column].map is not None and is_signed(r[column]) for r in grid)
         for row in grid:
             row[column] = replace(row[column], signed=signed, colorbar=False)
     titles = [*columns, *[""] * (len(columns) * (len(rows) - 1))]
@@ -244,7 +244,7 @@ def checked_panel(name: str, item: Any, options: Mapping[str, Any]) -> Panel:
     return replace(panel, image=image, map=map, mask=mask, boxes=boxes)
 
 
-def _limits(panel: Panel) -> tuple[float, float]:
+def limits_of(panel: Panel) -> tuple[float, float]:
     """The values at the ends of the colours; a map of zeros gets limits of 1."""
     if panel.limits is not None:
         low, high = (checks.number("limits", end) for end in panel.limits)
@@ -256,10 +256,11 @@ def _limits(panel: Panel) -> tuple[float, float]:
     bound = bound or float(size.max()) or 1.0
     if panel.signed is False and panel.map.min() < 0:
         raise ValueError(f"map must be >= 0 where signed=False, got {panel.map.min():g}")
-    return (-bound if _signed(panel) else 0.0), bound
+    return (-bound if is_signed(panel) else 0.0), bound
 
 
-def _signed(panel: Panel) -> bool:
+def is_signed(panel: Panel) -> bool:
+    """Whether the map has two colours."""
     return panel.signed if panel.signed is not None else bool(panel.map.min() < 0)
 
 
@@ -272,11 +273,11 @@ def draw(axes: Axes, panel: Panel) -> AxesImage | None:
         grey = panel.image @ np.array([0.299, 0.587, 0.114]) if panel.map is not None else None
         axes.imshow(panel.image if grey is None else grey, cmap="gray")
     if panel.map is not None:
-        low, high = _limits(panel)
+        low, high = limits_of(panel)
         alpha = None
         if panel.image is not None:
             alpha = panel.opacity * np.clip(np.abs(panel.map) / max(-low, high), 0, 1)
-        colors = DIVERGING if _signed(panel) else SEQUENTIAL
+        colors = DIVERGING if is_signed(panel) else SEQUENTIAL
         drawn = axes.imshow(panel.map, cmap=colors, vmin=low, vmax=high, alpha=alpha)
     edges: list[Any] = [withStroke(linewidth=3.2, foreground="black")]
     if panel.mask is not None:

@@ -1,0 +1,157 @@
+"""Pictures and networks to choose from, each with the line of code that gives it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from xaiutils import checks, scenes
+from xaiutils.decode import PHOTOGRAPHS
+from xaiutils.images import Sample, load_image, sample_photograph
+from xaiutils.models import SCENE_NETWORKS, Classifier, load_model
+from xaiutils.workloads import Workload, load_workload
+
+LISTED = 40  # pictures of a workload or a folder
+UPLOAD = 64_000_000  # pixels; a larger picture is refused from its header
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Something to choose.
+
+    Attributes:
+        label: What the list calls it.
+        open: Gives it.
+        code: A Python expression that gives it again, after ``import xaiutils as xai``.
+    """
+
+    label: str
+    open: Callable[[], Any]
+    code: str
+
+
+def pictures(source: Any, work: Workload | None) -> list[Choice]:
+    """What ``source`` says, then the workload's pictures, then scikit-image's photographs.
+
+    Args:
+        source: None, a `Sample`, a folder, or whatever `load_image` reads.
+        work: From `load_workload`; None where the network is not its own.
+
+    Raises:
+        ValueError, FileNotFoundError: A folder without pictures; what `load_image` raises.
+    """
+    found: list[Choice] = []
+    if isinstance(source, Sample):
+        found = [Choice(source.id, lambda: source, "sample  # yours")]
+    elif isinstance(source, str | os.PathLike) and Path(source).expanduser().is_dir():
+        found = _of_folder(Path(source).expanduser())
+    elif source is not None:
+        sample = Sample(_name(source), load_image(source))
+        code = f"xai.load_image({_text(source)})" if isinstance(source, str | Path) else "picture"
+        found = [Choice(sample.id, lambda: sample, code)]
+    if work is not None:
+        code = f"xai.load_workload({work.name!r}{f', {work.split!r}' if work.split else ''})"
+        samples = work.samples
+        found += [
+            Choice(_listed(work, i), partial(samples.__getitem__, i), f"{code}.samples[{i}]")
+            for i in range(min(len(samples), LISTED))
+        ]
+    if work is None or work.name != "photographs":
+        found += [
+            Choice(name, partial(sample_photograph, name), f'xai.sample_photograph("{name}")')
+            for name in PHOTOGRAPHS
+        ]
+    return found
+
+
+def uploaded(name: str, content: bytes) -> Choice:
+    """A picture that came through the browser.
+
+    Raises:
+        ValueError: It is no picture, or too large.
+    """
+    try:
+        image = load_image(bytes(content), max_pixels=UPLOAD)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    sample = Sample(name, image)
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    return Choice(
+        f"{name} (uploaded)", lambda: sample, f"xai.load_image({name!r})  # sha256 {digest}"
+    )
+
+
+def networks(classifier: Any, models: Sequence[Any], work: Workload | None) -> list[Choice]:
+    """The network that was given, or the workload's, then the others.
+
+    Args:
+        classifier: A `Classifier`, a name in `MODELS`, or None.
+        models: Further ones, of either kind.
+        work: From `load_workload`, where it gives the network.
+
+    Raises:
+        TypeError, ValueError: Something that is neither; two of one name.
+    """
+    given = [*([] if classifier is None else [classifier]), *models]
+    if work is not None:
+        more = SCENE_NETWORKS if work.name == "scenes" else ()
+        given = [work.classifier, *given, *(n for n in more if n != work.classifier.name)]
+    found = [_network(one) for one in given]
+    labels = [one.label for one in found]
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise ValueError(f"models must have names of their own, got {', '.join(twice)} twice")
+    return found
+
+
+def _network(one: Any) -> Choice:
+    if isinstance(one, Classifier):
+        known = one.name in SCENE_NETWORKS
+        code = f'xai.load_model("{one.name}")' if known else "classifier  # yours"
+        return Choice(one.name, lambda: one, code)
+    if not isinstance(one, str):
+        raise TypeError(f"models must be classifiers or names, got {checks.describe(one)}")
+    return Choice(one, partial(load_model, one), f'xai.load_model("{one}")')
+
+
+def workload_of(source: Any, classifier: Any) -> Workload | None:
+    """The workload of the environment, unless the caller brings a network of their own."""
+    return None if classifier is not None else load_workload()
+
+
+def _listed(work: Workload, index: int) -> str:
+    """A label without decoding the picture, where that is possible."""
+    if work.name == "scenes":
+        return scenes.scene(work.split, index).id
+    entries = getattr(work.samples, "entries", None)
+    return entries[index].id if entries is not None else work.samples[index].id
+
+
+def _of_folder(folder: Path) -> list[Choice]:
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+    if not files:
+        raise ValueError(
+            f"source must be a folder with pictures ({', '.join(ENDINGS)}), {folder} has none"
+        )
+    return [
+        Choice(path.name, partial(_read, path), f"xai.load_image({str(path)!r})")
+        for path in files[:LISTED]
+    ]
+
+
+def _read(path: Path) -> Sample:
+    return Sample(path.name, load_image(path))
+
+
+def _name(source: Any) -> str:
+    return Path(source).name if isinstance(source, str | os.PathLike) else "picture"
+
+
+def _text(source: str | os.PathLike[str]) -> str:
+    return repr(str(source))

@@ -1,0 +1,117 @@
+"""A picture as a network sees it, and what the network is asked for: once for each class."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor
+
+from xaiutils import passes
+from xaiutils.explanation import Explanation
+from xaiutils.explorer.choices import OBJECT, View
+from xaiutils.hybrid import explain
+from xaiutils.images import Box, Sample
+from xaiutils.metrics.case import Case, load_cases
+from xaiutils.metrics.localisation import inside_boxes
+from xaiutils.models import Classifier
+from xaiutils.workloads import Workload
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A picture as a network sees it.
+
+    Attributes:
+        classifier: The network.
+        sample: The picture, with its mask or boxes where they are known.
+    """
+
+    classifier: Classifier
+    sample: Sample
+
+    @cached_property
+    def case(self) -> Case:
+        """With the label, or the predicted class, as its target."""
+        return load_cases(Workload("explorer", self.classifier, [self.sample]), [0])[0]
+
+    @cached_property
+    def photo(self) -> np.ndarray:
+        """(H, W, 3) uint8."""
+        return self.classifier.picture(self.sample)
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """(K,) softmax."""
+        return self.classifier.predict(self.case.x)[0].softmax(0)
+
+    def mask(self, region: str | Box | None) -> Tensor | None:
+        """(H, W) bool; None where there is none.
+
+        Raises:
+            ValueError: A box that has no area inside the picture.
+        """
+        if region is None or region == OBJECT:
+            return self.case.mask if region else None
+        height, width = self.photo.shape[:2]
+        x0, y0, x1, y1 = (float(edge) for edge in region)
+        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+            raise ValueError(
+                f"region must be x0 < x1 <= {width} and y0 < y1 <= {height}, got {region}"
+            )
+        return inside_boxes([(x0, y0, x1, y1)], (height, width))
+
+    def say(self, target: int) -> str:
+        """A class with its probability."""
+        return f"{self.classifier.classes[target]} {float(self.probabilities[target]):.1%}"
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """What the network was asked for.
+
+    Attributes:
+        explanation: Of the class. contrast: Of the contrast class, or None.
+        maps: Of other methods, (H, W) by name.
+        seconds: Spent. images: How many the network answered.
+    """
+
+    explanation: Explanation
+    contrast: Explanation | None
+    seconds: float
+    images: int
+    maps: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def target(self) -> int:
+        """The class that is explained."""
+        return int(self.explanation.target[0])
+
+
+def compute(subject: Subject, view: View) -> Factors:
+    """Ask the network for the two factors: one pass for each class."""
+    started = time.perf_counter()
+    with passes.watch() as seen:
+        found = [
+            explain(
+                subject.classifier,
+                subject.case.x,
+                target,
+                composite=view.rules,
+                cam=view.cam,
+                cam_layer=view.cam_layer,
+            )
+            for target in (
+                (view.target,) if view.contrast is None else (view.target, view.contrast)
+            )
+        ]
+    return Factors(found[0], found[-1] if view.contrast is not None else None,
+                   time.perf_counter() - started, seen.images)  # fmt: skip
+
+
+def with_maps(factors: Factors, maps: Mapping[str, Tensor]) -> Factors:
+    """The same with more maps."""
+    return replace(factors, maps={**factors.maps, **maps})

@@ -1,0 +1,60 @@
+"""A panel as plain pixels: what `draw` shows, a hundred times as fast, for sliders."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib
+import numpy as np
+import PIL.Image
+
+from xaiutils.plots.panels import Panel, checked_panel, is_signed, limits_of
+from xaiutils.plots.style import DIVERGING, SEQUENTIAL
+
+GREY = np.array([0.299, 0.587, 0.114])
+
+
+def pixels(panel: Panel) -> np.ndarray:
+    """The panel without mask, boxes and text, (H, W, 3) uint8, one pixel for each of the map's.
+
+    Raises:
+        TypeError, ValueError: As `xaiutils.plots.panels`.
+    """
+    panel = checked_panel("panel", panel, {})
+    picture = panel.image
+    if picture is not None and picture.dtype == np.uint8:
+        picture = picture / 255
+    if panel.map is None:
+        return _bytes(picture)
+    low, high = limits_of(panel)
+    colors = matplotlib.colormaps[DIVERGING if is_signed(panel) else SEQUENTIAL]
+    table = colors(np.arange(256))[:, :3]
+    steps = ((panel.map - low) * (256 / (high - low))).clip(0, 255).astype(np.uint8)
+    drawn = table[steps]
+    if picture is None:
+        return _bytes(drawn)
+    grey = picture @ GREY
+    dark, bright = float(grey.min()), float(grey.max())
+    grey = (grey - dark) / (bright - dark or 1.0)
+    alpha = panel.opacity * np.clip(np.abs(panel.map) / max(-low, high), 0, 1)[..., None]
+    return _bytes(grey[..., None] * (1 - alpha) + drawn * alpha)
+
+
+def quick_png(array: np.ndarray) -> bytes:
+    """(H, W, 3) uint8 as PNG, packed for speed and not for size."""
+    packed = io.BytesIO()
+    PIL.Image.fromarray(array).save(packed, format="PNG", compress_level=1)
+    return packed.getvalue()
+
+
+def outline(mask: np.ndarray) -> str:
+    """The border of a mask (H, W) as an SVG path in pixels, along the pixels' edges."""
+    padded = np.pad(mask.astype(bool), 1)
+    across = np.argwhere(padded[1:] != padded[:-1])  # edges between a row and the next
+    down = np.argwhere(padded[:, 1:] != padded[:, :-1])
+    lines = [f"M{x - 1} {y}h1" for y, x in across] + [f"M{x} {y - 1}v1" for y, x in down]
+    return "".join(lines)
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return np.rint(values.clip(0, 1) * 255).astype(np.uint8)
