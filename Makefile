@@ -28,6 +28,10 @@ opencv:
 demo: $(READY)
 	$(BIN)/xaiutils figures --out results/demo
 
+# The explorer as a page of its own, for this machine only.
+app: $(READY)
+	JUPYTER_PATH=notebooks/page $(BIN)/voila notebooks/15_explorer.ipynb --template=xaiutils --strip_sources=True --Voila.ip=127.0.0.1 --port=8866
+
 test: lint test-fast test-notebooks test-browser
 
 test-fast: $(READY)

@@ -83,7 +83,7 @@ def load_image(
         except Exception as error:
             raise ValueError(
                 f"{name} must be a picture that Pillow can read (JPEG, PNG, TIFF, WebP, ...), "
-                f"got {_head(stream)}: {error}"
+                f"got {_head(stream)}{_reason(error)}"
             ) from error
         return _decode(picture, name, max_pixels, upright)
 
@@ -135,6 +135,11 @@ def _head(stream: io.BytesIO | io.BufferedReader) -> str:
     stream.seek(0)
     head = stream.read(8)
     return f"a file that starts with {head!r}" if head else "an empty file"
+
+
+def _reason(error: Exception) -> str:
+    """Pillow's words, unless all that they name is an object in memory."""
+    return "" if isinstance(error, PIL.UnidentifiedImageError) else f": {error}"
 
 
 def check_size(name: str, size: Sequence[int], max_pixels: int = MAX_PIXELS) -> None:

@@ -78,6 +78,7 @@ class Controls:
         self.progress = w.IntProgress(description="idle", layout=WIDE, style=LABELS)
         self.draw = _press("insertion and deletion curves")
         self.pack = _press("prepare PNG and NPZ")
+        self.reset = _press("back to the beginning")
         self.code = w.Textarea(description="code", rows=9, disabled=True, layout=WIDE, style=LABELS)
 
     def groups(self) -> list[tuple[str, list[w.Widget]]]:

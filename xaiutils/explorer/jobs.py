@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event, Lock
@@ -60,20 +60,42 @@ class Worker:
         self._stop.set()
 
 
-def explain_by(
-    name: str,
+def explain_each(
+    names: Sequence[str],
     classifier: Classifier,
     x: Tensor,
     target: int,
     stopped: Callable[[], bool],
-    show: Callable[[int], None],
-) -> Tensor:
-    """The map (H, W) of a method, watched.
+    progress: Callable[[str], Callable[[int], None]],
+    keep: Callable[[str, Tensor], object],
+    network: Lock,
+) -> list[str]:
+    """Explain by one method after the other; one that fails does not keep the others from it.
 
-    Raises:
-        Cancelled: It was stopped.
-        CannotExplain, ValueError: The method does not apply.
+    Args:
+        names: In `METHODS`.
+        classifier, x, target: One picture (1, C, H, W) and its class.
+        stopped: Asked before each question to the network.
+        progress: Given a name, what to tell how many images the network has answered.
+        keep: Given a name and its map (H, W).
+        network: Held while it is asked.
+
+    Returns:
+        What went wrong, in words.
     """
-    with passes.watch(cancelled=stopped) as seen:
-        seen.bar = Bar(show)
-        return METHODS[name](classifier, x, target)[0]
+    failed: list[str] = []
+    for name in names:
+        try:
+            with network, passes.watch(cancelled=stopped) as seen:
+                seen.bar = Bar(progress(name))
+                keep(name, METHODS[name](classifier, x, target)[0])
+        except passes.Cancelled:
+            return [*failed, "cancelled; the methods that were done are shown"]
+        except Exception as error:  # whatever a method raises
+            failed.append(f"{METHODS[name].title}: {words(error)}")
+    return failed
+
+
+def words(error: Exception) -> str:
+    """What an error says, to stand in a sentence."""
+    return (str(error) or type(error).__name__).rstrip(".")

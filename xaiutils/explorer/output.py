@@ -23,7 +23,7 @@ from xaiutils.plots.charts import curves as chart
 from xaiutils.plots.panels import panels
 from xaiutils.plots.style import Figure, png_bytes
 
-COLUMNS = 4
+COLUMNS = 5
 
 
 def figure(subject: Subject, view: View, factors: Factors) -> Figure:
@@ -97,7 +97,8 @@ def tile_html(tile: Tile) -> str:
     """A tile for a page: the picture with its alternative text, the object's outline over it."""
     height, width = tile.panel.image.shape[:2]
     return (
-        f'<figure class="xai-tile"><figcaption>{html.escape(tile.title)}</figcaption>'
+        f'<figure class="xai-tile" data-key="{tile.key}">'
+        f"<figcaption>{html.escape(tile.title)}</figcaption>"
         f"<div>{_picture(tile)}{_outline(tile, width, height)}</div>"
         f"<p>{html.escape(tile.caption)}&nbsp;</p></figure>"
     )
@@ -133,6 +134,16 @@ def curves_html(found: Mapping[str, Mapping[str, Curve]], name: str) -> str:
         packed = base64.b64encode(png_bytes(figure)).decode()
         drawn.append(f'<img class="xai-chart" alt="{alt}" src="data:image/png;base64,{packed}">')
     return "".join(drawn)
+
+
+def links(figure: Figure, maps: bytes, code: str) -> str:
+    """Links to the figure at twice its size, the arrays and the code."""
+    files = (
+        ("view.png", "image/png", png_bytes(figure, 2)),
+        ("view.npz", "application/octet-stream", maps),
+        ("view.py", "text/x-python", code.encode()),
+    )
+    return "Save " + ", ".join(link(*file) for file in files)
 
 
 def link(name: str, kind: str, content: bytes) -> str:

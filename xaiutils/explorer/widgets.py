@@ -21,7 +21,7 @@ from torch import Tensor
 from xaiutils.explorer import output
 from xaiutils.explorer.choices import View
 from xaiutils.explorer.controls import Controls, boxes, choose, style
-from xaiutils.explorer.jobs import Worker, explain_by
+from xaiutils.explorer.jobs import Worker, explain_each, words
 from xaiutils.explorer.sources import Choice, uploaded
 from xaiutils.explorer.subject import Factors, Subject, compute, with_maps
 from xaiutils.explorer.view import Tile, curves, tiles
@@ -29,7 +29,7 @@ from xaiutils.images import Sample
 from xaiutils.methods import METHODS
 from xaiutils.models import Classifier
 from xaiutils.passes import Cancelled
-from xaiutils.plots.style import Figure, png_bytes
+from xaiutils.plots.style import Figure
 
 KEPT = 32  # explanations, so that going back to a class or picture costs nothing
 ASKS = ("target", "contrast", "composite", "alpha", "cam", "layer")
@@ -65,7 +65,7 @@ class Explorer(w.VBox):
         self._chart, self._links = w.HTML(), w.HTML()
         self._gallery = w.Box().add_class("xai-tiles")
         c = self.controls
-        tools = w.HBox([c.draw, c.pack])
+        tools = w.HBox([c.draw, c.pack, c.reset])
         rows = [style(), boxes(c), self._say, self._head, self._gallery, self._ledger]
         super().__init__([*rows, tools, self._chart, self._links, c.code], **options)
         self.add_class("xai-explorer")
@@ -84,6 +84,7 @@ class Explorer(w.VBox):
             (c.stop, self._worker.stop),
             (c.draw, self._draw_curves),
             (c.pack, self._pack),
+            (c.reset, self._reset),
         ):
             button.on_click(partial(self._on, react))
 
@@ -170,7 +171,10 @@ class Explorer(w.VBox):
             self.controls.code.value = self._code(view)
 
     def _take_upload(self) -> None:
-        for file in self.controls.upload.value:
+        files = self.controls.upload.value
+        with self._set():
+            self.controls.upload.value = ()  # so that the same file can be sent again
+        for file in files:
             choice = uploaded(file["name"], bytes(file["content"]))
             self._pictures[choice.label] = choice
             self._kept.clear()  # another file may have come under the same name
@@ -205,22 +209,14 @@ class Explorer(w.VBox):
         stopped: Callable[[], bool],
     ) -> None:  # fmt: skip
         """In the worker's thread."""
-        failed = []
+        self._busy(True)  # the one that was stopped has just said that it is done
         try:
-            for name in names:
-                show = self._progress(name, subject.classifier)
-                try:
-                    with self._worker.network:
-                        self._maps[*place, name] = explain_by(
-                            name, subject.classifier, subject.case.x, place[-1], stopped, show
-                        )
-                except Cancelled:
-                    self._tell("cancelled; the methods that were done are shown")
-                    break
-                except Exception as error:  # the others go on
-                    failed.append(f"{METHODS[name].title}: {_words(error)}")
-            if failed:
-                self._tell("; ".join(failed))
+            ask = partial(self._progress, classifier=subject.classifier)
+            said = explain_each(
+                names, subject.classifier, subject.case.x, place[-1], stopped, ask,
+                lambda name, map: self._maps.update({(*place, name): map}), self._worker.network,
+            )  # fmt: skip
+            self._tell("; ".join(said))
             self._show()
         except Exception as error:
             self._fail(error)
@@ -254,12 +250,8 @@ class Explorer(w.VBox):
         )
 
     def _pack(self) -> None:
-        files = (
-            ("view.png", "image/png", png_bytes(self.static(), 2)),
-            ("view.npz", "application/octet-stream", self.arrays()),
-            ("view.py", "text/x-python", self.controls.code.value.encode()),
-        )
-        self._links.value = "Save " + ", ".join(output.link(*file) for file in files)
+        code = self.controls.code.value
+        self._links.value = output.links(self.static(), self.arrays(), code)
 
     def arrays(self) -> bytes:
         """All maps, the picture and the view, as an NPZ file."""
@@ -267,8 +259,13 @@ class Explorer(w.VBox):
 
     # Inside
 
+    def _reset(self) -> None:
+        with self._set():
+            self.controls.begin(self.subject, replace(self._first, target=None, contrast=None))
+        self._ask()
+
     def _begin(self, view: View) -> None:
-        c = self.controls
+        c, self._first = self.controls, view
         with self._set():
             choose(c.picture, list(self._pictures))
             choose(c.model, list(self._networks))
@@ -310,7 +307,7 @@ class Explorer(w.VBox):
 
     def _fail(self, error: Exception) -> None:
         """Say it, and take the choice back: what is shown belongs to what is chosen."""
-        self._tell(f"{_words(error)}. The last choice that worked is kept.")
+        self._tell(f"{words(error)}. The last choice that worked is kept.")
         subject, values = self._worked
         with self._set():
             if subject is not self.subject:
@@ -321,7 +318,3 @@ class Explorer(w.VBox):
                     self.controls.add_class(subject, values[one])
             for name, value in values.items():
                 getattr(self.controls, name).value = value
-
-
-def _words(error: Exception) -> str:
-    return (str(error) or type(error).__name__).rstrip(".")

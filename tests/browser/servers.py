@@ -1,0 +1,89 @@
+"""Real servers for the browser: Voila and JupyterLab, each on a port of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def voila(notebook: Path) -> Iterator[str]:
+    """The address of a notebook as a page, as ``make app`` serves it."""
+    port = free_port()
+    options = [f"--port={port}", "--no-browser", "--strip_sources=True", "--Voila.ip=127.0.0.1"]
+    options += ["--template=xaiutils"]
+    with _running(
+        ["voila", str(notebook), *options], f"http://127.0.0.1:{port}/", "/voila/static/"
+    ):
+        yield f"http://127.0.0.1:{port}/"
+
+
+@contextmanager
+def lab(folder: Path) -> Iterator[str]:
+    """The address of a JupyterLab over a folder."""
+    port = free_port()
+    options = [
+        *(f"--ServerApp.port={port}", "--no-browser", "--IdentityProvider.token="),
+        *(f"--ServerApp.root_dir={folder}", "--ServerApp.ip=127.0.0.1", "--allow-root"),
+        *(
+            "--LabApp.news_url=None",
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        ),
+        "--LabApp.extension_manager=readonly",
+    ]
+    with _running(["jupyterlab", *options], f"http://127.0.0.1:{port}/", "/api/status"):
+        yield f"http://127.0.0.1:{port}/"
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@contextmanager
+def _running(module: list[str], url: str, path: str) -> Iterator[None]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment["JUPYTER_PATH"] = str(ROOT / "notebooks" / "page")
+    process = subprocess.Popen(
+        [sys.executable, "-m", *module], env=environment, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
+    )  # fmt: skip
+    try:
+        _wait(process, url.rstrip("/") + path)
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server of {url} ended with {process.returncode}")
+        try:
+            urlopen(url, timeout=1).close()
+        except (URLError, TimeoutError) as error:
+            if getattr(error, "code", None) is not None:
+                return  # it answers, if only that there is no such page
+            time.sleep(0.2)
+        else:
+            return
+    raise TimeoutError(f"{url} did not answer in {seconds} s")

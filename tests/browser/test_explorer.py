@@ -1,0 +1,195 @@
+"""The explorer in JupyterLab and as a page: a slider moves, the picture changes, and the rest."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import nbformat
+import numpy as np
+import PIL.Image
+import pytest
+
+from tests.browser.conftest import PHONE
+from tests.browser.servers import ROOT, lab, voila
+
+TILE = 'figure[data-key="{}"]'
+CELL = "import xaiutils as xai\n\nxai.explore()"
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    """A page with the explorer alone, served as `make app` serves its notebook."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    path = tmp_path_factory.mktemp("app") / "app.ipynb"
+    nbformat.write(notebook, path)
+    with voila(path) as address:
+        yield address
+
+
+@pytest.fixture
+def explorer(page, app):
+    page.goto(app)
+    page.wait_for_selector(f"{TILE.format('hybrid')} img", timeout=60_000)
+    return page
+
+
+def source(page, key):
+    return page.get_attribute(f"{TILE.format(key)} img", "src")
+
+
+def changed(page, key, before):
+    page.wait_for_function(
+        "([at, before]) => document.querySelector(at).src !== before",
+        arg=[f"{TILE.format(key)} img", before],
+    )
+
+
+def handle(page, label):
+    """The part of a slider that the keyboard moves."""
+    row = page.locator(".widget-slider", has=page.locator(f'label:text-is("{label}")'))
+    return row.locator(".noUi-handle").first
+
+
+def test_a_slider_is_moved_by_the_keyboard_and_the_picture_changes(explorer):
+    before = {key: source(explorer, key) for key in ("cam", "bounded", "relevance", "hybrid")}
+    caption = explorer.inner_text(f"{TILE.format('bounded')} p")
+    handle(explorer, "threshold").focus()
+    for _ in range(20):
+        explorer.keyboard.press("ArrowRight")
+    explorer.wait_for_function("() => document.body.innerText.includes('threshold 0.40')")
+    after = {key: source(explorer, key) for key in before}
+    assert {key for key in after if after[key] != before[key]} == {"bounded", "hybrid"}
+    assert explorer.inner_text(f"{TILE.format('bounded')} p") != caption
+
+
+def test_pictures_are_there_and_have_words(explorer):
+    found = explorer.eval_on_selector_all(
+        ".xai-tile img", "all => all.map(one => [one.naturalWidth, one.alt])"
+    )
+    assert len(found) == 6
+    for width, alt in found:
+        assert width == 128
+        assert len(alt) > 30
+
+
+def test_everything_is_reached_by_the_tab_key(explorer):
+    explorer.locator("select").first.focus()
+    seen = set()
+    for _ in range(60):
+        explorer.keyboard.press("Tab")
+        seen.add(
+            explorer.evaluate("() => document.activeElement.closest('.jupyter-widgets')?.innerText")
+        )
+    text = "\n".join(filter(None, seen))
+    for label in ("threshold", "σ, pixels", "composite", "contrast", "opacity", "methods"):
+        assert label in text, label
+    for button in ("explain by these", "insertion and deletion curves", "prepare PNG and NPZ"):
+        assert button in text, button
+
+
+def test_a_class_and_a_contrast(explorer):
+    before = source(explorer, "hybrid")
+    second = explorer.locator("select").nth(2).locator("option").nth(1).inner_text()
+    explorer.get_by_label("class", exact=True).select_option(second)
+    changed(explorer, "hybrid", before)
+    explorer.get_by_label("contrast").select_option(index=1)
+    explorer.wait_for_selector(TILE.format("difference"))
+
+
+def test_a_class_that_does_not_exist_is_said(explorer):
+    box = explorer.get_by_label("other class")
+    box.fill("unicorn")
+    box.press("Enter")
+    said = explorer.wait_for_selector('[role="alert"]').inner_text()
+    assert said.startswith("class must be a known name, got 'unicorn'")
+
+
+def test_uploads(explorer):
+    packed = io.BytesIO()
+    picture = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    PIL.Image.fromarray(picture).save(packed, "PNG")
+    before = source(explorer, "hybrid")
+    send(explorer, "mine.png", packed.getvalue())
+    changed(explorer, "hybrid", before)
+    assert explorer.get_by_label("picture", exact=True).input_value() == "mine.png (uploaded)"
+    send(explorer, "notes.txt", b"some text")
+    explorer.wait_for_selector('[role="alert"]:has-text("notes.txt: source (bytes) must be")')
+    PIL.Image.new("1", (10_000, 10_000)).save(packed := io.BytesIO(), "PNG")
+    send(explorer, "large.png", packed.getvalue())
+    explorer.wait_for_selector('[role="alert"]:has-text("at most 64000000 pixels")')
+    kept = source(explorer, "hybrid")
+    handle(explorer, "threshold").focus()
+    explorer.keyboard.press("ArrowRight")
+    changed(explorer, "hybrid", kept)  # it lives
+
+
+def send(page, name, content):
+    with page.expect_file_chooser() as chooser:
+        page.get_by_text("upload a picture").click()
+    chooser.value.set_files({"name": name, "mimeType": "image/png", "buffer": content})
+
+
+def test_files_come_out(explorer, tmp_path):
+    explorer.get_by_text("prepare PNG and NPZ").click()
+    explorer.wait_for_selector('a[download="view.npz"]')
+    for name in ("view.png", "view.npz", "view.py"):
+        with explorer.expect_download() as download:
+            explorer.click(f'a[download="{name}"]')
+        download.value.save_as(tmp_path / name)
+    with PIL.Image.open(tmp_path / "view.png") as image:
+        assert image.width > 1000
+    with np.load(tmp_path / "view.npz") as arrays:
+        assert arrays["hybrid"].shape == (128, 128)
+    assert "xai.explore(" in (tmp_path / "view.py").read_text("utf-8")
+
+
+def test_other_methods_run_in_the_background_and_are_cancelled(explorer):
+    methods = explorer.get_by_label("methods", exact=True)
+    methods.select_option(label="baseline: Sobel edges")
+    explorer.get_by_text("explain by these").click()
+    explorer.wait_for_selector(TILE.format("method-sobel_edges"))
+    slow = methods.locator("option", has_text="Shapley value sampling").first.inner_text()
+    methods.select_option(label=slow)
+    explorer.get_by_text("explain by these").click()
+    explorer.get_by_role("button", name="cancel").click()
+    explorer.wait_for_selector('[role="alert"]:has-text("cancelled")')
+
+
+def test_curves(explorer):
+    explorer.get_by_text("insertion and deletion curves").click()
+    explorer.wait_for_selector(".xai-chart >> nth=1")
+    found = explorer.eval_on_selector_all(".xai-chart", "all => all.map(one => one.alt)")
+    assert [re.match(r"\w+", alt)[0] for alt in found] == ["deletion", "insertion"]
+
+
+def test_on_a_phone_nothing_is_wider_than_the_page(explorer):
+    explorer.set_viewport_size(PHONE)
+    explorer.wait_for_timeout(300)
+    assert explorer.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_in_jupyterlab(page, tmp_path):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, tmp_path / "app.ipynb")
+    with lab(tmp_path) as address:
+        page.goto(f"{address}lab/tree/app.ipynb")
+        page.locator(".jp-CodeCell .cm-content").first.click(timeout=60_000)
+        page.keyboard.press("Shift+Enter")
+        page.wait_for_selector(f"{TILE.format('hybrid')} img", timeout=60_000)
+        before = source(page, "hybrid")
+        handle(page, "threshold").focus()
+        for _ in range(5):
+            page.keyboard.press("ArrowRight")
+        changed(page, "hybrid", before)
+        page.goto("about:blank")  # or the server's end is an error of the page
+
+
+def test_the_notebook_is_a_page(page):
+    with voila(ROOT / "notebooks" / "15_explorer.ipynb") as address:
+        page.goto(address)
+        page.wait_for_selector(f"{TILE.format('hybrid')} img", timeout=120_000)
+        assert "Touch the hybrid" in page.inner_text("h1")
+        page.goto("about:blank")
