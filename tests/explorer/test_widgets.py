@@ -291,8 +291,9 @@ def test_files_are_in_the_page(explorer):
 def test_back_to_the_beginning(explorer):
     before = explorer.view
     c = explorer.controls
-    c.threshold.value, c.sigma.value, c.composite.value, c.contrast.value = 0.7, 5, "z", 1
-    c.target.value, c.methods.value, c.layer.value = 3, ("lime",), c.layer.options[0]
+    c.threshold.value, c.sigma.value, c.composite.value = 0.7, 5, "z"
+    c.target.value, c.contrast.value = c.target.options[3][1], c.target.options[1][1]
+    c.methods.value, c.layer.value = ("lime",), c.layer.options[0]
     c.region.value = "none"
     c.reset.click()
     assert explorer.view == before
