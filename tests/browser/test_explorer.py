@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from tests.browser.conftest import PHONE
+from tests.browser.conftest import DESKTOP, PHONE, Seen, watch
 from tests.browser.servers import ROOT, lab, voila
 
 TILE = 'figure[data-key="{}"]'
@@ -28,11 +28,30 @@ def app(tmp_path_factory):
         yield address
 
 
+@pytest.fixture(scope="module")
+def opened(browser, app):
+    """One page for all tests, since each would start a kernel of its own."""
+    with browser.new_context(viewport=DESKTOP, accept_downloads=True) as context:
+        context.set_default_timeout(30_000)
+        page, seen = context.new_page(), Seen()
+        watch(page, seen)
+        page.goto(app)
+        page.wait_for_selector(f"{TILE.format('hybrid')} img", timeout=60_000)
+        yield page, seen
+
+
 @pytest.fixture
-def explorer(page, app):
-    page.goto(app)
-    page.wait_for_selector(f"{TILE.format('hybrid')} img", timeout=60_000)
-    return page
+def explorer(opened):
+    page, seen = opened
+    page.get_by_label("picture", exact=True).select_option("test-00000")
+    page.get_by_text("back to the beginning").click()
+    page.wait_for_function(
+        "() => document.body.innerText.includes('ring 98.0%: threshold 0.20, σ 2 px')"
+        " && document.querySelectorAll('.xai-tile').length === 6"
+    )
+    yield page
+    assert not seen.outside
+    assert not seen.errors
 
 
 def source(page, key):
@@ -167,7 +186,9 @@ def test_curves(explorer):
 def test_on_a_phone_nothing_is_wider_than_the_page(explorer):
     explorer.set_viewport_size(PHONE)
     explorer.wait_for_timeout(300)
-    assert explorer.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
+    width = explorer.evaluate("() => document.documentElement.scrollWidth")
+    explorer.set_viewport_size(DESKTOP)
+    assert width <= PHONE["width"]
 
 
 def test_in_jupyterlab(page, tmp_path):
@@ -176,7 +197,10 @@ def test_in_jupyterlab(page, tmp_path):
     nbformat.write(notebook, tmp_path / "app.ipynb")
     with lab(tmp_path) as address:
         page.goto(f"{address}lab/tree/app.ipynb")
-        page.locator(".jp-CodeCell .cm-content").first.click(timeout=60_000)
+        page.wait_for_selector(
+            '.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=60_000
+        )
+        page.locator(".jp-CodeCell .cm-content").first.click()
         page.keyboard.press("Shift+Enter")
         page.wait_for_selector(f"{TILE.format('hybrid')} img", timeout=60_000)
         before = source(page, "hybrid")

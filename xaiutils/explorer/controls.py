@@ -22,10 +22,10 @@ NONE, BOX = "none", "box"
 CSS = """
 .xai-explorer { max-width: 1400px; }
 .xai-group { flex: 1 1 300px; min-width: 0; }
-.xai-controls, .xai-tiles { flex-flow: row wrap; overflow: visible; }
-.xai-controls { gap: 4px 24px; }
-.xai-tiles { gap: 8px; }
-.xai-tiles > * { flex: 1 1 165px; max-width: 260px; min-width: 140px; overflow: visible; }
+.xai-controls { flex-flow: row wrap; gap: 4px 24px; overflow: visible; }
+.xai-tiles { display: grid !important; gap: 8px; overflow: visible;
+  grid-template-columns: repeat(auto-fill, minmax(min(165px, 42vw), 1fr)); }
+.xai-tiles > * { min-width: 0; max-width: 260px; overflow: visible; }
 .xai-group .widget-inline-hbox, .xai-group .jupyter-widgets { max-width: 100%; }
 .xai-group h3 { margin: 8px 0 2px; font-size: 14px; }
 .xai-tile { margin: 0; line-height: 1.3; }

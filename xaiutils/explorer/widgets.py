@@ -66,7 +66,7 @@ class Explorer(w.VBox):
         self._gallery = w.Box().add_class("xai-tiles")
         c = self.controls
         tools = w.HBox([c.draw, c.pack, c.reset])
-        rows = [style(), boxes(c), self._say, self._head, self._gallery, self._ledger]
+        rows = [style(), self._head, self._gallery, self._ledger, self._say, boxes(c)]
         super().__init__([*rows, tools, self._chart, self._links, c.code], **options)
         self.add_class("xai-explorer")
         self._begin(view)
