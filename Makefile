@@ -58,6 +58,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.hybrid
 	$(BIN)/python -m benchmarks.metrics
 	$(BIN)/python -m benchmarks.study
+	$(BIN)/python -m benchmarks.explorer
 
 # Every table of results/ and docs/claims.md; for your ImageNet set XAIUTILS_WORKLOAD=imagenet and the rest.
 evidence: $(READY)
