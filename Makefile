@@ -32,6 +32,14 @@ demo: $(READY)
 app: $(READY)
 	JUPYTER_PATH=notebooks/page $(BIN)/voila notebooks/15_explorer.ipynb --template=xaiutils --strip_sources=True --Voila.ip=127.0.0.1 --port=8866
 
+# The book. Nothing is fetched but MathJax, from npm; warnings and broken links are errors.
+site: $(READY)
+	npm ci --silent --no-audit --no-fund --prefix docs
+	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/doctrees . build/site
+	mkdir -p build/site/_static/mathjax
+	cp -r docs/node_modules/mathjax/es5/tex-chtml.js docs/node_modules/mathjax/es5/input docs/node_modules/mathjax/es5/output build/site/_static/mathjax
+	$(BIN)/python docs/check_site.py build/site
+
 test: lint test-fast test-notebooks test-browser
 
 test-fast: $(READY)

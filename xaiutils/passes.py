@@ -1,7 +1,7 @@
 """How often a network is asked: counted, shown as progress, and the place to cancel.
 
 Everything in this package that runs a network tells `asked` how many images it gave it. Whoever
-wants to know opens a `watch` around the call:
+wants to know opens a `watch` around the call::
 
     with watch(progress=True, cancelled=button.is_set) as seen:
         maps = METHODS["lime"](classifier, x)

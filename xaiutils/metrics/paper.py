@@ -123,7 +123,7 @@ def relevance_rank_accuracy(
 def sparseness(case: Case, attribution: Tensor, explainer: Explainer, seed: int) -> float:
     """The Gini index of the map's magnitudes, in [0, 1); higher is sparser.
 
-    Chalasani et al. 2020 (arXiv 1810.06583), as Quantus computes it: of |a| / max|a| + 1e-7.
+    Chalasani et al. 2020 (arXiv 1810.06583), as Quantus computes it: of ``|a| / max|a| + 1e-7``.
     `xaiutils.metrics.complexity.gini` is the same without the 1e-7.
     """
     return judge("sparseness", case, attribution, explainer, seed)

@@ -45,9 +45,9 @@ class Panel:
         image: ``(H, W, 3)``, or None for the map alone. map: ``(H, W)``, or None.
         title: above the panel. caption: below it; None prints the map's range.
         signed: diverging scale centred at 0 (True), sequential from 0 (False), by min < 0 (None).
-        clip: percentile of |map| at which the colours end, stated below the panel.
+        clip: percentile of the absolute values at which the colours end, stated below the panel.
         limits: (low, high) of the colours, in place of the map's own.
-        opacity: of the map over the picture where |map| is largest; it falls to 0 with |map|.
+        opacity: of the map over the picture where its absolute value is largest; it falls to 0 with it.
         colorbar: a small one below the map.
         mask: ``(H, W)``, outlined where true.
         boxes: ``(M, 4)`` or ``(4,)``, x0, y0, x1, y1 in pixels, x1 and y1 exclusive.
