@@ -27,6 +27,7 @@ OPTIONS = 4  # answers to "what does the network say?"
 SIDE = 384  # px at least of a picture on the page
 PATIENCE = 1000  # pictures that are looked at for each task
 BATCH = 16
+SPARE = 3  # pictures with two objects that are looked at for one that is taken
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def _zip(first: list[_Asked], second: list[_Asked]) -> Iterator[tuple[_Asked, ..
 def _look(count: int, seed: int) -> list[_Asked]:
     """Scenes with two objects, both of which the network sees; chance says which is explained."""
     rng = np.random.default_rng([seed, 8])
-    asked = questions.load_questions("scenes", 40 * count)
+    asked = questions.load_questions("scenes", SPARE * count)
     first, second = asked.target[::2], asked.target[1::2]
     work, found = asked.work, []
     for i in rng.permutation(len(first)).tolist():

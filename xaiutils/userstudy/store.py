@@ -83,6 +83,7 @@ class Store:
             self.connection = sqlite3.connect(self.path, timeout=wait, isolation_level=None)
             self.connection.execute("PRAGMA foreign_keys = ON")
             self.connection.execute("PRAGMA synchronous = FULL")
+            self.connection.execute("PRAGMA secure_delete = ON")
             self._check()
         except sqlite3.OperationalError as error:
             raise Unavailable(f"{self.path} cannot be written: {error}") from None
@@ -124,7 +125,7 @@ class Store:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
                 raise
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             raise Unavailable(f"{self.path} cannot be written: {error}") from None
 
     def begin(self, device: str) -> str:
@@ -155,7 +156,7 @@ class Store:
                 "SELECT question, answer FROM answer WHERE code = ?", (code,)
             )
             return Place(row[0], sheet(self.design, row[0]), dict(found.fetchall()))
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             raise Unavailable(f"{self.path} cannot be read: {error}") from None
 
     def take_over(self, code: str, device: str) -> None:
@@ -200,7 +201,6 @@ class Store:
             (count,) = self.connection.execute(
                 "SELECT count(*) FROM answer WHERE code = ?", (code,)
             ).fetchone()
-            self.connection.execute("PRAGMA secure_delete = ON")
             done = self.connection.execute("DELETE FROM participant WHERE code = ?", (code,))
             if not done.rowcount:
                 raise Unknown("no participant has this code")
@@ -214,7 +214,7 @@ class Store:
                 "SELECT number, question, position, kind, condition, answer, seconds "
                 "FROM answer JOIN participant USING (code) ORDER BY number, position"
             ).fetchall()
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             raise Unavailable(f"{self.path} cannot be read: {error}") from None
 
     def close(self) -> None:
