@@ -144,9 +144,7 @@ def _say(work: Workload, count: int, seed: int) -> list[_Asked]:
             order.remove(sample.label)
             order.insert(1 if wrong else 0, sample.label)
         options = tuple(classes[i] for i in sorted(order[:OPTIONS]))
-        kept[wrong].append(
-            _Asked(work.picture(sample), x, said, options, classes[said], wrong)
-        )
+        kept[wrong].append(_Asked(work.picture(sample), x, said, options, classes[said], wrong))
     found = [one for two in _zip(kept[False], kept[True]) for one in two]
     _enough("say", found, count)
     return found
@@ -224,7 +222,9 @@ def _write(
     def save(array: np.ndarray) -> str:
         image = PIL.Image.fromarray(array)
         times = max(1, round(SIDE / max(image.size)))
-        image = image.resize((image.width * times, image.height * times), PIL.Image.Resampling.BICUBIC)
+        image = image.resize(
+            (image.width * times, image.height * times), PIL.Image.Resampling.BICUBIC
+        )
         packed = BytesIO()
         image.save(packed, format="PNG")
         file = f"{secrets.token_hex(8)}.png"

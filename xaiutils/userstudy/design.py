@@ -201,13 +201,18 @@ def _conditions(design: Design, task: str, number: int) -> list[tuple[Item, str]
     items = design.items[task]
     if task == "choice":
         pair, swapped = assign_sides(design.seed, number, len(items), len(design.pairs))
-        sides = [design.pairs[p][::-1] if s else design.pairs[p] for p, s in zip(pair, swapped, strict=True)]
+        sides = [
+            design.pairs[p][::-1] if s else design.pairs[p]
+            for p, s in zip(pair, swapped, strict=True)
+        ]
         return [(item, "|".join(two)) for item, two in zip(items, sides, strict=True)]
     drawn = assign(design.seed, TASKS.index(task), number, len(items), len(design.conditions))
     return [(item, design.conditions[c]) for item, c in zip(items, drawn, strict=True)]
 
 
-def _asked(design: Design, task: str, item: Item, condition: str, practice: bool = False) -> Question:
+def _asked(
+    design: Design, task: str, item: Item, condition: str, practice: bool = False
+) -> Question:
     shown = [] if condition == NONE else condition.split("|")
     return Question(
         id=item.id,
@@ -235,7 +240,9 @@ def _check(design: Design, task: str) -> Question:
     item = design.practice[task]
     wanted = item.options[-1]
     text = f"This page checks that the questions are read. Please choose “{wanted}”."
-    return Question(f"check-{task}", "check", text, item.options, wanted, (item.picture,), task=task)
+    return Question(
+        f"check-{task}", "check", text, item.options, wanted, (item.picture,), task=task
+    )
 
 
 def _expertise() -> Question:
@@ -275,7 +282,9 @@ def open_user_study(folder: str | Path) -> Design:
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is no design of a user study: {error!r}") from None
     if design.hash != told:
-        raise ValueError(f"{path} was changed after it was built; a design is frozen, build another")
+        raise ValueError(
+            f"{path} was changed after it was built; a design is frozen, build another"
+        )
     for name, digest in design.files.items():
         file = path.parent / PICTURES / name
         if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:

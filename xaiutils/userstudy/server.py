@@ -19,7 +19,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
-from xaiutils.userstudy.design import PICTURES, SUS, Design, Question, open_user_study
+from xaiutils.userstudy.design import PICTURES, Design, Question, open_user_study
 from xaiutils.userstudy.store import (
     LONGEST,
     Elsewhere,

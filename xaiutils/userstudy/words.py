@@ -87,5 +87,7 @@ def pictures_of(question: Question) -> list[tuple[str, str, str]]:
     first, *maps = question.pictures
     texts = [MAP]
     if len(maps) == 2:
-        texts = [(f"Map {s}: the same picture in grey under a coloured map.", f"Map {s}") for s in "AB"]
+        texts = [
+            (f"Map {s}: the same picture in grey under a coloured map.", f"Map {s}") for s in "AB"
+        ]
     return [(first, *PICTURE), *((m, *t) for m, t in zip(maps, texts, strict=False))]
