@@ -2,7 +2,7 @@
 
 Nothing here knows about networks or pictures. A function of the package calls these once, at its
 first lines, so that wrong input never reaches a library and comes back as that library's traceback.
-torch is loaded by the checks of tensors alone: what needs none (the user study's server) stays light.
+torch is loaded by the checks of tensors alone: the user study's server, say, needs none.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-r"""What the answers say: accuracy, differences to no map, strengths, usability, each with intervals.
+r"""What the answers say: accuracy, differences to no map, strengths, usability, with intervals.
 
 A participant is the unit: one person's answers are alike, so answers are no independent draws, and
 whole participants are drawn anew (cluster bootstrap; Field and Welsh 2007). Pictures are fixed: an
 interval is about other people, not about other pictures. Percentile intervals are too narrow for
-few participants; their level is widened as Hesterberg 2015 (section 5.3) proposes, to the one at which a normal
-interval is Student's:
+few participants; their level is widened (Hesterberg 2015) to the one at which a normal interval is
+Student's:
 
 .. math:: \alpha' / 2 = \Phi\left(t_{n-1}(\alpha / 2) \sqrt{n / (n - 1)}\right)
 """

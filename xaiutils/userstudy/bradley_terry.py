@@ -98,7 +98,7 @@ def _connected(
     linked |= linked.transpose(0, 2, 1) | np.eye(k, dtype=bool)
     for _ in range(k.bit_length()):
         linked = (linked.astype(int) @ linked.astype(int)) > 0
-    return linked.all((1, 2))
+    return np.asarray(linked.all((1, 2)))
 
 
 def chance_to_win(strength: ArrayLike) -> NDArray[np.float64]:

@@ -113,8 +113,7 @@ def _walk(work: Workload, seed: int) -> Iterator[tuple[Sample, torch.Tensor, tor
     order = np.random.default_rng([seed, 7]).permutation(len(work.samples))[:PATIENCE].tolist()
     for start in range(0, len(order), BATCH):
         samples, x = work.batch(order[start : start + BATCH])
-        for sample, one, logits in zip(samples, x, work.classifier.predict(x), strict=True):
-            yield sample, one, logits
+        yield from zip(samples, x, work.classifier.predict(x), strict=True)
 
 
 def _enough(task: str, found: Sequence[Any], count: int) -> None:

@@ -120,9 +120,9 @@ class Page(RequestHandler):
         if not isinstance(error, HTTPError | OSError | ValueError):
             logging.getLogger(__name__).error("fault", exc_info=(kind, error, trace))
 
-    def elsewhere(self, code: str, status: int = 409, **answer: str) -> None:
+    def elsewhere(self, code: str, **answer: str) -> None:
         """Ask whether the person in the other browser is the same; an answer is not lost."""
-        self.set_status(status)
+        self.set_status(409)
         given = {"question": "", "answer": "", "shown": ""} | answer
         self.show("elsewhere.html", "Another browser", elsewhere=code, **given)
 
@@ -252,7 +252,7 @@ class Ask(Page):
         """One question as a form."""
         asked = place.questions[place.due]
         before = place.questions[place.due - 1] if place.due else None
-        heading, instructions = "", ()
+        heading, instructions = "", list[str]()
         if asked.kind == "practice" or asked.id == "sus-01":
             heading, *instructions = INSTRUCTIONS[asked.task or "sus"]
         self.show(
@@ -272,8 +272,8 @@ class Ask(Page):
         try:
             self.keep(*found)
         except Elsewhere:
-            form = {name: self.argument(name) for name in ("question", "answer", "shown")}
-            self.elsewhere(found[0], **form)
+            form = {name: self.argument(name) for name in ("question", "shown")}
+            self.elsewhere(found[0], answer=answer, **form)
         except NotAsked as error:
             place = self.store.place(*found)
             self.set_status(400)

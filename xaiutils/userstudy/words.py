@@ -36,7 +36,8 @@ INSTRUCTIONS = {
     ),
 }
 FEEDBACK = {
-    "say": "Practice: you chose “{given}”, the network said “{answer}”. From now on there is no feedback.",
+    "say": "Practice: you chose “{given}”, the network said “{answer}”. "
+    "From now on there is no feedback.",
     "look": "Practice: you chose “{given}”, it was {answer}. From now on there is no feedback.",
     "choice": "Practice: you chose “{given}”. From now on it counts.",
 }
