@@ -29,8 +29,16 @@ def design(tmp_path_factory):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(0, 2**32), st.integers(0, 2), st.integers(2, 7), st.integers(1, 3), st.integers(0, 9))
-def test_a_block_of_people_sees_every_picture_under_every_condition_once(seed, task, c, each, block):
+@given(
+    st.integers(0, 2**32),
+    st.integers(0, 2),
+    st.integers(2, 7),
+    st.integers(1, 3),
+    st.integers(0, 9),
+)
+def test_a_block_of_people_sees_every_picture_under_every_condition_once(
+    seed, task, c, each, block
+):
     rows = np.array([assign(seed, task, n, c * each, c) for n in range(block * c, block * c + c)])
     assert all(sorted(column) == list(range(c)) for column in rows.T)
     assert all(np.bincount(row, minlength=c).tolist() == [each] * c for row in rows)

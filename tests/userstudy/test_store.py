@@ -221,7 +221,10 @@ def test_the_commands(store, folder, tmp_path):
     assert done.stdout.strip().endswith("28 answers of 1 participants"), done
     assert "everybody, all: 1 participants" in command("analyse", folder).stdout
     assert "CODE must be a participant's, got 'x'" in command("withdraw", folder, "x").stderr
-    assert "deleted the participant and 28 answers" in command("withdraw", folder, spelled(code)).stdout
+    assert (
+        "deleted the participant and 28 answers"
+        in command("withdraw", folder, spelled(code)).stdout
+    )
     assert "0 participants" in command("analyse", folder).stdout
     planned = command("power", "--accuracy", "0.6", "0.7", "--items", "4").stdout
     assert "accuracy 0.6 against 0.7: 115 participants" in planned

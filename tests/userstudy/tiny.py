@@ -36,7 +36,10 @@ def tiny(folder: Path, methods=METHODS, each: int = 1, contact: str = "") -> Des
         return name
 
     def item(name: str, task: str, i: int) -> Item:
-        options = {"say": ("disc", "ring", "star", "plus"), "look": ("the left one", "the right one")}
+        options = {
+            "say": ("disc", "ring", "star", "plus"),
+            "look": ("the left one", "the right one"),
+        }
         given = options.get(task, ("Map A", "Map B"))
         answer = given[i % len(given)] if task != "choice" else ""
         return Item(name, save(), {m: save() for m in methods}, given, answer, "star", i % 2 == 0)
@@ -114,7 +117,10 @@ class Client:
         return html.unescape(found[1]) if found else ""
 
     def options(self) -> list[str]:
-        return [html.unescape(x) for x in re.findall(r'type="radio" name="answer" value="([^"]*)"', self.text)]
+        return [
+            html.unescape(x)
+            for x in re.findall(r'type="radio" name="answer" value="([^"]*)"', self.text)
+        ]
 
     def begin(self) -> str:
         """Take part: the code."""
