@@ -71,9 +71,7 @@ def kept(folder, code: str) -> dict[str, str]:
     return dict(rows)
 
 
-def test_a_tab_is_killed_half_way_and_another_browser_finishes(
-    browser, page, seen, folder, address
-):
+def test_a_killed_tab_goes_on_in_another_browser(browser, page, seen, folder, address):
     said: dict[str, str] = {}
     code = begin(page, address)
     for _ in range(QUESTIONS // 2):

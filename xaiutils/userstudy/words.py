@@ -10,19 +10,20 @@ from xaiutils.userstudy.design import Question
 INSTRUCTIONS = {
     "say": (
         "Part: what will the network say?",
-        "You see a picture with several shapes. A network was asked what is in it, and gave one of "
+        "A network was asked what is in the picture, and gave one of "
         "the names below. About half of the time it is wrong. Please choose the name that you "
         "think the network gave, whether or not it is true.",
         "Mostly there is a coloured map beside the picture. The brighter the colour, the more that "
-        "part of the picture spoke for the name that the network gave; blue, if there is any, spoke "
-        "against it. This one is for practice.",
+        "part of the picture spoke for the name that the network gave; blue, if there is any, "
+        "spoke against it. This one is for practice.",
     ),
     "look": (
         "Part: which object does it look at?",
         "Now each picture holds two objects that the network knows, among others. The network was "
         "asked about one of the two. Please say which, by its place.",
         "Where there is a map, bright colours are where the network found reasons for that object; "
-        "blue, if there is any, is where it found reasons against it. Where there is no map, guess. This one is for practice.",
+        "blue, if there is any, is where it found reasons against it. Where there is no map, "
+        "guess. This one is for practice.",
     ),
     "choice": (
         "Part: which map shows it better?",
