@@ -158,7 +158,7 @@ def test_a_file_that_is_not_ours_is_refused_and_left(store, folder, tmp_path, ma
         "version": "must be of version 1, got 7; use the xaiutils that made it",
         "foreign": "must be of version 1, got 0",
         "text": "is no database of answers",
-        "folder": "cannot be written",
+        "folder": "cannot be opened",
         "design": "holds the answers to another design",
     }[made]
     design = store.design

@@ -81,6 +81,16 @@ class Store:
         self.design = design
         try:
             self.connection = sqlite3.connect(self.path, timeout=wait, isolation_level=None)
+        except sqlite3.Error as error:
+            raise Unavailable(f"{self.path} cannot be opened: {error}") from None
+        try:
+            self._open()
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def _open(self) -> None:
+        try:
             self.connection.execute("PRAGMA foreign_keys = ON")
             self.connection.execute("PRAGMA synchronous = FULL")
             self.connection.execute("PRAGMA secure_delete = ON")
