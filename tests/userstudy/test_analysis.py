@@ -171,7 +171,11 @@ def test_the_careless_are_left_out_and_shown(design):
     assert f"== under the rule, all: {left['participant'].nunique()} participants" in lines
     unfinished = table[table["position"] < 20].assign(complete=False)
     assert kept(unfinished, design).empty
-    assert report(unfinished, design)
+    said = report(unfinished[unfinished["participant"] < 2], design)
+    assert any(line.startswith("say: accuracy") for line in said)
+    assert not any("usability" in line for line in said)
+    one = table[(table["kind"] == "choice") & (table["condition"] == table["condition"].iloc[-20])]
+    assert "choice: some pair of methods has no answer yet" in report(one, design)
 
 
 def test_experts_are_told_apart(design):

@@ -211,6 +211,8 @@ def _stratum(rows: pd.DataFrame, design: Design) -> list[str]:
         lines.append(f"  {'left side (log-odds)':24} {_told(chosen.side, 0, '+')}")
         if chosen.separated:
             lines.append("  separated: half a choice for either side was added to every pair")
+    elif len(wins):
+        lines.append("choice: some pair of methods has no answer yet")
     mean, low, high, n = usability(rows)
     if n:
         lines.append(f"usability (SUS, 0 to 100): {mean:.1f} [{low:.1f}, {high:.1f}], n = {n}")

@@ -22,7 +22,7 @@ def coverage(
     """
     sheets, true = plan(design, participants), truth(design, crowd)
     base = design.conditions.index(NONE)
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for i in range(studies):
         study = take(design, crowd, sheets, np.random.default_rng([design.seed, i]))
         drawn = draws(participants, resamples, i)
