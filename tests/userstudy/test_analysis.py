@@ -174,7 +174,7 @@ def test_the_careless_are_left_out_and_shown(design):
     said = report(unfinished[unfinished["participant"] < 2], design)
     assert any(line.startswith("say: accuracy") for line in said)
     assert not any("usability" in line for line in said)
-    one = table[(table["kind"] == "choice") & (table["condition"] == table["condition"].iloc[-20])]
+    one = table[table["kind"] == "choice"].iloc[:1]
     assert "choice: some pair of methods has no answer yet" in report(one, design)
 
 
