@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import norm, ttest_1samp
@@ -251,3 +253,14 @@ def test_the_formula_by_hand():
 def test_a_plan_that_is_none_is_refused(given, said):
     with pytest.raises(ValueError, match=said):
         participants_for_accuracy(0.6, **given)
+
+
+def test_a_study_without_the_task_of_two_objects(design):
+    """As on photographs and ImageNet, where no second object is known."""
+    less = replace(design, items={**design.items, "look": ()})
+    assert less.tasks == ("say", "choice")
+    table = tabulate(less, answer_rows(less, CROWD, 10, seed=6))
+    assert "look" not in set(table["kind"]) | set(table["task"])
+    assert not [line for line in report(table, less) if line.startswith("look")]
+    found = coverage(less, CROWD, participants=10, studies=3, resamples=50)
+    assert set(found["what"]) == {"strength", "side", "say", "say, difference"}
