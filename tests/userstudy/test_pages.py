@@ -63,6 +63,7 @@ def test_every_page_is_strict_and_says_so(client):
     assert client.headers["Cache-Control"] == "no-store"
     assert "Server" not in client.headers
     assert "<script" not in client.text
+    assert "it may take 10 minutes" in client.text  # 28 pages of 18 seconds
     assert "Ask &lt;b&gt;Ada&lt;/b&gt; &amp; co." in client.text
     cookies = client.headers.get_all("Set-Cookie")
     assert all("HttpOnly" in line and "SameSite=Strict" in line for line in cookies)

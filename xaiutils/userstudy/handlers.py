@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 import time
+from math import ceil
 from typing import Any
 
 from tornado.web import HTTPError
 
-from xaiutils.userstudy.design import Question
+from xaiutils.userstudy.design import Question, sheet
 from xaiutils.userstudy.page import SESSION, Page
 from xaiutils.userstudy.store import (
     LONGEST,
@@ -20,6 +21,8 @@ from xaiutils.userstudy.store import (
     normalised,
 )
 from xaiutils.userstudy.words import FEEDBACK, INSTRUCTIONS, MESSAGES, pictures_of
+
+PACE = 18  # seconds a page, a guess for the first page; nobody has been timed
 
 
 class Welcome(Page):
@@ -40,8 +43,11 @@ class Welcome(Page):
         """The first page."""
         self.set_status(status)
         items = sum(map(len, self.design.items.values()))
-        self.show("welcome.html", "A study of explanation maps", message, items=items,
-                  contact=self.design.contact)  # fmt: skip
+        minutes = 5 * ceil(len(sheet(self.design, 0)) * PACE / 300)
+        self.show(
+            "welcome.html", "A study of explanation maps", message,
+            items=items, minutes=minutes, contact=self.design.contact,
+        )  # fmt: skip
 
 
 class Begin(Welcome):
