@@ -47,7 +47,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("results",),
     ("evidence", "page"),
     ("figures", "study"),
-    ("cli_study",),
+    ("userstudy",),
+    ("cli_study", "cli_user_study"),
     ("cli",),
 )
 PLACE = {name: level for level, names in enumerate(LAYERS) for name in names}

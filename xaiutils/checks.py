@@ -2,6 +2,7 @@
 
 Nothing here knows about networks or pictures. A function of the package calls these once, at its
 first lines, so that wrong input never reaches a library and comes back as that library's traceback.
+torch is loaded by the checks of tensors alone: the user study's server, say, needs none.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import difflib
 import math
 import numbers
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 Value = TypeVar("Value")
 
@@ -52,6 +55,8 @@ def number(
 
 def images(argument: str, x: torch.Tensor, channels: int | None = None) -> torch.Tensor:
     """Return ``x`` if it is a finite float batch ``(N, C, H, W)`` with N >= 1."""
+    import torch
+
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"{argument} must be a torch.Tensor (N, C, H, W), got {describe(x)}")
     if x.ndim != 4 or x.shape[0] == 0:
@@ -67,6 +72,8 @@ def images(argument: str, x: torch.Tensor, channels: int | None = None) -> torch
 
 def maps(argument: str, value: torch.Tensor) -> torch.Tensor:
     """Return ``value`` if it is a finite float batch of maps ``(N, H, W)``."""
+    import torch
+
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"{argument} must be a torch.Tensor (N, H, W), got {describe(value)}")
     if value.ndim != 3:
@@ -86,6 +93,8 @@ def targets(
     A single integer is meant for every image. Fewer or more targets than images is an error:
     zipping the two, as grad-cam does, would leave the rest of the batch without a map.
     """
+    import torch
+
     if isinstance(target, bool):
         raise TypeError(f"{argument} must be class indices (int), got {describe(target)}")
     try:

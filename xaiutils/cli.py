@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from xaiutils import checks
 from xaiutils.cli_study import add_study
+from xaiutils.cli_user_study import add_user_study
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     claims.set_defaults(run=_claims)
 
     add_study(commands)
+    add_user_study(commands)
 
     train = commands.add_parser("train-scenes", help="train a scene classifier and ship it")
     train.add_argument("--architecture", default="vgg", help="vgg, resnet, inception or vit")

@@ -1,0 +1,70 @@
+"""A study is built from scenes: balanced, blinded, and with a truth that the network gave."""
+
+from __future__ import annotations
+
+import re
+
+import PIL.Image
+import pytest
+
+from xaiutils.userstudy.build import build_user_study
+from xaiutils.userstudy.design import PICTURES, open_user_study
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("build") / "study"
+    return folder, build_user_study(folder, "scenes", ["hybrid", "random_map"], each=2, seed=1)
+
+
+def test_it_is_frozen_and_complete(built):
+    folder, design = built
+    assert open_user_study(folder) == design
+    counts = {task: len(items) for task, items in design.items.items()}
+    assert counts == {"say": 6, "look": 6, "choice": 2}
+    ids = [i.picture for items in design.items.values() for i in items]
+    assert len(set(ids)) == len(ids)
+
+
+def test_the_label_is_no_answer(built):
+    _, design = built
+    assert sum(item.wrong for item in design.items["say"]) == 3
+    for item in design.items["say"]:
+        assert item.answer in item.options
+        assert len(set(item.options)) == 4
+    assert {len(item.options) for item in design.items["look"]} == {2}
+
+
+def test_file_names_and_files_say_nothing(built):
+    folder, design = built
+    names = {path.name for path in (folder / PICTURES).iterdir()}
+    assert names == set(design.files)
+    assert all(re.fullmatch(r"[0-9a-f]{16}\.png", name) for name in names)
+    for name in names:
+        with PIL.Image.open(folder / PICTURES / name) as image:
+            assert image.size == (384, 384)
+            assert not image.info  # no text beside the pixels
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"methods": ["hybrid"]}, "methods must be at least two different names, got hybrid"),
+        ({"methods": ["hybrid", "hybrid"]}, "methods must be at least two different names"),
+        ({"methods": ["hybrid", "hibrid"]}, "did you mean hybrid"),
+        ({"each": 0}, "each must be >= 1, got 0"),
+        ({"each": 1.5}, "each must be a whole number, got 1.5"),
+        ({"seed": -1}, "seed must be >= 0, got -1"),
+    ],
+)
+def test_bad_arguments_leave_no_folder(tmp_path, given, said):
+    with pytest.raises(ValueError, match=said):
+        build_user_study(tmp_path / "new", "scenes", **given)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_holds_something_is_left(built):
+    folder, design = built
+    with pytest.raises(FileExistsError, match="FOLDER must be new or empty"):
+        build_user_study(folder, "scenes")
+    assert open_user_study(folder) == design

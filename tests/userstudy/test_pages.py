@@ -1,0 +1,261 @@
+"""The server as a process: what it loads, keeps, says, and refuses."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from tests.userstudy.tiny import ROOT, Client, Server, tiny
+from xaiutils.userstudy.store import FILE
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("pages") / "study"
+    tiny(place, contact="Ask <b>Ada</b> & co.")
+    return place
+
+
+@pytest.fixture(scope="module")
+def server(folder):
+    found = Server(folder)
+    yield found
+    said = found.end()
+    assert found.process.returncode == 0
+    assert "Traceback" not in said
+    assert said.strip() == "ended; every answer is in the folder"
+
+
+@pytest.fixture
+def client(server):
+    return Client(server.port)
+
+
+def kept(folder, question="%"):
+    with sqlite3.connect(folder / FILE) as db:
+        found = db.execute("SELECT * FROM answer WHERE question LIKE ?", (question,)).fetchall()
+    db.close()
+    return found
+
+
+def test_the_server_does_not_load_torch():
+    code = (
+        "import sys; from xaiutils import cli\n"
+        "from xaiutils.userstudy import command, server, table\n"
+        "print(*[n for n in ('torch', 'matplotlib', 'captum', 'scipy') if n in sys.modules], 'end')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.split() == ["end"], done
+
+
+def test_every_page_is_strict_and_says_so(client):
+    client.get("/")
+    policy = client.headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "script-src 'none'" in policy
+    assert client.headers["Cache-Control"] == "no-store"
+    assert "Server" not in client.headers
+    assert "<script" not in client.text
+    assert "it may take 10 minutes" in client.text  # 28 pages of 18 seconds
+    assert "Ask &lt;b&gt;Ada&lt;/b&gt; &amp; co." in client.text
+    cookies = client.headers.get_all("Set-Cookie")
+    assert all("HttpOnly" in line and "SameSite=Strict" in line for line in cookies)
+
+
+def test_nothing_is_kept_without_consent(client, folder):
+    with sqlite3.connect(folder / FILE) as db:
+        before = db.execute("SELECT count(*) FROM participant").fetchone()
+    client.get("/")
+    client.post("/begin")
+    assert client.status == 400
+    assert "Please agree first. Nothing was stored." in client.text
+    client.get("/question")
+    assert (client.status, client.location) == (303, "/")
+    assert db.execute("SELECT count(*) FROM participant").fetchone() == before
+    db.close()
+
+
+def test_a_form_of_another_site_is_refused(client, folder):
+    client.begin()
+    client.get("/question")
+    client.post("/question", _xsrf="forged", question="expertise", answer="Expert")
+    assert client.status == 403
+    assert "Nothing was saved" in client.text
+    assert client.answer() == ("expertise", "Expert")
+    assert client.status == 303
+
+
+def test_back_and_again_keeps_the_first_answer(client, folder):
+    code = client.begin()
+    client.get("/question")
+    form = {"question": "expertise", "answer": "Expert", "shown": client.hidden("shown")}
+    client.post("/question", **form)
+    assert client.location == "/question"
+    client.post("/question", **(form | {"answer": "Not an expert"}))
+    assert client.location == "/question?kept=1"
+    assert "the first answer was kept" in client.get(client.location)
+    rows = [row for row in kept(folder, "expertise") if row[0] == code.replace("-", "")]
+    assert [row[5] for row in rows] == ["Expert"]
+    assert 0 <= rows[0][6] < 5
+
+
+def test_the_time_cannot_be_made_up(client, folder):
+    code = client.begin()
+    client.get("/question")
+    client.post("/question", question="expertise", answer="Expert", shown="12345")
+    row = next(row for row in kept(folder) if row[0] == code.replace("-", ""))
+    assert row[6] is None
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"question": "expertise", "answer": "Neither"},
+        {"question": "sus-01", "answer": "3"},
+        {"question": "<script>", "answer": "<b>"},
+        {"question": "", "answer": ""},
+        {},
+        {"question": "expertise", "answer": "Expert\x00'; DROP TABLE answer"},
+    ],
+)
+def test_a_wrong_answer_is_a_message_in_the_page(client, folder, form):
+    client.begin()
+    before = kept(folder)
+    client.get("/question")
+    client.post("/question", **form)
+    assert client.status == 400
+    assert "Not saved: this" in client.text
+    assert client.hidden("question") == "expertise"
+    assert "<script>" not in client.text
+    assert kept(folder) == before
+
+
+@pytest.mark.parametrize(
+    "path", ["/items/../design.json", "/design.json", "/answers.sqlite", "/items/hybrid.png", "/x"]
+)
+def test_nothing_but_the_pictures_is_served(client, path):
+    assert "There is nothing here" in client.get(path)
+    assert client.status == 404
+
+
+def test_a_page_names_no_method_and_no_answer(client, folder):
+    client.begin()
+    seen = ""
+    for _ in range(28):
+        client.get("/question")
+        seen += re.sub(r'value="[^"]*"', "", client.text.lower())
+        client.answer()
+        assert client.status == 303
+    assert not [word for word in ("hybrid", "lrp", "noise", "none") if word in seen]
+    client.get("/question")
+    assert client.location == "/thanks"
+    assert "All your answers are saved" in client.get("/thanks")
+    client.post("/question", question="text", answer="again")
+    assert client.status in {303, 403}
+
+
+def test_two_people_with_one_code(client, server, folder):
+    code = client.begin()
+    client.answer("Expert")
+    second = Client(server.port)
+    second.get("/")
+    second.post("/resume", code=code.lower().replace("-", " "))
+    assert second.status == 409
+    assert "in use in another browser" in second.text
+    second.post("/take-over", code=code)
+    assert second.status == 303
+    assert "Page 2 of 28" in second.get("/question")
+    client.answer()
+    client.get("/question")
+    assert client.status == 409
+    second.answer()
+    second.get("/question")
+    assert "Page 3 of 28" in second.text
+    # The first browser's next answer is not lost: it is on the page, and kept on going on.
+    client.get("/")
+    third = second.hidden("question")
+    client.post("/question", question=third, answer=second.options()[1], shown="")
+    assert client.status == 409
+    assert "will be if you go on here" in client.text
+    client.post(
+        "/take-over", code=code, question=client.hidden("question"), answer=client.hidden("answer"),
+        shown="",
+    )  # fmt: skip
+    assert client.status == 303
+    assert "Page 4 of 28" in client.get("/question")
+    rows = [row for row in kept(folder) if row[0] == code.replace("-", "")]
+    assert len({row[1] for row in rows}) == len(rows) == 3
+
+
+def test_a_code_that_nobody_has(client):
+    client.get("/")
+    client.post("/resume", code="ABCD-EFGH-JKLM")
+    assert client.status == 404
+    assert "No participant has this code" in client.text
+
+
+def test_withdrawal_in_the_page(client, folder):
+    code = client.begin()
+    client.answer()
+    assert "cannot be undone" in client.get("/withdraw")
+    client.post("/withdraw")
+    assert "Your answers are deleted" in client.text
+    assert not [row for row in kept(folder) if row[0] == code.replace("-", "")]
+    client.get("/question")
+    assert client.location == "/"
+
+
+def test_a_locked_file_gives_the_form_back_filled_in(client, folder):
+    client.begin()
+    client.answer("Expert")
+    client.get("/question")
+    chosen = client.options()[2]
+    other = sqlite3.connect(folder / FILE, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    client.answer(chosen)
+    assert client.status == 503
+    assert "could not be saved just now" in client.text
+    assert f'value="{chosen}" required checked' in client.text
+    fresh = Client(client.port)
+    fresh.get("/")
+    fresh.post("/begin", consent="yes")
+    assert fresh.status == 503
+    assert "Nothing that you answered before is lost" in fresh.text
+    other.execute("ROLLBACK")
+    other.close()
+    client.answer(chosen)
+    assert client.status == 303
+
+
+def test_no_address_and_no_name_of_a_browser_is_kept(folder):
+    with sqlite3.connect(folder / FILE) as db:
+        dump = "\n".join(db.iterdump())
+        columns = {
+            table: [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+            for table in ("participant", "answer")
+        }
+    db.close()
+    assert "127.0.0.1" not in dump
+    assert columns["participant"] == ["code", "number", "device"]
+    assert columns["answer"][0] == "code"
+    assert not re.search(r"20\d\d-\d\d-\d\d", dump)
+
+
+def test_a_port_in_use_is_said(folder):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "xaiutils.cli", "user-study", "serve", folder, "--port", port],
+            capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert f"port must be free on 127.0.0.1, {port} is not" in done.stderr
