@@ -94,9 +94,8 @@ def main() -> None:
     site = Path(sys.argv[1]).resolve()
     wrong, outside, inside = check(site)
     (site / "external-links.txt").write_text("".join(f"{link}\n" for link in outside), "utf-8")
-    print(
-        f"{len(_pages(site))} pages, {inside} links inside, {len(outside)} outside, {len(wrong)} wrong"
-    )
+    pages, others = len(_pages(site)), len(outside)
+    print(f"{pages} pages, {inside} links inside, {others} outside, {len(wrong)} wrong")
     for text in wrong:
         print(text)
     sys.exit(bool(wrong))

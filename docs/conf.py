@@ -45,6 +45,8 @@ napoleon_use_ivar = True  # fields are documented once, where their class is
 
 html_theme = "sphinx_book_theme"
 html_title = "xaiutils"
+html_context = {"default_mode": "light"}
+html_static_path, html_css_files = ["style"], ["book.css"]
 html_extra_path = ["static"]  # the way in from the root
 html_show_sphinx = False
 html_theme_options = theme_options(repository())

@@ -47,7 +47,7 @@ class Panel:
         signed: diverging scale centred at 0 (True), sequential from 0 (False), by min < 0 (None).
         clip: percentile of the absolute values at which the colours end, stated below the panel.
         limits: (low, high) of the colours, in place of the map's own.
-        opacity: of the map over the picture where its absolute value is largest; it falls to 0 with it.
+        opacity: of the map over the picture where its absolute value is largest, 0 where it is 0.
         colorbar: a small one below the map.
         mask: ``(H, W)``, outlined where true.
         boxes: ``(M, 4)`` or ``(4,)``, x0, y0, x1, y1 in pixels, x1 and y1 exclusive.
