@@ -28,6 +28,9 @@ PAGES = {  # and whether there are equations on it
 def site(serve):
     if shutil.which("npm") is None:
         pytest.skip("no npm, from which the book's MathJax comes")
+    fetch = ["npm", "ci", "--silent", "--prefix", "docs"]
+    if subprocess.run(fetch, cwd=ROOT, capture_output=True, check=False).returncode:
+        pytest.skip("npm reaches no registry, from which the book's MathJax comes")
     made = subprocess.run(["make", "site"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
     print(made.stdout.splitlines()[-1])
