@@ -148,7 +148,7 @@ class Method:
         values = {key: v for key, v in self._merge(settings).items() if isinstance(v, int | float)}
         return float(eval(self.passes, {"__builtins__": {}}, names | values))
 
-    def expected(self, classifier: Classifier, n: int = 1, **settings: Any) -> int | None:
+    def expected(self, classifier: Classifier, n: int = 1, /, **settings: Any) -> int | None:
         """About how many images the network will answer for ``n`` of them, for a bar."""
         shape = classifier.graph.find(classifier.cam_layer).shape or ()
         C = shape[1 if len(shape) == 4 else -1]  # tokens have their channels last
