@@ -27,12 +27,18 @@ def address(folder):
     server.end()
 
 
+def press(page, selector: str) -> None:
+    """Click, and wait for the next page with its pictures."""
+    with page.expect_navigation():
+        page.click(selector)
+
+
 def begin(page, address: str) -> str:
     page.goto(address)
     page.check("input[name=consent]")
-    page.click("button:has-text('Begin')")
+    press(page, "button:has-text('Begin')")
     code = page.inner_text(".code.large")
-    page.click("a.button")
+    press(page, "a.button")
     return code
 
 
@@ -58,7 +64,7 @@ def answer(page, said: dict[str, str]) -> None:
     else:
         said[question] = "A remark with “quotes” & <b>tags</b>."
         page.fill("textarea", said[question])
-    page.click("form[action='/question'] button")
+    press(page, "form[action='/question'] button")
 
 
 def kept(folder, code: str) -> dict[str, str]:
@@ -84,10 +90,10 @@ def test_a_killed_tab_goes_on_in_another_browser(browser, page, seen, folder, ad
         watch(other, seen)
         other.goto(address)
         other.fill("#code", code.lower())
-        other.click("button:has-text('Go on')")
+        press(other, "button:has-text('Go on')")
         assert "in use in another browser" in other.inner_text("h1")
         seen.errors[:] = [e for e in seen.errors if "409" not in e]  # Chromium logs the status
-        other.click("button:has-text('It is me')")
+        press(other, "button:has-text('It is me')")
         while other.locator("input[name=question]").count():
             assert fits(other)
             answer(other, said)
@@ -125,6 +131,22 @@ def test_every_page_fits_a_telephone(page, address):
     assert fits(page)
 
 
+def test_a_link_from_elsewhere_finds_the_participant(page, serve, tmp_path, folder, address):
+    """As in webmail: the page that is open goes on, too."""
+    code, said = begin(page, address), {}
+    (tmp_path / "index.html").write_text(
+        f"<!doctype html><link rel='icon' href='data:,'><a href='{address}'>the study</a>"
+    )
+    other = page.context.new_page()
+    other.goto(serve(tmp_path).replace("127.0.0.1", "localhost"))  # another site
+    press(other, "a")
+    assert other.inner_text("h1") == "Somebody has begun in this browser"
+    answer(page, said)
+    press(other, "a.button")
+    answer(other, said)
+    assert kept(folder, code) == said
+
+
 def test_back_leads_to_the_question_that_is_due(page, folder, address):
     code, said = begin(page, address), {}
     answer(page, said)
@@ -141,12 +163,12 @@ def test_a_locked_file_is_a_message_and_the_choice_stays(page, seen, folder, add
     other = sqlite3.connect(folder / FILE, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     page.locator("input[type=radio]").last.check()
-    page.click("form[action='/question'] button")
+    press(page, "form[action='/question'] button")
     assert "could not be saved" in page.inner_text("[role=alert]")
     seen.errors[:] = [e for e in seen.errors if "503" not in e]
     other.execute("ROLLBACK")
     other.close()
     assert page.locator("input[type=radio]").last.is_checked()
-    page.click("form[action='/question'] button")
+    press(page, "form[action='/question'] button")
     assert "Page 2" in page.inner_text(".progress")
     assert len(kept(folder, code)) == 1

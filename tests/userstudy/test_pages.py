@@ -66,7 +66,7 @@ def test_every_page_is_strict_and_says_so(client):
     assert "it may take 10 minutes" in client.text  # 28 pages of 18 seconds
     assert "Ask &lt;b&gt;Ada&lt;/b&gt; &amp; co." in client.text
     cookies = client.headers.get_all("Set-Cookie")
-    assert all("HttpOnly" in line and "SameSite=Strict" in line for line in cookies)
+    assert all("HttpOnly" in line and "SameSite=Lax" in line for line in cookies)
 
 
 def test_nothing_is_kept_without_consent(client, folder):
@@ -194,6 +194,75 @@ def test_two_people_with_one_code(client, server, folder):
     assert len({row[1] for row in rows}) == len(rows) == 3
 
 
+def second_browser(client, code):
+    """Another browser that has taken the code over, at the question that is due."""
+    second = Client(client.port)
+    second.get("/")
+    second.post("/take-over", code=code)
+    second.get("/question")
+    return second
+
+
+@pytest.mark.parametrize("path", ["/", "/question", "/code", "/thanks", "/withdraw"])
+def test_a_browser_that_lost_its_code_is_asked_on_every_page(client, folder, path):
+    code = client.begin()
+    client.answer("Expert")
+    second_browser(client, code)
+    client.get(path)
+    assert client.status == 409
+    assert "in use in another browser" in client.text
+    client.post("/withdraw")
+    assert client.status == 409
+    assert [row[5] for row in kept(folder) if row[0] == code.replace("-", "")] == ["Expert"]
+
+
+def test_an_answer_that_is_on_its_way_outlives_a_locked_file(client, folder):
+    code = client.begin()
+    client.answer("Expert")
+    client.get("/question")
+    asked, answer, shown = client.hidden("question"), client.options()[2], client.hidden("shown")
+    second = second_browser(client, code)
+    client.post("/question", question=asked, answer=answer, shown=shown)
+    assert client.status == 409
+    other = sqlite3.connect(folder / FILE, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    form = {name: client.hidden(name) for name in ("code", "question", "answer", "shown")}
+    client.post("/take-over", **form)
+    assert client.status == 503
+    assert "could not be saved just now" in client.text
+    assert {name: client.hidden(name) for name in form} == form
+    other.execute("ROLLBACK")
+    other.close()
+    client.post("/take-over", **form)
+    assert (client.status, client.location) == (303, "/question")
+    rows = [row for row in kept(folder, asked) if row[0] == code.replace("-", "")]
+    assert [row[5] for row in rows] == [answer]
+    second.post("/take-over", code=code, question="sus-01", answer="3")
+    assert second.status == 400
+    assert "Not saved: this question is not due" in second.text
+
+
+@pytest.mark.parametrize("answers", [1, 28])
+def test_the_next_person_at_the_same_computer(client, folder, answers):
+    code = client.begin()
+    for _ in range(answers):
+        client.answer()
+    client.get("/" if answers == 1 else "/thanks")
+    if answers == 1:
+        assert "Somebody has begun in this browser" in client.text
+        assert code not in client.text
+    client.post("/leave")
+    assert client.location == "/"
+    assert "What you will do" in client.get("/")
+    new = client.begin()
+    assert new != code
+    assert "Page 1 of 28" in client.get("/question")
+    rows = [row for row in kept(folder) if row[0] == code.replace("-", "")]
+    assert len(rows) == answers
+    client.post("/resume", code=code)
+    assert client.status == 409
+
+
 def test_a_code_that_nobody_has(client):
     client.get("/")
     client.post("/resume", code="ABCD-EFGH-JKLM")
@@ -248,14 +317,21 @@ def test_no_address_and_no_name_of_a_browser_is_kept(folder):
     assert not re.search(r"20\d\d-\d\d-\d\d", dump)
 
 
-def test_a_port_in_use_is_said(folder):
+def refused(folder, *options: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "xaiutils.cli", "user-study", "serve", folder, *options],
+        capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_where_nobody_can_listen_is_said(folder):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = subprocess.run(
-            [sys.executable, "-m", "xaiutils.cli", "user-study", "serve", folder, "--port", port],
-            capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
-        )  # fmt: skip
-    assert done.returncode == 2
-    assert f"port must be free on 127.0.0.1, {port} is not" in done.stderr
+        assert f"127.0.0.1:{port} is not: Address already" in refused(folder, "--port", port)
+    assert "nowhere.invalid:8700 is not" in refused(folder, "--host", "nowhere.invalid")
+    assert "port must be in 0..65535, got 70000" in refused(folder, "--port", "70000")

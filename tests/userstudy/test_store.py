@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -148,6 +152,59 @@ def test_a_read_only_file_is_said(store):
     with pytest.raises(Unavailable, match="cannot be written: attempt to write a readonly"):
         store.answer(code, "here", "expertise", "Expert", None)
     assert store.place(code).due == 0
+
+
+def test_a_full_disk_is_said_and_the_answer_can_be_given_again(store):
+    code = store.begin("here")
+    for q in store.place(code).questions[:-1]:
+        store.answer(code, "here", q.id, q.options[0], None)
+    (pages,) = store.connection.execute("PRAGMA page_count").fetchone()
+    store.connection.execute(f"PRAGMA max_page_count = {pages}")
+    long = "☃" * LONGEST
+    with pytest.raises(Unavailable, match="cannot be written: database or disk is full"):
+        store.answer(code, "here", "text", long, None)
+    assert "text" not in store.place(code).answers
+    store.connection.execute("PRAGMA max_page_count = 100000")
+    assert store.answer(code, "here", "text", long, None)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_taken_away_takes_no_answer_with_it(store, folder, tmp_path, replaced):
+    """SQLite would go on in a file without a name, and say that all is well."""
+    code = store.begin("here")
+    (folder / FILE).rename(tmp_path / FILE)
+    if replaced:
+        (folder / FILE).write_bytes((tmp_path / FILE).read_bytes())
+    with pytest.raises(Unavailable, match="cannot be written: it was moved, deleted or replaced"):
+        store.answer(code, "here", "expertise", "Expert", None)
+    (tmp_path / FILE).replace(folder / FILE)
+    assert store.answer(code, "here", "expertise", "Expert", None)
+
+
+def test_a_folder_that_is_read_only_from_the_start_is_said():
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "study"
+        design = tiny(folder)
+        Store(folder, design).close()
+        os.chmod(place, 0o755)
+        folder.chmod(0o555)
+        (folder / FILE).chmod(0o444)
+        with unprivileged(), pytest.raises(Unavailable, match=r"answers\.sqlite cannot be written"):
+            Store(folder, design)
+        folder.chmod(0o755)
+
+
+@contextmanager
+def unprivileged():
+    """Root may write everything: be nobody for a while."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 @pytest.mark.parametrize("made", ["version", "foreign", "text", "folder", "design"])

@@ -29,15 +29,13 @@ class Welcome(Page):
     """What the study is, consent, and the way back in."""
 
     def get(self) -> None:
-        """To the next question for those who have begun."""
+        """Those who have begun are asked first: another person may sit at the same computer."""
         try:
-            self.participant()
+            _, _, place = self.participant()
         except Unknown:
             self.welcome()
-        except Elsewhere:
-            self.elsewhere((self.session() or ("", ""))[0])
-        else:
-            self.redirect("/question", status=303)
+            return
+        self.show("back.html", "Welcome back", place=place)
 
     def welcome(self, message: str = "", status: int = 200) -> None:
         """The first page."""
@@ -91,20 +89,6 @@ class Resume(Welcome):
             self.redirect("/question", status=303)
 
 
-class TakeOver(Page):
-    """The same person in another browser."""
-
-    def post(self) -> None:
-        """Give the code to this browser, and keep the answer that was on its way."""
-        code, device = normalised(self.argument("code")), secrets.token_urlsafe(18)
-        self.store.take_over(code, device)
-        self.remember(code, device)
-        if self.argument("question"):
-            self.keep(code, device)
-        else:
-            self.redirect("/question", status=303)
-
-
 class Leave(Page):
     """Forget the session in this browser; the answers stay."""
 
@@ -123,9 +107,6 @@ class Ask(Page):
             code, _, place = self.participant()
         except Unknown:
             self.redirect("/", status=303)
-            return
-        except Elsewhere:
-            self.elsewhere((self.session() or ("", ""))[0])
             return
         if place.due == len(place.questions):
             self.redirect("/thanks", status=303)
@@ -149,27 +130,48 @@ class Ask(Page):
         )  # fmt: skip
 
     def post(self) -> None:
-        """Keep the answer; whatever hinders that gives the form back, filled in."""
-        answer = self.argument("answer")
+        """Keep the answer of this browser's participant."""
         found = self.session()
         if found is None:
             raise Unknown("no session")
+        self.save(*found)
+
+    def save(self, code: str, device: str) -> None:
+        """Keep the answer; whatever hinders that gives the form back, filled in."""
+        answer = self.argument("answer")
         try:
-            self.keep(*found)
+            self.keep(code, device)
         except Elsewhere:
-            form = {name: self.argument(name) for name in ("question", "shown")}
-            self.elsewhere(found[0], answer=answer, **form)
+            self.elsewhere(code)
         except NotAsked as error:
-            place = self.store.place(*found)
+            place = self.store.place(code, device)
             self.set_status(400)
             if place.due == len(place.questions):
                 self.note(400, "not understood", "/thanks")
             else:
-                self.ask(found[0], place, f"Not saved: {error}. Please answer again.", answer)
+                self.ask(code, place, f"Not saved: {error}. Please answer again.", answer)
         except Unavailable:
-            place = self.store.place(*found)
+            place = self.store.place(code, device)
             self.set_status(503)
-            self.ask(found[0], place, MESSAGES["busy"][0], answer)
+            self.ask(code, place, MESSAGES["busy"][0], answer)
+
+
+class TakeOver(Ask):
+    """The same person in another browser."""
+
+    def post(self) -> None:
+        """Give the code to this browser, and keep the answer that was on its way."""
+        code, device = normalised(self.argument("code")), secrets.token_urlsafe(18)
+        try:
+            self.store.take_over(code, device)
+        except Unavailable:
+            self.elsewhere(code, MESSAGES["busy"][0], 503)
+            return
+        self.remember(code, device)
+        if self.argument("question"):
+            self.save(code, device)
+        else:
+            self.redirect("/question", status=303)
 
 
 class Thanks(Page):
@@ -182,7 +184,7 @@ class Thanks(Page):
             self.redirect("/question", status=303)
             return
         title, *lines = MESSAGES["thanks"]
-        self.show("note.html", title, code=code, lines=lines, link="", label="")
+        self.show("thanks.html", title, code=code, lines=lines)
 
 
 class Withdraw(Page):

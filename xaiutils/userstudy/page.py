@@ -10,6 +10,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from xaiutils.userstudy.design import Design
 from xaiutils.userstudy.store import (
+    Elsewhere,
     Place,
     Store,
     Unavailable,
@@ -54,14 +55,18 @@ class Page(RequestHandler):
         return (code, device) if code and device else None
 
     def remember(self, code: str, device: str) -> None:
-        """Keep the session in the browser, out of reach of scripts and other sites."""
+        """Keep the session in the browser, out of reach of scripts; other sites can only link here.
+
+        A strict cookie would not come along with a link in somebody's mail: the participant would
+        be asked to begin anew.
+        """
         self.set_signed_cookie(
-            SESSION, f"{code}:{device}", expires_days=DAYS, httponly=True, samesite="Strict",
+            SESSION, f"{code}:{device}", expires_days=DAYS, httponly=True, samesite="Lax",
             secure=self.request.protocol == "https",
         )  # fmt: skip
 
     def participant(self) -> tuple[str, str, Place]:
-        """Who this is and where they are; raises `Unknown` without a session."""
+        """Who this is and where they are; raises `Unknown` and `Elsewhere`, which are pages too."""
         found = self.session()
         if found is None:
             raise Unknown("no session")
@@ -86,6 +91,8 @@ class Page(RequestHandler):
         error = (more.get("exc_info") or (None, None))[1]
         if isinstance(error, Unavailable):
             self.note(503, "unavailable", "/question", "Try again")
+        elif isinstance(error, Elsewhere):
+            self.elsewhere((self.session() or ("", ""))[0])
         elif isinstance(error, Unknown):
             self.note(404, "unknown")
         elif status_code == 403:  # the form is older than the cookie
@@ -102,11 +109,11 @@ class Page(RequestHandler):
         if not isinstance(error, HTTPError | OSError | ValueError):
             logging.getLogger(__name__).error("fault", exc_info=(kind, error, trace))
 
-    def elsewhere(self, code: str, **answer: str) -> None:
+    def elsewhere(self, code: str, message: str = "", status: int = 409) -> None:
         """Ask whether the person in the other browser is the same; an answer is not lost."""
-        self.set_status(409)
-        given = {"question": "", "answer": "", "shown": ""} | answer
-        self.show("elsewhere.html", "Another browser", elsewhere=code, **given)
+        self.set_status(status)
+        given = {name: self.argument(name) for name in ("question", "answer", "shown")}
+        self.show("elsewhere.html", "Another browser", message, elsewhere=code, **given)
 
     def seconds(self) -> float | None:
         """Since the page was shown, by the signed time in its form; None if unknown or long."""

@@ -36,7 +36,7 @@ def application(folder: str | Path, wait: float | None = None) -> Application:
     return Application(
         ROUTES, default_handler_class=Missing, template_path=str(PAGES), store=store, files=files,
         cookie_secret=store.secret, xsrf_cookies=True, log_function=lambda _: None,
-        xsrf_cookie_kwargs={"httponly": True, "samesite": "Strict"},
+        xsrf_cookie_kwargs={"httponly": True, "samesite": "Lax"},
     )  # fmt: skip
 
 
@@ -55,7 +55,9 @@ async def _serve(app: Application, host: str, port: int, say: Callable[[str], No
     try:
         sockets = bind_sockets(port, host)
     except OSError as error:
-        raise OSError(f"port must be free on {host}, {port} is not: {error.strerror}") from None
+        raise OSError(
+            f"host and port must be free to listen on, {host}:{port} is not: {error.strerror}"
+        ) from None
     server = HTTPServer(app, max_body_size=100_000, max_header_size=20_000)
     server.add_sockets(sockets)
     say(f"the study is at http://{host}:{sockets[0].getsockname()[1]}/ ; Ctrl-C ends it")

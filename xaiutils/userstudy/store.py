@@ -91,6 +91,7 @@ class Store:
 
     def _open(self) -> None:
         try:
+            self.inode = _inode(self.path)
             self.connection.execute("PRAGMA foreign_keys = ON")
             self.connection.execute("PRAGMA synchronous = FULL")
             self.connection.execute("PRAGMA secure_delete = ON")
@@ -130,6 +131,8 @@ class Store:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                if _inode(self.path) != self.inode:  # SQLite would go on in a file without a name
+                    raise sqlite3.OperationalError("it was moved, deleted or replaced")
                 self.connection.execute("COMMIT")
             except BaseException:
                 if self.connection.in_transaction:
@@ -240,6 +243,10 @@ def normalised(code: str) -> str:
 def spelled(code: str) -> str:
     """A code as it is shown: in groups of four."""
     return "-".join(code[i : i + 4] for i in range(0, len(code), 4))
+
+
+def _inode(path: Path) -> int | None:
+    return path.stat().st_ino if path.exists() else None
 
 
 def _hashed(device: str) -> str:

@@ -11,8 +11,8 @@ INSTRUCTIONS = {
     "say": (
         "Part: what will the network say?",
         "A network was asked what is in the picture, and gave one of "
-        "the names below. About half of the time it is wrong. Please choose the name that you "
-        "think the network gave, whether or not it is true.",
+        "the names below. Please choose the name that you think the network gave, whether or not "
+        "it is true.",
         "Mostly there is a coloured map beside the picture. The brighter the colour, the more that "
         "part of the picture spoke for the name that the network gave; blue, if there is any, "
         "spoke against it. This one is for practice.",
@@ -20,7 +20,7 @@ INSTRUCTIONS = {
     "look": (
         "Part: which object does it look at?",
         "Now each picture holds two objects that the network knows, among others. The network was "
-        "asked about one of the two. Please say which, by its place.",
+        "asked about one of the two. Please say which.",
         "Where there is a map, bright colours are where the network found reasons for that object; "
         "blue, if there is any, is where it found reasons against it. Where there is no map, "
         "guess. This one is for practice.",
@@ -46,8 +46,8 @@ FEEDBACK = {
 MESSAGES = {
     "kept": ("That question was answered before; the first answer was kept.",),
     "busy": (
-        "Your answer could not be saved just now, because the study's file is busy or cannot be "
-        "written. It is still filled in below: please press the button again in a moment. If this "
+        "That could not be saved just now, because the study's file is busy or cannot be "
+        "written. This page remembers it: please press the button again in a moment. If this "
         "goes on, tell the people who run the study; all earlier answers are safe.",
     ),
     "unavailable": (
