@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+import numpy as np
 import PIL.Image
 import pytest
 
-from xaiutils.userstudy.build import build_user_study
-from xaiutils.userstudy.design import PICTURES, open_user_study
+from xaiutils.userstudy.build import _sides, build_user_study
+from xaiutils.userstudy.design import PICTURES, open_user_study, sheet
+from xaiutils.workloads import Workload, load_workload
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,45 @@ def test_the_label_is_no_answer(built):
     for item in design.items["say"]:
         assert item.answer in item.options
         assert len(set(item.options)) == 4
-    assert {len(item.options) for item in design.items["look"]} == {2}
+    for item in design.items["look"]:
+        shapes = [option.split()[1] for option in item.options]
+        assert len(set(shapes)) == 2
+        assert item.answer == item.options[shapes.index(item.subject)]
+
+
+def test_two_objects_are_named_with_their_place():
+    corner = np.zeros((4, 4), bool)
+    corner[3, 0] = True
+    disc_star = ("disc", "star")
+    right, top = corner[:, ::-1], corner[::-1]
+    said = ("the disc on the left", "the star on the right")
+    assert _sides(corner, right, disc_star) == (said, said[0])
+    said = ("the star on the left", "the disc on the right")
+    assert _sides(right, corner, disc_star) == (said, said[1])
+    said = ("the disc above", "the star below")
+    assert _sides(top, corner, disc_star) == (said, said[0])
+    said = ("the star above", "the disc below")
+    assert _sides(corner, top, disc_star) == (said, said[1])
+
+
+def unlabelled() -> Workload:
+    """Scenes that nobody labelled, as a user's own pictures may be."""
+    work = load_workload("scenes", "hard")
+    return replace(
+        work, name="own", samples=[replace(work.samples[i], label=None) for i in range(9)]
+    )
+
+
+def test_without_labels_nobody_says_how_often_the_network_is_wrong(built, tmp_path):
+    _, labelled = built
+    own = build_user_study(tmp_path, f"{__name__}:unlabelled", ["hybrid", "random_map"], each=1)
+    assert own.tasks == ("say", "choice")
+    assert not any(item.wrong for item in own.items["say"])
+    for design, said in ((labelled, "is wrong about half of the time"), (own, "may be wrong")):
+        asked = {q.text for q in sheet(design, 0) if q.kind == "say"}
+        assert len(asked) == 1
+        assert said in asked.pop()
+    assert open_user_study(tmp_path) == own
 
 
 def test_file_names_and_files_say_nothing(built):

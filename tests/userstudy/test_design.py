@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,6 +88,14 @@ def test_a_sheet_asks_everything_once(design, number):
             assert f"“{q.answer}”" in q.text
 
 
+@pytest.mark.parametrize("methods", [2, 3, 5])
+def test_the_smallest_studies_have_sheets_too(tmp_path, methods):
+    design = tiny(tmp_path / "study", tuple(f"m{i}" for i in range(methods)))
+    for number in range(6):
+        kinds = Counter(q.kind for q in sheet(design, number))
+        assert (kinds["check"], kinds["choice"]) == (2, methods * (methods - 1) // 2)
+
+
 def test_what_stands_for_a_picture_gives_nothing_away(design):
     """The texts are the same for every method, item and answer."""
     texts = {}
@@ -107,6 +116,17 @@ def test_a_design_is_read_as_it_was_written(tmp_path):
     written = tiny(tmp_path / "study", contact="Ask “Ada” <room 3>.")
     assert open_user_study(tmp_path / "study") == written
     assert open_user_study(str(tmp_path / "study")).hash == written.hash
+
+
+def test_the_wording_is_frozen_with_the_design(design):
+    """A later version that words its questions otherwise asks those of the design."""
+    asks = {name: f"{name} {{subject}}" for name in design.asks}
+    other = replace(design, asks=asks, statements=tuple("abcdefghij"))
+    assert other.hash != design.hash
+    for q in sheet(other, 0):
+        word = q.kind if q.kind in asks else q.task
+        assert q.text.split()[0] == (word or q.text)
+    assert [q.text for q in sheet(other, 0) if q.kind == "sus"] == list("abcdefghij")
 
 
 def test_what_was_changed_is_refused(tmp_path):

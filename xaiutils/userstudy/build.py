@@ -19,13 +19,14 @@ from xaiutils.images import Sample
 from xaiutils.methods import method_named
 from xaiutils.plots.panels import Panel
 from xaiutils.plots.raster import pixels
-from xaiutils.userstudy.design import PICTURES, SIDES, TASKS, Design, Item, write_design
+from xaiutils.userstudy.design import ASKS, PICTURES, SIDES, TASKS, Design, Item, write_design
 from xaiutils.workloads import Workload, load_workload
 
 METHODS = ("hybrid", "lrp_paper", "grad_cam_plus_plus", "bounded_noise")
 OPTIONS = 4  # answers to "what does the network say?"
 SIDE = 384  # px at least of a picture on the page
 PATIENCE = 1000  # pictures that are looked at for each task
+UNLABELLED = "What does the network say is in this picture? It may be wrong."
 BATCH = 16
 SPARE = 3  # pictures with two objects that are looked at for one that is taken
 
@@ -94,6 +95,7 @@ def build_user_study(
     for task in TASKS:
         drawn = _draw(work, task, found[task], chosen, seed)
         items[task] = tuple(_write(place / PICTURES, files, *one) for one in drawn)
+    half = any(one.wrong for one in found["say"])  # else nobody knows how often it errs
     design = Design(
         seed=int(seed),
         methods=tuple(methods),
@@ -102,6 +104,7 @@ def build_user_study(
         practice={task: items[task][0] for task in TASKS if items[task]},
         files=files,
         source={"workload": work.name, "network": work.classifier.name, "torch": torch.__version__},
+        asks=ASKS if half else ASKS | {"say": UNLABELLED},
         contact=contact,
     )
     write_design(place, design)
@@ -165,8 +168,9 @@ def _look(count: int, seed: int) -> list[_Asked]:
         top = work.classifier.predict(asked.x[q : q + 1])[0].topk(2).indices.tolist()
         if sorted(top) != sorted((int(first[i]), int(second[i]))):
             continue
-        options, answer = _sides(asked.own[q].numpy(), asked.rival[q].numpy())
-        target = int(asked.target[q])
+        target, rival = (int(one) for one in (asked.target[q], asked.target[q ^ 1]))
+        names = work.classifier.classes[target], work.classifier.classes[rival]
+        options, answer = _sides(asked.own[q].numpy(), asked.rival[q].numpy(), names)
         found.append(_Asked(work.picture(asked.samples[q]), asked.x[q], target, options, answer))
         if len(found) == count:
             break
@@ -174,14 +178,17 @@ def _look(count: int, seed: int) -> list[_Asked]:
     return found
 
 
-def _sides(own: np.ndarray, rival: np.ndarray) -> tuple[tuple[str, str], str]:
-    """Names for two objects by where they lie, and that of the first: no class is named."""
+def _sides(
+    own: np.ndarray, rival: np.ndarray, names: tuple[str, str]
+) -> tuple[tuple[str, str], str]:
+    """Two objects by name and place, left or upper one first, and which is the first given."""
     (y, x), (v, u) = (np.argwhere(mask).mean(0) for mask in (own, rival))
-    if abs(x - u) >= abs(y - v):
-        options = ("the left one", "the right one")
-        return options, options[int(x > u)]
-    options = ("the upper one", "the lower one")
-    return options, options[int(y > v)]
+    beside = abs(x - u) >= abs(y - v)
+    second = bool(x > u if beside else y > v)
+    where = ("on the left", "on the right") if beside else ("above", "below")
+    ordered = names[::-1] if second else names
+    options = (f"the {ordered[0]} {where[0]}", f"the {ordered[1]} {where[1]}")
+    return options, options[second]
 
 
 def _choice(work: Workload, count: int, seed: int) -> list[_Asked]:

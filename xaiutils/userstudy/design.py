@@ -37,9 +37,12 @@ SUS = (
 )
 AGREE = ("1 strongly disagree", "2", "3", "4", "5 strongly agree")
 ASKS = {
-    "say": "What does the network say is in this picture? It is often wrong.",
+    "expertise": "Would you call yourself an expert in machine learning or computer vision?",
+    "say": "What does the network say is in this picture? It is wrong about half of the time.",
     "look": "The network found reasons for one of the two objects. Which one does it look at?",
     "choice": "Which map shows better why the network says “{subject}”?",
+    "check": "This page checks that the questions are read. Please choose “{subject}”.",
+    "text": "Is there anything you would like to say about the maps? Please write no names.",
 }
 
 
@@ -104,6 +107,7 @@ class Design:
         practice: One item of each task.
         files: SHA-256 of each picture file.
         source: Workload, network and library versions.
+        asks, statements: What the pages ask: as frozen, not as a later version words it.
         failed_checks: A participant who fails more attention checks is left out.
         contact: Whom participants can ask; shown on the first page.
     """
@@ -115,6 +119,8 @@ class Design:
     practice: Mapping[str, Item]
     files: Mapping[str, str] = field(default_factory=dict)
     source: Mapping[str, str] = field(default_factory=dict)
+    asks: Mapping[str, str] = field(default_factory=ASKS.copy)
+    statements: tuple[str, ...] = SUS
     failed_checks: int = 0
     contact: str = ""
     version: int = VERSION
@@ -184,17 +190,17 @@ def assign_sides(seed: int, number: int, items: int, pairs: int) -> tuple[np.nda
 def sheet(design: Design, number: int) -> list[Question]:
     """All questions of participant ``number`` (0, 1, ...), in the order of this participant."""
     rng = np.random.default_rng([design.seed, len(TASKS) + 1, number])
-    found = [_expertise()]
+    found = [Question("expertise", "expertise", design.asks["expertise"], LEVELS)]
     for task in design.tasks:
         found.append(_practice(design, task, number))
         asked = [_asked(design, task, *one) for one in _conditions(design, task, number)]
         asked = [asked[i] for i in rng.permutation(len(asked))]
         if task != "look":  # two checks are enough
-            asked.insert(int(rng.integers(1, len(asked))), _check(design, task))
+            asked.insert(int(rng.integers(1, max(2, len(asked)))), _check(design, task))
         found += asked
-    found += [Question(f"sus-{i + 1:02}", "sus", text, AGREE) for i, text in enumerate(SUS)]
-    words = "Is there anything you would like to say about the maps? Please write no names."
-    return [*found, Question("text", "text", words, optional=True)]
+    for i, text in enumerate(design.statements):
+        found.append(Question(f"sus-{i + 1:02}", "sus", text, AGREE))
+    return [*found, Question("text", "text", design.asks["text"], optional=True)]
 
 
 def _conditions(design: Design, task: str, number: int) -> list[tuple[Item, str]]:
@@ -217,7 +223,7 @@ def _asked(
     return Question(
         id=item.id,
         kind="practice" if practice else task,
-        text=ASKS[task].format(subject=item.subject),
+        text=design.asks[task].format(subject=item.subject),
         options=item.options,
         answer=item.answer,
         pictures=(item.picture, *(item.maps[name] for name in shown)),
@@ -239,15 +245,10 @@ def _check(design: Design, task: str) -> Question:
     """An instructed response: the text says what to choose."""
     item = design.practice[task]
     wanted = item.options[-1]
-    text = f"This page checks that the questions are read. Please choose “{wanted}”."
+    text = design.asks["check"].format(subject=wanted)
     return Question(
         f"check-{task}", "check", text, item.options, wanted, (item.picture,), task=task
     )
-
-
-def _expertise() -> Question:
-    text = "Would you call yourself an expert in machine learning or computer vision?"
-    return Question("expertise", "expertise", text, LEVELS)
 
 
 def write_design(folder: Path, design: Design) -> None:
@@ -277,8 +278,8 @@ def open_user_study(folder: str | Path) -> Design:
             raise ValueError(f"{path} must be of version {VERSION}, got {version}")
         items = {task: tuple(_item(one) for one in read["items"][task]) for task in TASKS}
         practice = {task: _item(one) for task, one in read["practice"].items()}
-        methods = tuple(read["methods"])
-        design = Design(**(read | {"items": items, "practice": practice, "methods": methods}))
+        lists = {name: tuple(read[name]) for name in ("methods", "statements")}
+        design = Design(**(read | lists | {"items": items, "practice": practice}))
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is no design of a user study: {error!r}") from None
     if design.hash != told:
