@@ -12,7 +12,7 @@ from threading import Timer
 from tests.userstudy.tiny import Client, Server, tiny
 from xaiutils.userstudy.store import FILE, normalised
 
-KILLS = 22
+KILLS, MOST = 22, 120  # a slow machine needs more of them to be hit while it answers
 
 
 def test_no_acknowledged_answer_is_lost(tmp_path):
@@ -21,7 +21,8 @@ def test_no_acknowledged_answer_is_lost(tmp_path):
     chance, said, kills, landed, uncertain = random.Random(4), {}, 0, 0, 0
     server = Server(folder)
     client, code, codes = Client(server.port), "", []
-    while kills < KILLS:
+    while kills < KILLS or landed < 3 or len(said) <= 50:
+        assert kills < MOST
         victim = Timer(chance.uniform(0.0, 0.12), server.process.kill)
         victim.start()
         sent = None
@@ -71,8 +72,6 @@ def test_no_acknowledged_answer_is_lost(tmp_path):
     server.end()
     print(f"\n{kills} kills, {landed} of them while an answer was on its way, {len(said)} answers "
           f"({uncertain} kept unacknowledged) of {len(codes)} participants, 0 lost")  # fmt: skip
-    assert landed >= 3
-    assert len(said) > 50
 
 
 def test_the_server_goes_on_at_once_after_a_kill(tmp_path):
