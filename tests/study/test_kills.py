@@ -203,9 +203,11 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(study, expected, workers):
 def test_two_runs_on_one_folder(study, expected):
     first = command(study)
     wait_for(study, 1, first)
+    first.send_signal(signal.SIGSTOP)  # else it may be done before the second has started
     second = command(study)
     text = second.communicate(timeout=60)[0]
-    assert second.returncode == 2
+    first.send_signal(signal.SIGCONT)
+    assert second.returncode == 2, text
     assert f"{study.path} is being run by another process, which holds run-1-of-1.lock" in text
     first.communicate(timeout=120)
     assert first.returncode == 0
