@@ -34,11 +34,12 @@ app: $(READY)
 
 # The book. Nothing is fetched but MathJax, from npm; warnings and broken links are errors.
 site: $(READY)
+	@mkdir -p build && touch build/site-started
 	npm ci --silent --no-audit --no-fund --prefix docs
 	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/doctrees . build/site
 	mkdir -p build/site/_static/mathjax
 	cp -r docs/node_modules/mathjax/es5/tex-chtml.js docs/node_modules/mathjax/es5/input docs/node_modules/mathjax/es5/output build/site/_static/mathjax
-	$(BIN)/python docs/check_site.py build/site
+	$(BIN)/python docs/check_site.py build/site build/site-started
 
 test: lint test-fast test-notebooks test-browser
 

@@ -1,13 +1,15 @@
-"""Check the built book: ``python docs/check_site.py build/site``.
+"""Check the built book: ``python docs/check_site.py build/site [STARTED]``.
 
 Every link inside it must lead somewhere, anchors included, and nothing may be loaded from
-elsewhere. Links to other sites are written to external-links.txt, and not followed.
+elsewhere. Links to other sites are written to external-links.txt, and not followed. STARTED is a
+file that was written when the build began, for its seconds.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Iterator
 from functools import cache
 from html.parser import HTMLParser
@@ -95,7 +97,10 @@ def main() -> None:
     wrong, outside, inside = check(site)
     (site / "external-links.txt").write_text("".join(f"{link}\n" for link in outside), "utf-8")
     pages, others = len(_pages(site)), len(outside)
-    print(f"{pages} pages, {inside} links inside, {others} outside, {len(wrong)} wrong")
+    took = [f", {time.time() - Path(f).stat().st_mtime:.0f} s" for f in sys.argv[2:]]
+    print(
+        f"{pages} pages, {inside} links inside, {others} outside, {len(wrong)} wrong", *took, sep=""
+    )
     for text in wrong:
         print(text)
     sys.exit(bool(wrong))

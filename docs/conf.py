@@ -13,7 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
-from book import api_pages, references, repository, theme_options  # noqa: E402
+from book import api_pages, no_edit, references, repository, theme_options  # noqa: E402
+from sphinx.application import Sphinx  # noqa: E402
 
 project, author = "xaiutils", "The xaiutils developers"
 project_copyright = "the xaiutils developers"
@@ -35,6 +36,7 @@ nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
 mathjax_path = "mathjax/tex-chtml.js"
+mathjax3_config = {"options": {"enableMenu": False}}  # its speech is fetched from a CDN
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -52,4 +54,9 @@ html_show_sphinx = False
 html_theme_options = theme_options(repository())
 
 api_pages(ROOT / "docs" / "api")
-references(ROOT / "notebooks", ROOT / "docs" / "references.md")
+references(ROOT / "notebooks", ROOT / "xaiutils", ROOT / "docs" / "references.md")
+
+
+def setup(app: Sphinx) -> None:
+    """Before the theme makes its buttons."""
+    app.connect("html-page-context", no_edit, priority=100)

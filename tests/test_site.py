@@ -23,17 +23,33 @@ def test_no_repository_is_invented(monkeypatch):
 
 
 def test_a_repository_gives_buttons(monkeypatch):
-    monkeypatch.setenv("XAIUTILS_REPOSITORY", "https://example.org/someone/xaiutils/")
+    monkeypatch.setenv("XAIUTILS_REPOSITORY", "https://github.com/someone/xaiutils/")
     where = book.repository()
-    assert where == "https://example.org/someone/xaiutils"
+    assert where == "https://github.com/someone/xaiutils"
     options = book.theme_options(where)
     assert options["repository_url"] == where
     assert set(options["launch_buttons"]) == {"binderhub_url", "colab_url"}
+    elsewhere = book.theme_options("https://gitlab.com/someone/xaiutils")
+    assert set(elsewhere["launch_buttons"]) == {"binderhub_url"}
 
 
-@pytest.mark.parametrize("text", ["example.org/a/b", "http://example.org/a/b", "https://x.org/a"])
+@pytest.mark.parametrize(
+    ("page", "kept"),
+    [("docs/api/xaiutils.cam", ""), ("docs/references", ""), ("docs/traps", ".md")],
+)
+def test_pages_written_at_build_cannot_be_edited(page, kept):
+    context = {"page_source_suffix": ".md"}
+    book.no_edit(None, page, "page.html", context, None)
+    assert context == {"page_source_suffix": kept}
+
+
+@pytest.mark.parametrize(
+    "text", ["github.com/a/b", "http://github.com/a/b", "https://github.com/a", "https://x.org/a/b"]
+)
 def test_what_is_no_repository_is_refused(text):
-    with pytest.raises(ValueError, match="repository must be https://HOST/OWNER/NAME or empty"):
+    with pytest.raises(
+        ValueError, match=r"repository must be https://HOST/OWNER/NAME on github\.com or"
+    ):
         book.repository(text)
 
 
@@ -46,10 +62,11 @@ def test_every_public_module_has_a_page(tmp_path):
 
 
 def test_every_work_is_listed_once(tmp_path):
-    works = book.references(ROOT / "notebooks", tmp_path / "references.md")
+    works = book.references(ROOT / "notebooks", ROOT / "xaiutils", tmp_path / "references.md")
     text = (tmp_path / "references.md").read_text("utf-8")
     assert len(works) == len(set(works)) > 20
-    assert sum("Dhore et al." in work for work in works) >= 1
+    for name in ("Dhore et al.", "Generalized Gradient-", "2008.02312", "Sanity Checks for Sal"):
+        assert sum(name in work for work in works) == 1, name
     assert all(f"- {work} Cited in [" in text for work in works)
 
 
