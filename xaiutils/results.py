@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -79,12 +80,16 @@ def store(table: pd.DataFrame, out: Path | None = None, workload: str | None = N
         small[column] = small[column].astype("category")
     written = pa.Table.from_pandas(small, preserve_index=False)
     about = json.dumps(table.attrs, sort_keys=True).encode()
-    temporary = path.with_suffix(".part")
-    pq.write_table(
-        written.replace_schema_metadata({b"xaiutils": about}), temporary, compression="zstd"
-    )
-    temporary.replace(path)
+    written = written.replace_schema_metadata({b"xaiutils": about})
+    whole_file(path, lambda part: pq.write_table(written, part, compression="zstd"))
     return path
+
+
+def whole_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a file, which is there whole or not at all."""
+    part = path.with_name(f"{path.stem}.{os.getpid()}.part")
+    write(part)
+    part.replace(path)
 
 
 def chosen(out: Path | None = None) -> Chosen:
