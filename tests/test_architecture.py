@@ -46,9 +46,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("agreement", "experiments", "fingerprint", "explorer"),
     ("results",),
     ("evidence", "page"),
-    ("figures", "study"),
+    ("executed", "study"),
+    ("figures",),
     ("userstudy",),
-    ("cli_study", "cli_user_study"),
+    ("cli_evidence", "cli_study", "cli_user_study"),
     ("cli",),
 )
 PLACE = {name: level for level, names in enumerate(LAYERS) for name in names}
