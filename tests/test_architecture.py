@@ -187,7 +187,7 @@ def test_every_public_name_can_be_had():
         "print(*[n for n in dir(x) if getattr(x, n) is None], len(dir(x)), x.__version__)"
     )
     assert int(found[0]) > 20
-    assert found[1:] == ["0.1.0"]
+    assert found[1:] == ["1.0.0"]
 
 
 def test_an_unknown_name_is_an_attribute_error():
