@@ -48,9 +48,7 @@ FAMILIES = {  # torchvision's names, by how they begin
     "ViT": "vit",
     "Swin": "swin",
 }
-ROW = re.compile(
-    r"^\| (\d+) \| \[(.+?)\]\((\d\d)(_\w+\.ipynb)\) \| (.+?) \| (.+) \|$", re.MULTILINE
-)
+ROW = re.compile(r"^\| \d+ \| \[(.+?)\]\((\d\d)(_\w+\.ipynb)\) \| (.+?) \| .+ \|$", re.MULTILINE)
 
 
 def figures(path: Path) -> list[bytes]:
