@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 READY := $(VENV)/.ready
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with nbval.ini --nbval-cell-timeout 120
 
-.PHONY: setup demo app site test test-fast test-notebooks test-browser lint notebooks bench evidence scenes lock opencv clean
+.PHONY: setup demo app site test test-fast test-notebooks test-browser lint notebooks bench evidence scenes newest wheel-test lock opencv clean
 
 setup: $(READY)
 
@@ -77,6 +77,18 @@ evidence: $(READY)
 scenes: $(READY)
 	for seed in 0 1 2; do $(BIN)/xaiutils train-scenes --seed $$seed --out data || exit 1; done
 	for net in resnet inception vit; do $(BIN)/xaiutils train-scenes --architecture $$net --out data || exit 1; done
+
+# The newest releases that pyproject.toml allows, instead of the locked ones.
+newest:
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(BIN)/pip install --disable-pip-version-check -q --index-url $(TORCH_INDEX) torch torchvision)
+	$(BIN)/pip install --disable-pip-version-check -q --upgrade -e '.[dev]'
+	$(MAKE) --no-print-directory opencv PIP=$(BIN)/pip
+	touch $(READY)
+
+# The wheel in an empty environment, with all dependencies: minutes and gigabytes.
+wheel-test: $(READY)
+	$(BIN)/python tests/wheel.py
 
 lock: $(READY)
 	(sed -n '/^#/p' requirements.lock; $(BIN)/pip freeze --exclude-editable | grep -v -i -E '^(nvidia-|cuda-|triton|setuptools|pip=)') > requirements.new

@@ -155,7 +155,7 @@ def test_pictures_without_objects_make_no_tables(books, own, capsys):
         (("--model", "vgg16"), "model, weights and root must be left out on scenes"),
         (("--workers", "0"), "workers must be"),
         (("--workload", "photos"), "did you mean photographs"),
-        (("--notebooks", "nowhere"), "numbered notebooks, got nowhere: a clone"),
+        (("--notebooks", "nowhere"), "numbered notebooks, got nowhere"),
     ],
 )
 def test_wrong_arguments_are_one_line(books, more, message, capsys):

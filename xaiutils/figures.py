@@ -27,6 +27,7 @@ from xaiutils.methods import METHODS
 from xaiutils.methods.arguments import whole
 from xaiutils.metrics import METRICS
 from xaiutils.score_table import summarise
+from xaiutils.shipped import shipped
 from xaiutils.workloads import Workload, load_workload
 
 IMAGES = 100  # in each table, the first ones that are classified rightly
@@ -64,13 +65,13 @@ def make_figures(
 ) -> None:
     """Make the tables, execute the notebooks, save their figures, and write an index of it all.
 
-    On scenes the tables are those of ``results``; elsewhere they are made, into ``out/tables``.
+    On scenes the tables are the stored ones; elsewhere they are made, into ``out/tables``.
 
     Args:
         out: Folder; gets ``README.md`` (the index), ``NN_name_K.png`` and the executed
             ``NN_name.ipynb`` of each notebook, ``table_1.md``, ``table_1.csv`` and ``tables``.
         workload, model, weights, root: See `load_workload`.
-        notebooks: Folder of numbered notebooks; by default that of this checkout.
+        notebooks: Folder of numbered notebooks; by default those of the package.
         images: In each table that is made, by default `IMAGES`; fewer where there are no more.
         workers: Processes for tables, and notebooks that are executed at a time.
         everything: Also the notebooks `BEYOND` the paper, which need further tables.
@@ -82,12 +83,11 @@ def make_figures(
         ChildProcessError: A notebook failed; the others and the index are there.
         BlockingIOError: Another run has the folder.
     """
-    folder = notebooks or Path(__file__).parents[1] / "notebooks"
+    folder = notebooks or shipped("notebooks")
     found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not found:
         raise FileNotFoundError(
-            f"notebooks must be a folder with numbered notebooks, got {folder}: a clone of the "
-            "repository has them, an installed package has not"
+            f"notebooks must be a folder with numbered notebooks, got {folder}"
         )
     whole("workers", workers)
     if images is not None:
@@ -97,12 +97,12 @@ def make_figures(
         work = load_workload(workload, CALIBRATION)  # nothing is read off the test split here
         if work.name not in ("photographs", "imagenet") and (model or weights or root):
             raise ValueError(f"model, weights and root must be left out on {work.name}")
+        tables = out / "tables"
+        _copy_scenes(tables)
         if work.name == "scenes":
             if images is not None:
                 raise ValueError(f"images must be left out on scenes, got {images}: see evidence")
-            tables = results.base()
         else:
-            tables = out / "tables"
             found, reasons = _feasible(found, work, everything)
             for reason in reasons:
                 say(reason)
@@ -174,6 +174,13 @@ def _reads(home: Path, notebook: Path) -> list[Path]:
     return [home / f"{name}.parquet" for name in TABLES.get(notebook.name[:2], ())]
 
 
+def _copy_scenes(tables: Path) -> None:
+    """The stored tables of the scenes, which notebooks show beside those of other pictures."""
+    own = results.base() / "scenes"
+    source = own if own.is_dir() else shipped("results") / "scenes"
+    shutil.copytree(source, tables / "scenes", dirs_exist_ok=True)
+
+
 def _make_tables(
     found: list[Path],
     work: Workload,
@@ -183,10 +190,8 @@ def _make_tables(
     tables: Path,
     say: Callable[[str], None],
 ) -> None:
-    """The tables that the notebooks read; those of the scenes are shown beside them."""
+    """The tables that the notebooks read."""
     needed = dict.fromkeys(name for path in found for name in TABLES.get(path.name[:2], ()))
-    if needed:
-        shutil.copytree(results.base() / "scenes", tables / "scenes", dirs_exist_ok=True)
     for name in needed:
         started = time.perf_counter()
         table = make_table(
