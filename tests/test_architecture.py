@@ -16,7 +16,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "xaiutils"
 ROOT = "__init__"  # names of everything, loaded lazily: it imports nothing at the top
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("checks", "passes", "memo", "batches", "shipped"),
+    ("checks", "passes", "memo", "batches", "files", "shipped"),
     (
         "operations",
         "decode",
@@ -64,6 +64,7 @@ ONLY: dict[str, set[str]] = {
     "memo": set(),
     "batches": set(),
     "shipped": set(),
+    "files": set(),
     "baselines": {"checks"},
     "cam": {"checks"},
     "rules": {"checks"},

@@ -320,7 +320,7 @@ def test_a_write_that_is_killed_leaves_the_old_table_and_no_half_of_the_new(home
 
     def killed(table, where, **settings):
         whole(table, where, **settings)
-        where.write_bytes(where.read_bytes()[:100])
+        where.truncate(100)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pq, "write_table", killed)

@@ -10,9 +10,9 @@ from types import MappingProxyType
 import nbformat
 import pandas as pd
 import pytest
-from filelock import FileLock
 
 from xaiutils import cli, executed, experiments, figures, results
+from xaiutils.files import alone
 from xaiutils.scoring import COLUMNS
 
 ROOT = Path(__file__).parents[1]
@@ -168,9 +168,9 @@ def test_wrong_arguments_are_one_line(books, more, message, capsys):
 def test_one_run_at_a_time(books, capsys):
     out = books.parent / "out"
     out.mkdir()
-    with FileLock(out / ".lock"):
+    with alone(out, (1, 1)):
         assert run(books) == 2
-    assert "another one has it" in capsys.readouterr().err
+    assert "is being run by another process" in capsys.readouterr().err
 
 
 def test_the_environment_is_as_it_was(books, own):

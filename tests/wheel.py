@@ -24,7 +24,9 @@ def run(*command: str | Path, cwd: Path) -> str:
     """The output of a command; an error ends everything."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "XAIUTILS"))}
     words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        words, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         sys.exit(f"{' '.join(words)}\n{done.stdout}{done.stderr}")
     return done.stdout

@@ -11,14 +11,12 @@ import difflib
 import math
 import numbers
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
-
-Value = TypeVar("Value")
 
 
 def choice(argument: str, value: str, options: Iterable[str]) -> str:

@@ -29,12 +29,13 @@ from xaiutils.experiments import (
     Chosen,
     Experiment,
 )
+from xaiutils.files import write_whole
 from xaiutils.images import Sample
 from xaiutils.methods import METHODS
 from xaiutils.methods.arguments import whole
 from xaiutils.metrics.case import load_cases
 from xaiutils.models import load_model
-from xaiutils.results import chosen, store, whole_file
+from xaiutils.results import chosen, store
 from xaiutils.scoring import Contender, contender
 from xaiutils.workloads import Workload, load_workload
 
@@ -230,7 +231,7 @@ def _work(job: _Job) -> pd.DataFrame:
         return pd.read_parquet(job.file)
     found = _score(job)
     if job.file is not None:
-        whole_file(job.file, found.to_parquet)
+        write_whole(job.file, found.to_parquet)
     return found
 
 

@@ -8,16 +8,15 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from xaiutils import fingerprint, results
+from xaiutils import fingerprint
+from xaiutils.files import write_whole
 from xaiutils.workloads import Workload
 
 
@@ -75,7 +74,8 @@ def make_notebooks(
         made = _execute(path, key, out)
         if not made.error:
             stamp.parent.mkdir(exist_ok=True)
-            results.whole_file(stamp, partial(_write_json, asdict(made)))
+            note = json.dumps(asdict(made), indent=1).encode()
+            write_whole(stamp, lambda stream: stream.write(note))
         return made
 
     with ThreadPoolExecutor(workers) as pool:
@@ -88,10 +88,6 @@ def _hash(*paths: Path) -> str:
     for path in paths:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _write_json(about: Mapping[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
 def _execute(path: Path, key: str, out: Path) -> Made:

@@ -17,12 +17,12 @@ from math import isnan
 from pathlib import Path
 
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from xaiutils import fingerprint, results
 from xaiutils.evidence import make_table
 from xaiutils.executed import Made, make_notebooks
 from xaiutils.experiments import CALIBRATION, TABLE_ONE
+from xaiutils.files import alone
 from xaiutils.methods import METHODS
 from xaiutils.methods.arguments import whole
 from xaiutils.metrics import METRICS
@@ -81,19 +81,17 @@ def make_figures(
         FileNotFoundError: There is no notebook in the folder.
         ValueError: ``images`` with scenes, whose tables are shipped.
         ChildProcessError: A notebook failed; the others and the index are there.
-        BlockingIOError: Another run has the folder.
+        Busy: Another run has the folder.
     """
     folder = notebooks or shipped("notebooks")
     found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not found:
-        raise FileNotFoundError(
-            f"notebooks must be a folder with numbered notebooks, got {folder}"
-        )
+        raise FileNotFoundError(f"notebooks must be a folder with numbered notebooks, got {folder}")
     whole("workers", workers)
     if images is not None:
         whole("images", images)
     out.mkdir(parents=True, exist_ok=True)
-    with _alone(out), _environment(workload, model, weights, root):
+    with alone(out, (1, 1)), _environment(workload, model, weights, root):
         work = load_workload(workload, CALIBRATION)  # nothing is read off the test split here
         if work.name not in ("photographs", "imagenet") and (model or weights or root):
             raise ValueError(f"model, weights and root must be left out on {work.name}")
@@ -114,15 +112,6 @@ def make_figures(
     failed = [f"{path.name}: {made[path].error}" for path in found if made[path].error]
     if failed:
         raise ChildProcessError("\n".join([f"{len(failed)} notebooks failed", *failed]))
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    try:
-        with FileLock(out / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise BlockingIOError(f"{out} must be no other run's, and another one has it") from None
 
 
 @contextmanager

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from xaiutils import checks
 from xaiutils.experiments import CALIBRATION, TABLES, Chosen, choose
+from xaiutils.files import write_whole
 from xaiutils.scoring import COLUMNS
 from xaiutils.shipped import is_checkout, shipped
 from xaiutils.workloads import Workload, load_workload
@@ -86,15 +86,8 @@ def store(table: pd.DataFrame, out: Path | None = None, workload: str | None = N
     written = pa.Table.from_pandas(small, preserve_index=False)
     about = json.dumps(table.attrs, sort_keys=True).encode()
     written = written.replace_schema_metadata({b"xaiutils": about})
-    whole_file(path, lambda part: pq.write_table(written, part, compression="zstd"))
+    write_whole(path, lambda stream: pq.write_table(written, stream, compression="zstd"))
     return path
-
-
-def whole_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a file, which is there whole or not at all."""
-    part = path.with_name(f"{path.stem}.{os.getpid()}.part")
-    write(part)
-    part.replace(path)
 
 
 def chosen(out: Path | None = None) -> Chosen:

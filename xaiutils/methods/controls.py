@@ -162,6 +162,9 @@ def _without_rule(classifier: Classifier) -> str | None:
 
 
 _PAPER = "Dhore et al., section III"
+_IN_THE_FIGURE = MappingProxyType(
+    {key: EXPLAIN_SETTINGS[key] for key in ("threshold", "sigma", "cam")}
+)
 
 TABLE: tuple[Method, ...] = (
     Method(
@@ -213,9 +216,7 @@ TABLE: tuple[Method, ...] = (
         sign=NONNEGATIVE,
         source=f"{_PAPER}-B and E, without LRP",
         passes="F + B",
-        settings=MappingProxyType(
-            {key: EXPLAIN_SETTINGS[key] for key in ("threshold", "sigma", "cam")}
-        ),
+        settings=_IN_THE_FIGURE,
     ),
     Method(
         name="lrp_smoothed",
@@ -240,9 +241,7 @@ TABLE: tuple[Method, ...] = (
         source=f"{_PAPER}, with absolute Gaussian noise for LRP",
         passes="F + B",
         stochastic=True,
-        settings=MappingProxyType(
-            {key: EXPLAIN_SETTINGS[key] for key in ("threshold", "sigma", "cam")}
-        ),
+        settings=_IN_THE_FIGURE,
     ),
     Method(
         name="bounded_edges",
@@ -252,9 +251,7 @@ TABLE: tuple[Method, ...] = (
         sign=NONNEGATIVE,
         source=f"{_PAPER}, with Sobel edges for LRP",
         passes="F + B",
-        settings=MappingProxyType(
-            {key: EXPLAIN_SETTINGS[key] for key in ("threshold", "sigma", "cam")}
-        ),
+        settings=_IN_THE_FIGURE,
     ),
     Method(
         name="hybrid",

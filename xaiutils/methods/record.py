@@ -45,6 +45,19 @@ class Setting:
     stock: Any = None
 
 
+def merged(name: str, known: Mapping[str, Setting], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of a method or metric called ``name``, with the settings that were given.
+
+    Raises:
+        TypeError: One that it has not.
+    """
+    for key in given:
+        if key not in known:
+            listed = ", ".join(known) or "none"
+            raise TypeError(f"{name} has no setting {key!r}; its settings: {listed}")
+    return {key: setting.default for key, setting in known.items()} | dict(given)
+
+
 def never(classifier: Classifier) -> str | None:
     """For methods that can explain every classifier."""
     return None
@@ -114,7 +127,7 @@ class Method:
         """
         classifier.check(x)
         seed = whole("seed", seed, low=0)
-        used = self._merge(settings)
+        used = merged(self.name, self.settings, settings)
         reason = self.refuses(classifier)
         if reason is not None:
             raise CannotExplain(f"{self.name} cannot explain {classifier.name}: {reason}")
@@ -145,7 +158,11 @@ class Method:
     ) -> float:
         """The value of ``passes`` for one image, in units of ``forward`` and ``backward``."""
         names = {"F": forward, "B": backward, "S": S, "C": C, "K": K}
-        values = {key: v for key, v in self._merge(settings).items() if isinstance(v, int | float)}
+        values = {
+            key: v
+            for key, v in merged(self.name, self.settings, settings).items()
+            if isinstance(v, int | float)
+        }
         return float(eval(self.passes, {"__builtins__": {}}, names | values))
 
     def expected(self, classifier: Classifier, n: int = 1, /, **settings: Any) -> int | None:
@@ -156,13 +173,6 @@ class Method:
             return round(n * self.cost(1, 0, C=C, K=len(classifier.classes), **settings))
         except (NameError, ArithmeticError):
             return None  # a wrong setting: the method itself says what is wrong with it
-
-    def _merge(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        for key in settings:
-            if key not in self.settings:
-                known = ", ".join(self.settings) or "none"
-                raise TypeError(f"{self.name} has no setting {key!r}; its settings: {known}")
-        return {key: setting.default for key, setting in self.settings.items()} | dict(settings)
 
     def _one(
         self, classifier: Classifier, x: Tensor, target: Tensor, seed: int, used: dict[str, Any]

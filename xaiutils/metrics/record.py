@@ -13,7 +13,7 @@ from torch import Tensor
 
 from xaiutils import checks
 from xaiutils.methods.arguments import whole
-from xaiutils.methods.record import Setting
+from xaiutils.methods.record import Setting, merged
 from xaiutils.metrics.case import Case
 from xaiutils.models import Classifier
 
@@ -126,7 +126,7 @@ class Metric:
         Raises:
             TypeError, ValueError: An argument is wrong; the message says which and why.
         """
-        used = self._merge(settings)
+        used = merged(self.name, self.settings, settings)
         seed = whole("seed", seed, low=0)
         if not callable(explainer):
             given = checks.describe(explainer)
@@ -155,16 +155,13 @@ class Metric:
 
     def cost(self, forward: float = 1, explanation: float = 3, **settings: Any) -> float:
         """The value of ``passes`` for one image and one method that is scored alone."""
-        values = {k: v for k, v in self._merge(settings).items() if isinstance(v, int | float)}
+        values = {
+            k: v
+            for k, v in merged(self.name, self.settings, settings).items()
+            if isinstance(v, int | float)
+        }
         names = {"F": forward, "E": explanation}
         return float(eval(self.passes, {"__builtins__": {}}, names | values))
-
-    def _merge(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        for key in settings:
-            if key not in self.settings:
-                known = ", ".join(self.settings) or "none"
-                raise TypeError(f"{self.name} has no setting {key!r}; its settings: {known}")
-        return {key: setting.default for key, setting in self.settings.items()} | dict(settings)
 
     def _require(self, case: Case) -> None:
         for need in self.needs:

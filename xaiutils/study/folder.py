@@ -18,9 +18,9 @@ import pyarrow as pa
 from filelock import FileLock
 
 from xaiutils import fingerprint
+from xaiutils.files import GUARD, START, TEMPORARY, write_whole
 from xaiutils.methods.arguments import whole
 from xaiutils.study.configuration import Study, check_engine, check_seeds, settings_of
-from xaiutils.study.files import GUARD, START, TEMPORARY, write_whole
 from xaiutils.study.pictures import (
     Picture,
     digest,

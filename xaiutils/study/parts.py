@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xaiutils.study.files import TEMPORARY, write_whole
+from xaiutils.files import TEMPORARY, write_whole
 
 KEY = ("image_id", "method", "metric", "seed")
 RESULT = pa.schema(
