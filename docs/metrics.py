@@ -34,7 +34,7 @@ def page() -> str:
             lines += [
                 f"### `{metric.name}` {metric.arrow}",
                 "",
-                f"{metric.title.capitalize()}, in [{metric.low:g}, {metric.high:g}], "
+                f"{metric.title[0].upper()}{metric.title[1:]}, in [{metric.low:g}, {metric.high:g}], "
                 f"{metric.better} is better. Cost `{metric.passes}`. Needs {needs}.{start}",
                 "",
                 f"- source: {metric.source}",
