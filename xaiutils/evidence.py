@@ -68,6 +68,10 @@ def make_table(
         out: Where the calibration's table is, see `folder`.
         parts: Folder that keeps each part as soon as it is scored, and gives back those that it
             has; a part is known by all that decides it but the pixels of its pictures.
+
+    Raises:
+        ValueError: An unknown name; no picture to score; seeds or methods for a table without.
+        FileNotFoundError: The calibration's table, which chooses settings, is not there.
     """
     checks.choice("name", name, TABLES)
     whole("workers", workers)
@@ -101,7 +105,13 @@ def make_all(
     out: Path | None,
     say: Callable[[str], None],
 ) -> None:
-    """Make and store tables, all that the workload has by default, and say how long each took."""
+    """Make and store tables, and say how long each took.
+
+    Args:
+        names: In `TABLES`; all that the workload has if there is none.
+        workload, images, workers, out: See `make_table`.
+        say: Told a line for each table.
+    """
     scenes = load_workload(workload, CALIBRATION).name == "scenes"
     default = [name for name in TABLES if scenes or name == AGREEMENT or EXPERIMENTS[name].real]
     for name in names or default:

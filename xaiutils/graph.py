@@ -154,7 +154,7 @@ class Graph:
         return [other for other in self.steps if other in found and other is not step]
 
     def value_at(self, step: Step, x: Tensor) -> Any:
-        """The result of ``step`` for the images ``x``; nothing after it is computed."""
+        """The result of ``step`` for images (N, C, H, W); nothing after it is computed."""
         borrow(self.copy, self.source)
         return next(value for found, value in self._values(x) if found is step)
 

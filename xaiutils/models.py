@@ -75,7 +75,7 @@ class Classifier:
         return memo.once(lambda: torch.cat(batches.in_pieces(answer, x)), "logits", self.module, x)
 
     def top(self, x: Tensor, k: int = 5) -> list[list[tuple[str, float]]]:
-        """For each image its ``k`` likeliest classes with their softmax probability."""
+        """For each image of (N, C, H, W) its ``k`` likeliest classes with softmax probability."""
         found = self.predict(x).softmax(1).topk(min(k, len(self.classes)))
         return [
             [(self.classes[i], p) for i, p in zip(row_i, row_p, strict=True)]
@@ -89,7 +89,12 @@ class Classifier:
         return self.classes.index(checks.choice("class", name, self.classes))
 
     def check(self, x: Tensor) -> Tensor:
-        """``x`` if the network can take it: finite, (N, C, H, W), its dtype and its device."""
+        """``x`` if the network can take it.
+
+        Raises:
+            TypeError: It is no float tensor of the weights' dtype on their device.
+            ValueError: It is not (N, C, H, W) and finite, with the network's channels.
+        """
         checks.images("x", x, self.transform.channels)
         like = _example(self.module)
         if x.dtype != like.dtype or x.device != like.device:
@@ -189,6 +194,7 @@ def wrap(
         transform: The preprocessing itself, instead of ``mean``, ``std`` and ``size``.
 
     Raises:
+        TypeError: ``module`` is no ``torch.nn.Module``.
         ValueError: Train mode, a network that cannot be traced or computes something else when
             it is (a hook changes results), a wrong number of classes, an unknown layer.
     """

@@ -24,6 +24,8 @@ MANY = 5000  # values, above which the bootstrap is not needed
 def mean_interval(values: Tensor, level: float = 0.95) -> tuple[float, float, float]:
     """Mean of the finite values and its bootstrap interval over images (BCa, 2,000 resamples).
 
+    Efron 1987, as `scipy.stats.bootstrap` computes it.
+
     Above `MANY` values the normal interval of the mean stands for it: the two are one by then, and
     the jackknife of BCa grows with the square of their number.
 
@@ -86,7 +88,11 @@ class Pair(NamedTuple):
 def paired(scores: ArrayLike, others: ArrayLike, better: str = "higher") -> Pair:
     """Compare a method's scores (N,) with another's on the same images, in the same order.
 
-    ``better`` is the direction of the metric, ``"higher"`` or ``"lower"``.
+    The difference is ``d = scores - others``, turned where ``better`` is ``"lower"``, so that it is
+    positive where the first is better; images without both scores are left out and counted.
+
+    Raises:
+        ValueError: Scores of different numbers of images, an unknown direction.
     """
     a, b = _numbers("scores", scores, 1), _numbers("others", others, 1)
     if a.shape != b.shape:
@@ -150,6 +156,9 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     .. math:: \tilde p_{(i)} = \max_{j \le i} \min(1, (m - j + 1)\, p_{(j)})
 
     NaN stands for a test that could not be made: it stays NaN and does not count in m.
+
+    Raises:
+        ValueError: A p beyond [0, 1].
     """
     values = _numbers("p", p, 1)
     known = ~np.isnan(values)
@@ -193,6 +202,9 @@ def mean_ranks(scores: ArrayLike, better: str = "higher", alpha: float = 0.05) -
         scores: (N, k), images by methods, k >= 3.
         better: Direction of the metric, ``"higher"`` or ``"lower"``.
         alpha: Family-wise error, in (0, 1).
+
+    Raises:
+        ValueError: Fewer than two complete images or three methods.
     """
     values = _numbers("scores", scores, 2)
     sign = -1 if checks.choice("better", better, BETTER) == "higher" else 1
@@ -237,6 +249,9 @@ def variance_components(values: ArrayLike) -> Components:
 
     Args:
         values: (methods, images, seeds), finite, at least two of each.
+
+    Raises:
+        ValueError: Fewer, or one that is not finite.
     """
     x = _numbers("values", values, 3)
     if min(x.shape) < 2 or not np.isfinite(x).all():
@@ -267,6 +282,9 @@ def auroc(scores: ArrayLike, positive: ArrayLike) -> tuple[float, float, float]:
     the sample; with fewer than two of a class they are NaN.
 
     ``scores`` (N,) are finite, and higher says positive; ``positive`` (N,) is bool, of both kinds.
+
+    Raises:
+        ValueError: Scores that are not finite, or ``positive`` of one kind, no bool, or too short.
     """
     values, truth = _numbers("scores", scores, 1), np.asarray(positive)
     if truth.dtype != bool or truth.shape != values.shape:

@@ -156,7 +156,10 @@ class Method:
         K: int = 1000,
         **settings: Any,
     ) -> float:
-        """The value of ``passes`` for one image, in units of ``forward`` and ``backward``."""
+        """The value of ``passes`` for one image, in units of ``forward`` and ``backward``.
+
+        ``S`` segments, ``C`` channels of the CAM layer, ``K`` classes; ``settings`` as in a call.
+        """
         names = {"F": forward, "B": backward, "S": S, "C": C, "K": K}
         values = {
             key: v
