@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "baselines",
         "tokens",
         "scene_shapes",
+        "yours",
     ),  # arrays alone
     ("score_table", "claims", "steps", "images", "rules", "scene_layout", "scene_drawing"),
     ("verdicts", "attention", "ledger", "compute", "scene_net"),

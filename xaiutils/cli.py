@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
 
     explain = commands.add_parser("explain", help="explain pictures: a PNG and an NPZ for each")
     explain.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file, or sample:chelsea")
-    explain.add_argument("--model", default="scenes_vgg_seed0", help="a name in MODELS")
+    explain.add_argument(
+        "--model", default="scenes_vgg_seed0", help="a name in MODELS, or module:function"
+    )
     explain.add_argument("--weights", help="published name, state-dict file, or random")
     explain.add_argument("--preset", help="preprocessing of which published weights")
     explain.add_argument("--target", help="class name or index; the predicted class by default")
@@ -70,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     explain.set_defaults(run=_explain)
 
     methods = commands.add_parser("methods", help="list the explainers, and which suit a network")
-    methods.add_argument("--model", default="scenes_vgg_seed0", help="a name in MODELS")
+    methods.add_argument(
+        "--model", default="scenes_vgg_seed0", help="a name in MODELS, or module:function"
+    )
     methods.add_argument("--weights", help="published name, state-dict file, or random")
     methods.set_defaults(run=_methods)
 
@@ -238,5 +243,15 @@ def _train(options: argparse.Namespace) -> None:
     train_scenes(options.architecture, options.seed, options.out, report=print)
 
 
+def run() -> int:
+    """The console script: modules of the working directory can be named, also by its children."""
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)
+    found = [os.environ.get("PYTHONPATH"), here]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, found))
+    return main()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -13,7 +13,9 @@ def add_evidence(commands: Any, say: Callable[[str], None]) -> None:
     figures = commands.add_parser(
         "figures", help="every figure and table of the paper; go on where it was stopped"
     )
-    figures.add_argument("--workload", help="scenes (default), photographs or imagenet")
+    figures.add_argument(
+        "--workload", help="scenes (default), photographs, imagenet or module:function"
+    )
     figures.add_argument("--model", help="a torchvision name; XAIUTILS_MODEL by default")
     figures.add_argument("--weights", help="published name or state-dict file")
     figures.add_argument("--root", help="folder of ImageNet; XAIUTILS_IMAGENET by default")
@@ -30,7 +32,7 @@ def add_evidence(commands: Any, say: Callable[[str], None]) -> None:
 
     evidence = commands.add_parser("evidence", help="compute the tables and the page of claims")
     evidence.add_argument("tables", nargs="*", metavar="TABLE", help="only these; all by default")
-    evidence.add_argument("--workload", help="scenes (default) or imagenet")
+    evidence.add_argument("--workload", help="scenes (default), imagenet or module:function")
     evidence.add_argument("--images", type=int, help="only the first ones of each network")
     evidence.add_argument("--workers", type=int, default=1, help="processes of one thread")
     evidence.add_argument("--out", type=Path, help="folder; results beside the package by default")
