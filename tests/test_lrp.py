@@ -371,7 +371,7 @@ def test_a_product_without_a_gate_is_refused_by_name() -> None:
         ),
         (
             lambda s, x: s.up(features(s, x)),
-            {"up": lambda: nn.Upsample((9, 9), mode="bicubic")},
+            {"up": nn.Upsample((9, 9), mode="bicubic")},
             "no relevance rule for Upsample, at up",
         ),
         (

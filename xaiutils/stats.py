@@ -22,9 +22,7 @@ MANY = 5000  # values, above which the bootstrap is not needed
 
 
 def mean_interval(values: Tensor, level: float = 0.95) -> tuple[float, float, float]:
-    """Mean of the finite values and its bootstrap interval over images (BCa, 2,000 resamples).
-
-    Efron 1987, as `scipy.stats.bootstrap` computes it.
+    """Mean of the finite values and its bootstrap interval over images (BCa, Efron 1987).
 
     Above `MANY` values the normal interval of the mean stands for it: the two are one by then, and
     the jackknife of BCa grows with the square of their number.
@@ -88,8 +86,7 @@ class Pair(NamedTuple):
 def paired(scores: ArrayLike, others: ArrayLike, better: str = "higher") -> Pair:
     """Compare a method's scores (N,) with another's on the same images, in the same order.
 
-    The difference is ``d = scores - others``, turned where ``better`` is ``"lower"``, so that it is
-    positive where the first is better; images without both scores are left out and counted.
+    ``d = scores - others``, turned where ``better`` is ``"lower"``, so that positive is a lead.
 
     Raises:
         ValueError: Scores of different numbers of images, an unknown direction.
@@ -248,10 +245,7 @@ def variance_components(values: ArrayLike) -> Components:
     so one of a small variance can be below 0; it is not cut off.
 
     Args:
-        values: (methods, images, seeds), finite, at least two of each.
-
-    Raises:
-        ValueError: Fewer, or one that is not finite.
+        values: (methods, images, seeds), finite, at least two of each; else a ValueError.
     """
     x = _numbers("values", values, 3)
     if min(x.shape) < 2 or not np.isfinite(x).all():
@@ -281,10 +275,9 @@ def auroc(scores: ArrayLike, positive: ArrayLike) -> tuple[float, float, float]:
     1982). Where every pair agrees, no resample differs: both ends equal the value, however small
     the sample; with fewer than two of a class they are NaN.
 
-    ``scores`` (N,) are finite, and higher says positive; ``positive`` (N,) is bool, of both kinds.
-
     Raises:
-        ValueError: Scores that are not finite, or ``positive`` of one kind, no bool, or too short.
+        ValueError: ``scores`` (N,), where higher says positive, are not finite; ``positive`` (N,)
+            is no bool, or of one kind.
     """
     values, truth = _numbers("scores", scores, 1), np.asarray(positive)
     if truth.dtype != bool or truth.shape != values.shape:
