@@ -36,6 +36,7 @@ app: $(READY)
 site: $(READY)
 	@mkdir -p build && touch build/site-started
 	npm ci --silent --no-audit --no-fund --prefix docs
+	rm -rf build/site/_modules # sources' pages are kept while their sources stay, whatever the style
 	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/doctrees . build/site
 	mkdir -p build/site/_static/mathjax
 	cp -r docs/node_modules/mathjax/es5/tex-chtml.js docs/node_modules/mathjax/es5/input docs/node_modules/mathjax/es5/output build/site/_static/mathjax
