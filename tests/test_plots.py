@@ -208,7 +208,7 @@ def test_lines_differ_without_colour():
 def test_a_method_looks_the_same_in_every_chart():
     both = {"hybrid": np.ones(2), "mine": np.ones(2), "LRP": np.ones(2)}
     lines = plots.curves([0, 1] * np.ones(2), both, xlabel="", ylabel="").axes[0].lines
-    assert [line.get_color() for line in lines] == [plots.COLORS[i] for i in (1, 0, 2)]
+    assert [line.get_color() for line in lines] == [plots.COLORS[i] for i in (1, 6, 2)]
     (alone,) = plots.curves(np.arange(2), {"LRP": np.ones(2)}, xlabel="", ylabel="").axes[0].lines
     assert (alone.get_color(), alone.get_marker()) == (lines[2].get_color(), lines[2].get_marker())
 

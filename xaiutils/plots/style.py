@@ -33,7 +33,10 @@ STYLE: dict[str, Any] = {
 }  # fmt: skip
 DASHES, MARKERS = ("-", "--", "-.", ":"), "osD^vPX"
 # The number of a method's look, so that a line that shows it is the same in every figure.
-OWN = {"Grad-CAM++": 0, "hybrid": 1, "LRP": 2, "figure × noise": 3, "LRP, smoothed": 4}
+OWN = {
+    "Grad-CAM++": 0, "hybrid": 1, "LRP": 2, "figure × noise": 3, "LRP, smoothed": 4,
+    "Sobel edges": 5,
+}  # fmt: skip
 styled = matplotlib.style.context(["default", STYLE])  # a decorator: restores the user's rcParams
 
 
@@ -156,9 +159,10 @@ def _even(line: str, letters: int) -> str:
 
 
 def looks(names: Iterable[str]) -> list[tuple[str, str, str]]:
-    """Colour, dash and marker of each line: a method's own, the free ones in order for others."""
+    """Colour, dash and marker of each line: a method's own; beside methods, others have none's."""
     own = [OWN.get(name) for name in names]
-    free = (number for number in itertools.count() if number not in own)
+    taken = OWN.values() if any(number is not None for number in own) else ()
+    free = (number for number in itertools.count() if number not in taken)
     chosen = (next(free) if number is None else number for number in own)
     return [(COLORS[i % 7], DASHES[i % 4], MARKERS[i % 7]) for i in chosen]
 
