@@ -27,14 +27,12 @@ def main(weights: str) -> None:
     rows, titles = [], []
     for i, photograph in enumerate(photographs):
         picture = np.asarray(classifier.transform.geometry(photograph))
-        maps = (found.cam, found.bounded, found.relevance, found.hybrid)
-        clips = (None, None, 99.5, 99.5)
-        rows.append(
-            [picture, *(plots.Panel(map=m[i], clip=c) for m, c in zip(maps, clips, strict=True))]
-        )
+        maps = (found.relevance[i], found.hybrid[i])
+        fine = [plots.Panel(map=m, clip=99.5, signed=True) for m in maps]
+        rows.append([picture, found.cam[i], found.bounded[i], *fine])
         target = int(found.target[i])
         titles.append(f"{classifier.classes[target]} ({found.logits.softmax(1)[i, target]:.0%})")
-    columns = ("image", "Grad-CAM++", "bounding figure", "LRP", "hybrid")
+    columns = ("picture", "Grad-CAM++", "bounding figure", "LRP", "hybrid")
     figure = plots.gallery(rows, columns, row_titles=titles)
     plots.save(figure, Path(__file__).parent / "images" / "photographs.png")
     print(classifier.weights)
