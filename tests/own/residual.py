@@ -71,7 +71,7 @@ def draw(index: int) -> tuple[np.ndarray, np.ndarray, int]:
     return np.round(grey * 255).astype(np.uint8), mask, label
 
 
-def train(steps: int = 150, batch: int = 24) -> Residual:
+def train(steps: int = 100, batch: int = 24) -> Residual:
     """The network after a few seconds."""
     torch.manual_seed(0)
     network = Residual()

@@ -12,17 +12,18 @@ from xaiutils import checks
 from xaiutils.plots.style import (
     COLORS,
     DIVERGING,
+    MARKERS,
     WIDTH,
     Array,
     Figure,
     check_count,
     checked_array,
+    looks,
     short,
     styled,
     wrap,
 )
 
-MARKERS = "osD^vPX"
 GREY = "#666666"
 
 
@@ -122,10 +123,9 @@ def radar(series: Mapping[str, Array], axes: Sequence[str], *, title: str = "") 
     round_ = np.linspace(0, 2 * np.pi, 200)
     for ring, dash in ((0, "--"), (1, "-")):
         chart.plot(round_, np.full(200, ring), dash, color=GREY, linewidth=1)
-    for i, (name, row) in enumerate(values.items()):
-        look: dict[str, Any] = {"color": COLORS[i % 7], "marker": MARKERS[i % 7]}
+    for (name, row), (color, dash, marker) in zip(values.items(), looks(values), strict=True):
         closed = np.append(row, row[0])
-        chart.plot(angles, closed, ("-", "--", "-.", ":")[i % 4], label=name, **look)
+        chart.plot(angles, closed, dash, label=name, color=color, marker=marker)
     chart.legend(loc="center left", bbox_to_anchor=(1.25, 0.5), handlelength=3)
     if title:
         figure.suptitle(wrap(title, WIDTH - 0.5, 12), x=0.01, ha="left", size=11, weight="bold")

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from xaiutils import checks
-from xaiutils.plots.style import COLORS, WIDTH, Array, Figure, check_count, checked_array, styled
+from xaiutils.plots.style import (
+    COLORS,
+    WIDTH,
+    Array,
+    Figure,
+    check_count,
+    checked_array,
+    styled,
+    wrap,
+)
 
 
 @styled
@@ -41,7 +50,7 @@ def forecasts(
     columns = min(len(sums), int(checks.number("columns", columns, low=1)))
     rows = -(-len(sums) // columns)
     figure = Figure(figsize=(WIDTH, 0.9 + 2.15 * rows), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold")
+    figure.suptitle(wrap(title, WIDTH - 0.5, 12), x=0.01, ha="left", fontsize=11, weight="bold")
     everything = np.concatenate([came, *scaled.values()])
     ends = (everything.min(), everything.max())
     for place, (name, foretold) in enumerate(scaled.items()):

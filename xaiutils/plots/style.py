@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
+import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,12 @@ STYLE: dict[str, Any] = {
     "figure.facecolor": "white", "savefig.facecolor": "white", "axes.spines.top": False,
     "axes.spines.right": False, "axes.titlesize": 11, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "legend.frameon": False, "legend.fontsize": 9,
+}  # fmt: skip
+DASHES, MARKERS = ("-", "--", "-.", ":"), "osD^vPX"
+# The number of a method's look, so that a line that shows it is the same in every figure.
+OWN = {
+    "Grad-CAM++": 0, "hybrid": 1, "LRP": 2, "figure × noise": 3, "LRP, smoothed": 4,
+    "Sobel edges": 5,
 }  # fmt: skip
 styled = matplotlib.style.context(["default", STYLE])  # a decorator: restores the user's rcParams
 
@@ -137,9 +145,26 @@ def write(figure: Figure, x: float, y: float, text: str, size: float, **look: An
 
 
 def wrap(text: str, width: float, size: float) -> str:
-    """The text broken into lines of ``width`` inches at ``size`` points."""
+    """The text broken into lines of ``width`` inches at ``size`` points, about equally long."""
     letters = max(8, int(width * 72 / (0.6 * size)))
-    return "\n".join(textwrap.fill(line, letters) for line in text.split("\n"))
+    return "\n".join(_even(line, letters) for line in text.split("\n"))
+
+
+def _even(line: str, letters: int) -> str:
+    """The text in as few lines as ``letters`` allow, each as short as that permits."""
+    rows = len(textwrap.wrap(line, letters))
+    least = min(letters, max(map(len, line.split()), default=1))
+    filled = (textwrap.fill(line, n) for n in range(least, letters + 1))
+    return next((text for text in filled if text.count("\n") < rows), "")
+
+
+def looks(names: Iterable[str]) -> list[tuple[str, str, str]]:
+    """Colour, dash and marker of each line: a method's own; beside methods, others have none's."""
+    own = [OWN.get(name) for name in names]
+    taken = OWN.values() if any(number is not None for number in own) else ()
+    free = (number for number in itertools.count() if number not in taken)
+    chosen = (next(free) if number is None else number for number in own)
+    return [(COLORS[i % 7], DASHES[i % 4], MARKERS[i % 7]) for i in chosen]
 
 
 def text_height(texts: Sequence[str], size: float) -> float:
@@ -151,6 +176,15 @@ def text_height(texts: Sequence[str], size: float) -> float:
 def short(value: float) -> str:
     """Three digits, with a true minus sign."""
     return f"{value + 0.0:.3g}".replace("-", "−")  # minus zero is zero
+
+
+def alike(values: Iterable[float]) -> list[str]:
+    """Values with equally many decimals: two for scores, which end at 1; true minus signs."""
+    known = [float(value) for value in values]
+    power = math.floor(math.log10(max(map(abs, known)) or 1))
+    decimals = max(0, 2 - power - (power < 0))
+    texts = (f"{round(value, decimals) + 0.0:.{decimals}f}" for value in known)
+    return [text.replace("-", "−") for text in texts]
 
 
 def check_count(argument: str, values: Sequence[Any] | np.ndarray, count: int) -> None:

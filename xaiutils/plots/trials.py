@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from xaiutils import checks
 from xaiutils.plots.style import (
     COLORS,
+    DASHES,
+    MARKERS,
     WIDTH,
     Array,
     Figure,
@@ -20,8 +22,6 @@ from xaiutils.plots.style import (
     wrap,
 )
 
-MARKERS = "osD^vPX"
-DASHES = ("-", "--", "-.", ":")
 LOGIT_TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99)
 LEVELS = ("#444444", "#8A6D3B", "#7A7A9A")
 
