@@ -106,6 +106,7 @@ def test_every_block_of_the_page_runs(here, capsys):
     assert float(accuracy[1]) > 0.9
     assert int(accuracy[2]) >= 24
     assert "last activated feature map (12 x 20)" in printed
+    assert "of the logit: input" in printed
     assert "(333, 517) (96, 160, 3)" in printed  # turned: wide and high have changed places
     assert "centre_prior" in printed
     for made in ("own.png", "maps/ring-0.png", "maps/blob-3.npz", "results/mine/01_one_1.png"):
@@ -227,6 +228,24 @@ def test_every_refusal_of_the_page_is_the_library_s(message):
 
 def test_the_page_names_each_refusal_that_is_tested():
     assert [message for message in REFUSED if f"`{message}`" not in PAGE] == []
+
+
+def test_a_mask_of_another_size_is_refused():
+    picture = PIL.Image.new("RGB", (333, 517))
+    message = r"mask must have the picture's \(height, width\), \(517, 333\), got \(333, 517\)"
+    with pytest.raises(ValueError, match=message):
+        xai.Sample("turned", picture, 0, np.zeros((333, 517), dtype=bool))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_chance_is_found_though_the_logits_are_small(share):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = Net(lambda y: F.dropout(y, share)).eval()
+    for value in net.head.parameters():
+        value.data.mul_(0.1)
+    with pytest.raises(ValueError, match="nor is chance"):
+        xai.wrap(net, size=(24, 32))
 
 
 def test_one_logit_is_explained_with_its_sign():

@@ -34,6 +34,9 @@ class Sample:
             ``x1`` and ``y1`` exclusive.
         wnid: WordNet id of the class (ImageNet only).
         notes: what a reader should know, such as "box 2 reached beyond the picture".
+
+    Raises:
+        ValueError: The mask has another size than the picture.
     """
 
     id: str
@@ -43,6 +46,14 @@ class Sample:
     boxes: tuple[Box, ...] = ()
     wnid: str | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """A mask of another size would be squashed over the picture without a word."""
+        own = (self.image.height, self.image.width)
+        if self.mask is not None and np.shape(self.mask) != own:
+            raise ValueError(
+                f"mask must have the picture's (height, width), {own}, got {np.shape(self.mask)}"
+            )
 
 
 def sample_photograph(name: str) -> Sample:
