@@ -44,6 +44,13 @@ class Sample:
     wnid: str | None = None
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse a mask of another size, such as that of a picture before EXIF turned it."""
+        size = self.image.height, self.image.width
+        if self.mask is not None and np.shape(self.mask) != size:
+            got = np.shape(self.mask)
+            raise ValueError(f"mask must be of its picture's size {size}, got {got}")
+
 
 def sample_photograph(name: str) -> Sample:
     """One of scikit-image's own photographs, without label; from its installed files, no download.

@@ -46,7 +46,7 @@ def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.Dat
     path = folder(workload, out) / f"{name}.parquet"
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} must exist: make it with xaiutils evidence --workload {workload.name} {name}"
+            f"{path} must exist: make it with xaiutils evidence --workload {workload.source} {name}"
         )
     return _read(path)
 
