@@ -122,7 +122,7 @@ def _explain(options: argparse.Namespace) -> None:
             cam=options.cam,
         )
         chosen = int(found.target[0])
-        probability = float(found.logits.softmax(1)[0, chosen])
+        probability = float(models.probabilities(found.logits)[0, chosen])
         figure = plots.stages(
             classifier.picture(image),
             found.cam[0],

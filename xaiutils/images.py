@@ -48,12 +48,11 @@ class Sample:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """A mask of another size would be squashed over the picture without a word."""
-        own = (self.image.height, self.image.width)
-        if self.mask is not None and np.shape(self.mask) != own:
-            raise ValueError(
-                f"mask must have the picture's (height, width), {own}, got {np.shape(self.mask)}"
-            )
+        """Refuse a mask of another size, such as that of a picture before EXIF turned it."""
+        size = self.image.height, self.image.width
+        if self.mask is not None and np.shape(self.mask) != size:
+            got = np.shape(self.mask)
+            raise ValueError(f"mask must be of its picture's size {size}, got {got}")
 
 
 def sample_photograph(name: str) -> Sample:

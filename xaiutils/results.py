@@ -56,7 +56,7 @@ def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.Dat
     path = next((path for path in found if path.is_file()), found[0])
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} must exist: make it with xaiutils evidence --workload {workload.name} {name}"
+            f"{path} must exist: make it with xaiutils evidence --workload {workload.source} {name}"
         )
     return _read(path)
 
