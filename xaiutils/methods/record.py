@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -43,6 +43,32 @@ class Setting:
     default: Any
     why: str
     stock: Any = None
+
+
+class _WithSettings(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def settings(self) -> Mapping[str, Setting]: ...
+
+
+def merged(record: _WithSettings, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a method's or metric's record: its defaults, and ``given`` instead of them.
+
+    Raises:
+        TypeError: One that the record has not.
+    """
+    for key in given:
+        if key not in record.settings:
+            known = ", ".join(record.settings) or "none"
+            raise TypeError(f"{record.name} has no setting {key!r}; its settings: {known}")
+    return {key: setting.default for key, setting in record.settings.items()} | dict(given)
+
+
+def value_of(passes: str, units: Mapping[str, float], settings: Mapping[str, Any]) -> float:
+    """The value of a record's formula of cost, of ``units`` and the settings that are numbers."""
+    numbers = {key: value for key, value in settings.items() if isinstance(value, int | float)}
+    return float(eval(passes, {"__builtins__": {}}, {**units, **numbers}))
 
 
 def never(classifier: Classifier) -> str | None:
@@ -114,7 +140,7 @@ class Method:
         """
         classifier.check(x)
         seed = whole("seed", seed, low=0)
-        used = self._merge(settings)
+        used = merged(self, settings)
         reason = self.refuses(classifier)
         if reason is not None:
             raise CannotExplain(f"{self.name} cannot explain {classifier.name}: {reason}")
@@ -144,9 +170,8 @@ class Method:
         **settings: Any,
     ) -> float:
         """The value of ``passes`` for one image, in units of ``forward`` and ``backward``."""
-        names = {"F": forward, "B": backward, "S": S, "C": C, "K": K}
-        values = {key: v for key, v in self._merge(settings).items() if isinstance(v, int | float)}
-        return float(eval(self.passes, {"__builtins__": {}}, names | values))
+        units = {"F": forward, "B": backward, "S": S, "C": C, "K": K}
+        return value_of(self.passes, units, merged(self, settings))
 
     def expected(self, classifier: Classifier, n: int = 1, /, **settings: Any) -> int | None:
         """About how many images the network will answer for ``n`` of them, for a bar."""
@@ -156,13 +181,6 @@ class Method:
             return round(n * self.cost(1, 0, C=C, K=len(classifier.classes), **settings))
         except (NameError, ArithmeticError):
             return None  # a wrong setting: the method itself says what is wrong with it
-
-    def _merge(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        for key in settings:
-            if key not in self.settings:
-                known = ", ".join(self.settings) or "none"
-                raise TypeError(f"{self.name} has no setting {key!r}; its settings: {known}")
-        return {key: setting.default for key, setting in self.settings.items()} | dict(settings)
 
     def _one(
         self, classifier: Classifier, x: Tensor, target: Tensor, seed: int, used: dict[str, Any]

@@ -12,12 +12,10 @@ from torch import Tensor
 
 from xaiutils import checks, scenes
 from xaiutils.boxes import sample_target
-from xaiutils.images import Sample
+from xaiutils.images import Box, Sample
 from xaiutils.methods.arguments import whole
 from xaiutils.models import Classifier
 from xaiutils.workloads import Workload
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +90,11 @@ class Case:
             Piece(torch.from_numpy(mask), x[i : i + 1], i in self.scene.targets[:1])
             for i, mask in enumerate(scenes.visible(self.scene))
         )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the network's input, and of every map."""
+        return self.x.shape[2], self.x.shape[3]
 
     @property
     def targets(self) -> Tensor:

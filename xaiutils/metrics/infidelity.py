@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +15,8 @@ from xaiutils import checks
 from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import Setting
 from xaiutils.metrics.case import Case
-from xaiutils.metrics.record import Explainer, Metric
+from xaiutils.metrics.record import BATCH, Explainer, Metric
 
-BATCH = 32
 PERTURBATIONS = ("squares", "gaussian")
 
 
@@ -30,6 +30,7 @@ def infidelity(
     size: float,
     multiply_by_inputs: bool,
     samples: int,
+    normalize: bool = True,
 ) -> float:
     r"""The mean squared error of the map as a forecast, after the best scaling; lower is better.
 
@@ -50,43 +51,8 @@ def infidelity(
             gradient times input state it; then I = Delta / x, the share that is removed, which is
             1 in a square. Otherwise a map is a gradient, and I = Delta.
         samples: n.
+        normalize: Whether beta is free; 1 otherwise.
     """
-    return _infidelity(
-        case, attribution, seed, True, perturbation, size, multiply_by_inputs, samples
-    )
-
-
-def infidelity_raw(
-    case: Case,
-    attribution: Tensor,
-    explainer: Explainer,
-    seed: int,
-    *,
-    perturbation: str,
-    size: float,
-    multiply_by_inputs: bool,
-    samples: int,
-) -> float:
-    r"""`infidelity` with beta = 1, as captum computes it by default; lower is better.
-
-    NOT free of scale: it judges the unit of a map more than the map. A map close to zero scores
-    about the mean squared drop of the logit, which is better than a good map in other units.
-    """
-    return _infidelity(
-        case, attribution, seed, False, perturbation, size, multiply_by_inputs, samples
-    )
-
-
-def _infidelity(
-    case: Case,
-    attribution: Tensor,
-    seed: int,
-    normalize: bool,
-    perturbation: str,
-    size: float,
-    multiply_by_inputs: bool,
-    samples: int,
-) -> float:
     from captum.metrics import infidelity as captum_infidelity
     from captum.metrics import infidelity_perturb_func_decorator
 
@@ -112,6 +78,18 @@ def _infidelity(
         normalize=normalize,
     )
     return float(found)
+
+
+def infidelity_raw(
+    case: Case, attribution: Tensor, explainer: Explainer, seed: int, **settings: Any
+) -> float:
+    r"""`infidelity` with beta = 1, as captum computes it by default; lower is better.
+
+    NOT free of scale: it judges the unit of a map more than the map. A map close to zero scores
+    about the mean squared drop of the logit, which is better than a good map in other units.
+    The settings are those of `infidelity`.
+    """
+    return infidelity(case, attribution, explainer, seed, normalize=False, **settings)
 
 
 def _squares(share: float, chance: np.random.Generator) -> Callable[[Tensor], Tensor]:

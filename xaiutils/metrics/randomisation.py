@@ -20,10 +20,9 @@ from xaiutils.methods.record import Setting
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.complexity import histogram_entropy
 from xaiutils.metrics.randomised import randomised_networks
-from xaiutils.metrics.record import CannotScore, Explainer, Metric
+from xaiutils.metrics.record import BATCH, CannotScore, Explainer, Metric
 from xaiutils.models import Classifier
 
-BATCH = 32
 WINDOW = 7  # px, of SSIM
 
 
@@ -127,33 +126,17 @@ def mprt_curve(
 
 
 def mprt_spearman(
-    case: Case,
-    attribution: Tensor,
-    explainer: Explainer,
-    seed: int,
-    *,
-    stages: int,
-    network_seed: int,
+    case: Case, attribution: Tensor, explainer: Explainer, seed: int, **networks: int
 ) -> float:
-    """The mean of the `mprt_curve` of rank correlations."""
-    curve = mprt_curve(case, attribution, explainer, stages=stages, network_seed=network_seed)
-    return float(curve.mean())
+    """The mean of the `mprt_curve` of rank correlations; the settings are those of the curve."""
+    return float(mprt_curve(case, attribution, explainer, **networks).mean())
 
 
 def mprt_ssim(
-    case: Case,
-    attribution: Tensor,
-    explainer: Explainer,
-    seed: int,
-    *,
-    stages: int,
-    network_seed: int,
+    case: Case, attribution: Tensor, explainer: Explainer, seed: int, **networks: int
 ) -> float:
-    """The mean of the `mprt_curve` of structural similarities."""
-    curve = mprt_curve(
-        case, attribution, explainer, similarity="ssim", stages=stages, network_seed=network_seed
-    )
-    return float(curve.mean())
+    """The mean of the `mprt_curve` of structural similarities; its settings otherwise."""
+    return float(mprt_curve(case, attribution, explainer, similarity="ssim", **networks).mean())
 
 
 def emprt(
