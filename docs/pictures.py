@@ -9,8 +9,6 @@ download torchvision's own.
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from xaiutils import plots
 from xaiutils.hybrid import explain
 from xaiutils.images import sample_photograph
@@ -26,7 +24,7 @@ def main(weights: str) -> None:
     found = explain(classifier, classifier.preprocess(photographs))
     rows, titles = [], []
     for i, photograph in enumerate(photographs):
-        picture = np.asarray(classifier.transform.geometry(photograph))
+        picture = classifier.picture(photograph)
         maps = (found.cam, found.bounded, found.relevance, found.hybrid)
         clips = (None, None, 99.5, 99.5)
         rows.append(

@@ -16,7 +16,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "xaiutils"
 ROOT = "__init__"  # names of everything, loaded lazily: it imports nothing at the top
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("checks", "passes", "memo", "batches"),
+    ("checks", "files", "passes", "memo", "batches"),
     (
         "operations",
         "decode",
@@ -62,6 +62,7 @@ ONLY: dict[str, set[str]] = {
     "verdicts": {"claims", "stats", "score_table"},
     "memo": set(),
     "batches": set(),
+    "files": set(),
     "baselines": {"checks"},
     "cam": {"checks"},
     "rules": {"checks"},

@@ -19,6 +19,7 @@ import torch
 
 from xaiutils import checks, fingerprint, scoring
 from xaiutils.agreement import agreement_rows
+from xaiutils.checks import whole
 from xaiutils.experiments import (
     AGREEMENT,
     AGREEMENT_IMAGES,
@@ -30,7 +31,6 @@ from xaiutils.experiments import (
     Experiment,
 )
 from xaiutils.methods import METHODS
-from xaiutils.methods.arguments import whole
 from xaiutils.metrics import METRICS
 from xaiutils.metrics.case import load_cases
 from xaiutils.models import load_model

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.study.conftest import table
+from xaiutils.files import write_whole
 from xaiutils.study import BrokenPart, Busy, ForeignPart, run_study
-from xaiutils.study.files import alone, write_whole
+from xaiutils.study.locks import alone
 from xaiutils.study.parts import KEY, found_parts, part_path, read_part, write_part
 
 

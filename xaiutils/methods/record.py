@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks, passes
+from xaiutils.composites import Composite
 from xaiutils.hybrid import Target
-from xaiutils.methods.arguments import whole
 from xaiutils.models import Classifier
+from xaiutils.plan import Plan
+from xaiutils.steps import GraphError
 
 FAMILIES = (
     "CAM",
@@ -73,6 +75,16 @@ def value_of(passes: str, units: Mapping[str, float], settings: Mapping[str, Any
 
 def never(classifier: Classifier) -> str | None:
     """For methods that can explain every classifier."""
+    return None
+
+
+def no_plan(classifier: Classifier, *, composite: Composite) -> str | None:
+    """Why relevance by a composite cannot explain a classifier, or None: a step without a rule."""
+    graph = classifier.graph
+    try:
+        Plan(graph, composite, graph.find(classifier.cam_layer))
+    except GraphError as error:
+        return str(error)
     return None
 
 
@@ -139,7 +151,7 @@ class Method:
             TypeError, ValueError: An argument is wrong; the message says which and why.
         """
         classifier.check(x)
-        seed = whole("seed", seed, low=0)
+        seed = checks.whole("seed", seed, low=0)
         used = merged(self, settings)
         reason = self.refuses(classifier)
         if reason is not None:

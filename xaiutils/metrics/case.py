@@ -13,7 +13,6 @@ from torch import Tensor
 from xaiutils import checks, scenes
 from xaiutils.boxes import sample_target
 from xaiutils.images import Box, Sample
-from xaiutils.methods.arguments import whole
 from xaiutils.models import Classifier
 from xaiutils.workloads import Workload
 
@@ -70,7 +69,7 @@ class Case:
         if len(self.x) != 1:
             raise ValueError(f"x must be one picture (1, C, H, W), got {checks.shape(self.x)}")
         last = len(self.classifier.classes) - 1
-        checks.number("target", whole("target", self.target, low=0), high=last)
+        checks.number("target", checks.whole("target", self.target, low=0), high=last)
         for name, value in (("mask", self.mask), ("rival", self.rival)):
             if value is None:
                 continue

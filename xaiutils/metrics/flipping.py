@@ -21,7 +21,6 @@ from torch import Tensor
 
 from xaiutils import checks
 from xaiutils.hybrid import smooth
-from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import Setting
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.record import (
@@ -128,7 +127,7 @@ def flipping_curve(
     checks.same_shape("attribution", attribution, "picture", case.x[0, 0])
     require_order(attribution)
     pixels = attribution.numel()
-    checks.number("steps", whole("steps", steps, low=2), high=pixels)
+    checks.number("steps", checks.whole("steps", steps, low=2), high=pixels)
     first = order(attribution, picture_seed(case, STREAM, 0) if seed is None else seed)
     rank = np.empty(pixels, dtype=np.int64)
     rank[first[::-1] if kind == "lerf" else first] = np.arange(pixels)

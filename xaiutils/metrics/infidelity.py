@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import Setting
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.record import BATCH, Explainer, Metric
@@ -62,7 +61,7 @@ def infidelity(
         raise TypeError(f"multiply_by_inputs must be a bool, got {given}")
     if checks.number("size", size, low=0, high=1 if perturbation == "squares" else math.inf) == 0:
         raise ValueError("size must be above 0, got 0")
-    samples = whole("samples", samples)
+    samples = checks.whole("samples", samples)
     perturb = _squares if perturbation == "squares" else _gaussian
     found = captum_infidelity(
         # float64, since beta^2 A - 2 beta B + C loses its digits where a map is good

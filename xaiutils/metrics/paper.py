@@ -8,7 +8,6 @@ from types import MappingProxyType
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import Setting
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.paper_quantus import judge
@@ -53,7 +52,7 @@ def avg_sensitivity(
         attribution,
         explainer,
         seed,
-        nr_samples=whole("samples", samples),
+        nr_samples=checks.whole("samples", samples),
         lower_bound=float(radius),
         normalise=normalise,
     )
@@ -88,7 +87,7 @@ def faithfulness_correlation(
         CannotScore: The logit or the sums are the same in every run.
     """
     height, width = attribution.shape
-    if whole("subset", subset) >= height * width:
+    if checks.whole("subset", subset) >= height * width:
         raise ValueError(f"subset must be below H * W = {height * width}, got {subset}")
     if isinstance(baseline, str):
         checks.choice("baseline", baseline, BASELINES)
@@ -100,7 +99,7 @@ def faithfulness_correlation(
         attribution,
         explainer,
         seed,
-        nr_runs=whole("runs", runs, low=3),
+        nr_runs=checks.whole("runs", runs, low=3),
         subset_size=int(subset),
         perturb_baseline=baseline,
     )

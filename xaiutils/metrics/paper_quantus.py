@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from xaiutils import batches, checks, memo
-from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import seeded
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.record import BATCH, CannotScore, Explainer, require_order
@@ -136,8 +135,8 @@ def plain(
         maps,
         masks,
         explainer,
-        seed=whole("seed", seed, low=0),
-        batch_size=whole("batch_size", batch_size),
+        seed=checks.whole("seed", seed, low=0),
+        batch_size=checks.whole("batch_size", batch_size),
         plainly=True,
     )
 

@@ -15,7 +15,6 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import Setting
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.complexity import histogram_entropy
@@ -83,7 +82,7 @@ def class_discrimination(
         CannotScore: The network has one class.
     """
     likeness = SIMILARITIES[checks.choice("similarity", similarity, SIMILARITIES)]
-    count = whole("others", others)
+    count = checks.whole("others", others)
     classes = [k for k in range(len(case.classifier.classes)) if k != case.target]
     if not classes:
         raise CannotScore("the network has one class, there is none to compare with")
@@ -160,7 +159,7 @@ def emprt(
     if bool((other == other.flatten()[0]).all()):
         raise CannotScore("the map of the random network is the same everywhere")
     before, after = (
-        float(histogram_entropy(one.reshape(1, *one.shape[-2:]), whole("bins", bins, low=2)))
+        float(histogram_entropy(one.reshape(1, *one.shape[-2:]), checks.whole("bins", bins, low=2)))
         for one in (attribution, other)
     )
     return (after - before) / before

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import Setting, merged, value_of
 from xaiutils.metrics.case import Case
 from xaiutils.models import Classifier
@@ -136,7 +135,7 @@ class Metric:
             TypeError, ValueError: An argument is wrong; the message says which and why.
         """
         used = merged(self, settings)
-        seed = whole("seed", seed, low=0)
+        seed = checks.whole("seed", seed, low=0)
         if not callable(explainer):
             given = checks.describe(explainer)
             raise TypeError(f"explainer must be a function or an entry of METHODS, got {given}")

@@ -18,7 +18,6 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import Setting
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.flipping import outputs
@@ -35,7 +34,7 @@ def patches(size: tuple[int, int], grid: int) -> NDArray[np.intp]:
     Raises:
         TypeError, ValueError: The grid is not a whole number from 2 to the shorter side.
     """
-    checks.number("grid", whole("grid", grid, low=2), high=min(size))
+    checks.number("grid", checks.whole("grid", grid, low=2), high=min(size))
     rows, columns = (np.arange(side) * grid // side for side in size)
     return rows[:, None] * grid + columns
 
@@ -108,7 +107,8 @@ def sensitivity_n(
         CannotScore: All subsets of one size have one sum, or the answer is the same without any.
     """
     patch = patches(case.size, grid)
-    chosen = _subsets(grid**2, whole("sizes", sizes), whole("subsets", subsets, low=3), seed)
+    sizes, subsets = checks.whole("sizes", sizes), checks.whole("subsets", subsets, low=3)
+    chosen = _subsets(grid**2, sizes, subsets, seed)
     flat = chosen.reshape(-1, grid**2)
     effect = drops(case, flat[:, patch]).reshape(chosen.shape[:2])
     sums = chosen @ _sums(attribution, patch)

@@ -18,7 +18,6 @@ from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import Setting
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.flipping import order, outputs
@@ -113,7 +112,7 @@ def road(
             pixels have (from black to white), so that it means the same for any preprocessing.
         output: ``"centred"`` or ``"softmax"``.
     """
-    percentiles = whole("percentiles", percentiles)
+    percentiles = checks.whole("percentiles", percentiles)
     noise = checks.number("noise", noise, low=0)
     pixels = attribution.numel()
     ranked = order(attribution, seed)

@@ -1,56 +1,19 @@
-"""Files that are there whole or not at all, and a folder that one run has at a time."""
+"""A folder that one run has at a time."""
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-TEMPORARY = ".tmp"
 GUARD = "start.lock"
 START = 60  # seconds that a run waits for others that are starting
 
 
 class Busy(OSError):
     """Another run has the folder."""
-
-
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that it appears under its name complete, or not at all.
-
-    ``write`` fills a temporary file beside it, which is synced to the disk and renamed; then the
-    folder is synced. What fails leaves the old file, if there was one, and no temporary one; what
-    is killed leaves a temporary one, which the next run removes.
-
-    Raises:
-        OSError: The disk is full, the folder is read-only, and the like.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
-    try:
-        with temporary.open("xb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -1,0 +1,68 @@
+"""Files that are there whole or not at all, and tables that say what they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TEMPORARY = ".tmp"
+ABOUT = b"xaiutils"  # the key of a table's metadata
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that it appears under its name complete, or not at all.
+
+    ``write`` fills a temporary file beside it, which is synced to the disk and renamed; then the
+    folder is synced. What fails leaves the old file, if there was one, and no temporary one; what
+    is killed leaves a temporary one, which the next run removes.
+
+    Raises:
+        OSError: The disk is full, the folder is read-only, and the like.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
+    try:
+        with temporary.open("xb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_table(
+    path: Path, table: pa.Table, about: Mapping[str, Any], *, checksums: bool = True
+) -> None:
+    """Write Parquet with ``about`` as JSON in its metadata; the same rows give the same bytes.
+
+    Args:
+        path: The file.
+        table: Its rows.
+        about: What they are.
+        checksums: Of every page, so that a reader can tell a changed byte.
+    """
+    import pyarrow.parquet as pq
+
+    text = json.dumps(about, sort_keys=True).encode()
+    table = table.replace_schema_metadata({ABOUT: text})
+    options = {"compression": "zstd", "write_page_checksum": checksums}
+    write_whole(path, lambda stream: pq.write_table(table, stream, **options))
