@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from xaiutils import plots
+from xaiutils.plots import style
 
 rng = np.random.default_rng(0)
 PICTURE = rng.random((12, 16, 3))
@@ -112,6 +113,8 @@ def test_a_map_of_zeros_is_said_to_be_zero():
 def test_the_clip_is_stated():
     texts = [text.get_text() for text in plots.heatmap(SIGNED, clip=99, caption="mine").texts]
     assert "mine\nclip 99 %" in texts
+    texts = [text.get_text() for text in plots.heatmap(SIGNED, clip=99, caption="").texts]
+    assert "clip 99 %" in texts
 
 
 def test_an_overlay_is_clear_where_the_map_is_zero_and_grows_with_its_size():
@@ -147,7 +150,7 @@ def test_a_column_of_the_gallery_has_one_kind_of_scale():
     figure = plots.gallery(rows)
     assert limits(figure, 6) == (-POSITIVE.max(), POSITIVE.max())
     assert limits(figure, 5) == (0, POSITIVE.max())
-    assert [t.get_text() for t in figure.texts][:1] == ["image"]
+    assert [t.get_text() for t in figure.texts][:1] == ["picture"]
     rows = [[PICTURE, POSITIVE, SIGNED, plots.Panel(map=POSITIVE, signed=True)]] * 2
     assert limits(plots.gallery(rows), 3) == (-POSITIVE.max(), POSITIVE.max())  # if told so
 
@@ -172,7 +175,7 @@ def test_the_ledger_puts_negative_shares_left_of_zero():
 
 
 def test_bars_print_their_numbers():
-    assert [t.get_text() for t in FIGURES["bars"]().axes[0].texts] == ["1", "−0.5"]
+    assert [t.get_text() for t in FIGURES["bars"]().axes[0].texts] == ["1.00", "−0.50"]
 
 
 def test_strips_show_every_scored_image_its_mean_and_the_marked_ones():
@@ -200,6 +203,36 @@ def test_lines_differ_without_colour():
     lines = plots.curves([0, 1] * np.ones(2), {n: np.ones(2) for n in "abcdefg"}, xlabel="",
                          ylabel="").axes[0].lines  # fmt: skip
     assert len({(line.get_linestyle(), line.get_marker()) for line in lines}) == 7
+
+
+def test_a_method_looks_the_same_in_every_chart():
+    both = {"hybrid": np.ones(2), "mine": np.ones(2), "LRP": np.ones(2)}
+    lines = plots.curves([0, 1] * np.ones(2), both, xlabel="", ylabel="").axes[0].lines
+    assert [line.get_color() for line in lines] == [plots.COLORS[i] for i in (1, 6, 2)]
+    (alone,) = plots.curves(np.arange(2), {"LRP": np.ones(2)}, xlabel="", ylabel="").axes[0].lines
+    assert (alone.get_color(), alone.get_marker()) == (lines[2].get_color(), lines[2].get_marker())
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([0.973, 0.5, -0.001], ["0.97", "0.50", "0.00"]),
+        ([12.34, 1], ["12.3", "1.0"]),
+        ([0.0123, -0.004], ["0.012", "−0.004"]),
+        ([0.0], ["0.00"]),
+    ],
+)
+def test_the_numbers_of_one_chart_have_the_same_decimals(values, texts):
+    assert style.alike(values) == texts
+
+
+def test_lines_of_a_title_are_about_equally_long():
+    text = "The hybrid is the cleanest of each row"
+    lines = style.wrap(text, 3.6, 12).split("\n")
+    assert " ".join(lines) == text
+    assert len(lines) == 2
+    assert abs(len(lines[0]) - len(lines[1])) < 8
+    assert style.wrap("", 3.6, 12) == ""
 
 
 NAN = np.where(MASK, np.nan, 1.0)

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 
 def choice(argument: str, value: str, options: Iterable[str]) -> str:
-    """Return ``value`` if it is one of ``options``; otherwise raise with the nearest names."""
+    """Return ``value`` if it is one of ``options``.
+
+    Raises:
+        TypeError: It is no text.
+        ValueError: It is another name; the nearest ones are listed.
+    """
     names = [str(option) for option in options]
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be a name (str), got {describe(value)}")
@@ -40,7 +45,12 @@ def number(
     high: float = math.inf,
     below: float = math.inf,
 ) -> float:
-    """Return ``value`` as a float with ``low <= value <= high`` and ``value < below``."""
+    """Return ``value`` as a float with ``low <= value <= high`` and ``value < below``.
+
+    Raises:
+        TypeError: ``argument`` was given something that is no number.
+        ValueError: It is out of range, infinite or NaN.
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{argument} must be a number, got {describe(value)}")
     result = float(value)
@@ -69,7 +79,12 @@ def numbers_of(argument: str, value: ArrayLike) -> NDArray[np.float64]:
 
 
 def images(argument: str, x: torch.Tensor, channels: int | None = None) -> torch.Tensor:
-    """Return ``x`` if it is a finite float batch ``(N, C, H, W)`` with N >= 1."""
+    """Return ``x`` if it is a finite float batch ``(N, C, H, W)`` with N >= 1.
+
+    Raises:
+        TypeError: It is no tensor, or one of integers.
+        ValueError: Another shape or number of channels, NaN or infinity.
+    """
     import torch
 
     if not isinstance(x, torch.Tensor):
@@ -86,7 +101,12 @@ def images(argument: str, x: torch.Tensor, channels: int | None = None) -> torch
 
 
 def maps(argument: str, value: torch.Tensor) -> torch.Tensor:
-    """Return ``value`` if it is a finite float batch of maps ``(N, H, W)``."""
+    """Return ``value`` if it is a finite float batch of maps ``(N, H, W)``.
+
+    Raises:
+        TypeError: It is no tensor, or one of integers.
+        ValueError: Another shape, NaN or infinity.
+    """
     import torch
 
     if not isinstance(value, torch.Tensor):
@@ -107,6 +127,10 @@ def targets(
 
     A single integer is meant for every image. Fewer or more targets than images is an error:
     zipping the two, as grad-cam does, would leave the rest of the batch without a map.
+
+    Raises:
+        TypeError: ``argument`` was given a ``target`` that is no whole number or list of them.
+        ValueError: Not one for each of ``count`` images, (N,), or not in 0..``classes`` - 1.
     """
     import torch
 
@@ -135,7 +159,11 @@ def targets(
 
 
 def same_shape(first: str, a: torch.Tensor, second: str, b: torch.Tensor) -> None:
-    """Raise unless the two maps have one shape."""
+    """Raise unless ``a`` and ``b``, called ``first`` and ``second``, have one shape (N, ...).
+
+    Raises:
+        ValueError: They have not.
+    """
     if a.shape != b.shape:
         raise ValueError(f"{first} and {second} must have one shape, got {shape(a)} and {shape(b)}")
 

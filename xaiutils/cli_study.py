@@ -18,7 +18,7 @@ def add_study(commands: Any) -> None:
     run.add_argument("--metrics", nargs="+", help="NAME or NAME:SETTING=VALUE,...")
     run.add_argument("--workload", help="scenes, photographs, imagenet or module:function")
     run.add_argument("--split", help="of the scenes; test by default")
-    run.add_argument("--model", help="a name in MODELS")
+    run.add_argument("--model", help="a name in MODELS, or module:function")
     run.add_argument("--weights", help="published name, or state-dict file")
     run.add_argument("--root", help="of ImageNet; XAIUTILS_IMAGENET by default")
     run.add_argument("--images", type=int, help="only the first ones")

@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -138,7 +139,8 @@ def may_overwrite(step: Step, taken: Container[Step]) -> bool:
 def _joins_constants(step: Step) -> bool:
     """Whether some of the result's places hold no picture: padding, or a constant joined on."""
     joins = step.target in (torch.cat, torch.concat, torch.stack)
-    return isinstance(step.module, nn.ZeroPad2d) or (joins and step.varying != step.inputs)
+    pads = isinstance(step.module, nn.ZeroPad2d) or step.target is F.pad
+    return pads or (joins and step.varying != step.inputs)
 
 
 def _only_pictures(step: Step) -> bool:

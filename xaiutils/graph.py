@@ -27,10 +27,19 @@ from xaiutils.operations import (
     ROUTING,
     UNKNOWN,
     WEIGHTED,
+    is_of_its_kind,
     lookup,
 )
 from xaiutils.steps import GraphError, Recording, Step, as_leaf, detached, holds_tensors
-from xaiutils.tracing import Tracer, borrow, dtype, require_eval, structural_copy, take_out_of_place
+from xaiutils.tracing import (
+    Tracer,
+    borrow,
+    dtype,
+    require_eval,
+    structural_copy,
+    take_out_of_place,
+    why_untraceable,
+)
 
 _BATCH = 23  # images in the run that learns shapes: a number that no layer has by itself
 
@@ -42,8 +51,8 @@ class Graph:
         """Trace ``module`` for pictures of ``shape`` (C, H, W).
 
         Raises:
-            GraphError: The module cannot be traced, does not take pictures of this shape, or does
-                not return one tensor of logits (N, K).
+            GraphError: The module cannot be traced (the message says what to give instead), does
+                not take pictures of this shape, or does not return one tensor of logits (N, K).
             ValueError: The module is in train mode.
         """
         self.source = module
@@ -55,7 +64,7 @@ class Graph:
         except Exception as error:  # torch.fx passes on whatever the forward method raises
             raise GraphError(
                 f"module must be traceable by torch.fx, {type(module).__name__} is not: {error}; "
-                "its forward must not branch on the values of tensors"
+                f"{why_untraceable(module)}"
             ) from error
         take_out_of_place(nodes, self.copy)
         self.steps = self._read(nodes, tracer)
@@ -126,6 +135,8 @@ class Graph:
                 step.kind = UNKNOWN  # a picture in the denominator is no scaling
             if step.kind in WEIGHTED and step.varying != step.inputs[:1]:
                 step.kind = UNKNOWN  # weights made from the picture: not linear in it
+            if not is_of_its_kind(step):
+                step.kind = UNKNOWN  # padding with a number, cubic weights of either sign
             step.nonnegative = is_nonnegative(step)
 
     @property
@@ -154,7 +165,7 @@ class Graph:
         return [other for other in self.steps if other in found and other is not step]
 
     def value_at(self, step: Step, x: Tensor) -> Any:
-        """The result of ``step`` for the images ``x``; nothing after it is computed."""
+        """The result of ``step`` for images (N, C, H, W); nothing after it is computed."""
         borrow(self.copy, self.source)
         return next(value for found, value in self._values(x) if found is step)
 

@@ -104,7 +104,11 @@ class Transform:
 
     @classmethod
     def from_weights(cls, weights: Any) -> Transform:
-        """The preset of a torchvision classification weight, such as ``VGG16_Weights.DEFAULT``."""
+        """The preset of a torchvision classification weight, such as ``VGG16_Weights.DEFAULT``.
+
+        Raises:
+            TypeError: ``weights`` is nothing of the kind.
+        """
         preset: Any = (
             weights.transforms() if callable(getattr(weights, "transforms", None)) else None
         )
@@ -156,7 +160,11 @@ class Transform:
         return torch.stack(batch)
 
     def geometry(self, image: PIL.Image.Image | Sample) -> PIL.Image.Image:
-        """The picture as the network sees it: resized and cropped, RGB or grey, for plots."""
+        """The picture as the network sees it: resized and cropped, RGB or grey, for plots.
+
+        Raises:
+            TypeError: It is neither a PIL image nor a sample.
+        """
         picture = image.image if isinstance(image, Sample) else image
         if not isinstance(picture, PIL.Image.Image):
             raise TypeError(
@@ -177,6 +185,9 @@ class Transform:
 
         Returns:
             One row per box, in order; a box that the crop cut away has zero area.
+
+        Raises:
+            ValueError: A box that is empty, turned round or not finite.
         """
         from torchvision import tv_tensors
         from torchvision.transforms import v2
@@ -194,7 +205,11 @@ class Transform:
         return moved.as_subclass(torch.Tensor)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
-        """A mask through the picture's own resize and crop: ``(H, W)`` bool, half or more kept."""
+        """A mask through the picture's own resize and crop: ``(H, W)`` bool, half or more kept.
+
+        Raises:
+            TypeError: It is no bool array (H, W).
+        """
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.ndim != 2:
             raise TypeError(f"mask must be a bool array (H, W), got {checks.describe(mask)}")
         self._check_picture(*mask.shape)

@@ -21,6 +21,7 @@ from xaiutils.cam_layer import find_cam_layer, require_map
 from xaiutils.graph import Graph
 from xaiutils.images import Transform
 from xaiutils.weights import download, load_state_dict, published_hash, read_state_dict, untrained
+from xaiutils.yours import made_by
 
 SCENE_NETWORKS = (
     *(f"scenes_vgg_seed{seed}" for seed in range(3)),
@@ -75,7 +76,7 @@ class Classifier:
         return memo.once(lambda: torch.cat(batches.in_pieces(answer, x)), "logits", self.module, x)
 
     def top(self, x: Tensor, k: int = 5) -> list[list[tuple[str, float]]]:
-        """For each image its ``k`` likeliest classes with their softmax probability."""
+        """For each image of (N, C, H, W) its ``k`` likeliest classes with softmax probability."""
         found = self.predict(x).softmax(1).topk(min(k, len(self.classes)))
         return [
             [(self.classes[i], p) for i, p in zip(row_i, row_p, strict=True)]
@@ -89,7 +90,12 @@ class Classifier:
         return self.classes.index(checks.choice("class", name, self.classes))
 
     def check(self, x: Tensor) -> Tensor:
-        """``x`` if the network can take it: finite, (N, C, H, W), its dtype and its device."""
+        """``x`` if the network can take it.
+
+        Raises:
+            TypeError: It is no float tensor of the weights' dtype on their device.
+            ValueError: It is not (N, C, H, W) and finite, with the network's channels.
+        """
         checks.images("x", x, self.transform.channels)
         like = _example(self.module)
         if x.dtype != like.dtype or x.device != like.device:
@@ -143,7 +149,8 @@ def load_model(
     Args:
         name: A name in `MODELS`: ``scenes_vgg_seed0`` (shipped, as are ``..1`` and ``..2``,
             ``scenes_resnet_seed0``, ``scenes_inception_seed0`` and ``scenes_vit_seed0``), or any
-            torchvision classifier.
+            torchvision classifier; or ``module:function``, a function of yours that returns a
+            `Classifier`.
         weights: For torchvision models: None for the published default weights or the name of
             another published set (both are downloaded once by torchvision, which checks their
             hash); ``"random"`` for an untrained network (seed 0); or a file with a state dict,
@@ -153,9 +160,14 @@ def load_model(
         cam_layer: See `wrap`.
 
     Raises:
+        TypeError: A function of yours that returns something else.
         ValueError: Unknown name, weights that do not fit (the keys are listed), a pickle.
         FileNotFoundError: No such file; or the weights are neither on disk nor to be downloaded.
     """
+    if ":" in name:
+        if weights is not None or preset is not None or cam_layer is not None:
+            raise ValueError(f"weights, preset and cam_layer must be left to {name}")
+        return made_by(name, Classifier)
     record = MODELS[checks.choice("name", name, MODELS)]
     if record.family == "scenes":
         if weights is not None:
@@ -189,6 +201,7 @@ def wrap(
         transform: The preprocessing itself, instead of ``mean``, ``std`` and ``size``.
 
     Raises:
+        TypeError: ``module`` is no ``torch.nn.Module``.
         ValueError: Train mode, a network that cannot be traced or computes something else when
             it is (a hook changes results), a wrong number of classes, an unknown layer.
     """
@@ -217,6 +230,9 @@ def _classifier(
     weights: str,
     notes: tuple[str, ...] = (),
 ) -> Classifier:
+    kind = _example(module).dtype
+    if kind not in (torch.float32, torch.float64):
+        raise ValueError(f"module must be of float32 or float64, got {kind}; call module.float()")
     graph = Graph(module, (transform.channels, *(transform.size or (224, 224))))
     names = tuple(classes or (f"class {i}" for i in range(graph.classes)))
     if len(names) != graph.classes:

@@ -16,13 +16,18 @@ from xaiutils import checks
 from xaiutils.experiments import CALIBRATION, TABLES, Chosen, choose
 from xaiutils.files import ABOUT, write_table
 from xaiutils.score_table import KEYS
+from xaiutils.shipped import is_checkout, shipped
 from xaiutils.workloads import Workload, load_workload
 
 
 def base(out: Path | None = None) -> Path:
-    """The folder of tables: ``out``, ``XAIUTILS_RESULTS``, or ``results`` beside the package."""
+    """The folder of tables: ``out``, ``XAIUTILS_RESULTS``, or ``results``.
+
+    The last is the checkout's, or that of the working directory if the package was installed.
+    """
     asked = os.environ.get("XAIUTILS_RESULTS")
-    return out or (Path(asked) if asked else Path(__file__).parents[1] / "results")
+    own = shipped("results") if is_checkout() else Path("results")
+    return out or (Path(asked) if asked else own)
 
 
 def folder(workload: Workload, out: Path | None = None) -> Path:

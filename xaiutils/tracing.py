@@ -86,6 +86,20 @@ def dtype(module: nn.Module) -> torch.dtype:
     return next(floats, torch.float32)
 
 
+def why_untraceable(module: nn.Module) -> str:
+    """What to do about a module that torch.fx cannot trace."""
+    if hasattr(module, "_orig_mod"):
+        return "give the module that was compiled: module._orig_mod"
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return "give the module inside: module.module"
+    if isinstance(module, torch.jit.ScriptModule):
+        return "give the module that was scripted, not the script"
+    return (
+        "its forward must not branch on tensors, their shapes or optional arguments, nor loop over "
+        "pictures, nor leave torch; a subclass whose forward has the one path can be traced"
+    )
+
+
 def require_eval(module: nn.Module) -> None:
     """Raise if any part of the module is in train mode."""
     if any(part.training for part in module.modules()):

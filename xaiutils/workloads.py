@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from torch import Tensor
 from xaiutils import checks, imagenet, scenes
 from xaiutils.images import PHOTOGRAPHS, Sample, sample_photograph
 from xaiutils.models import Classifier, load_model
+from xaiutils.yours import made_by
 
 WORKLOADS = ("scenes", "photographs", "imagenet")
 
@@ -97,7 +97,7 @@ def load_workload(
     if ":" in name:
         if model or weights or root:
             raise ValueError(f"model, weights and root must be left to {name}, which has its own")
-        return _yours(name)
+        return made_by(name, Workload)
     checks.choice("name", name, WORKLOADS)
     if name == "scenes":
         classifier = load_model(model or "scenes_vgg_seed0", weights)
@@ -109,18 +109,6 @@ def load_workload(
     if name == "photographs":
         return Workload(name, classifier, [sample_photograph(photo) for photo in PHOTOGRAPHS])
     return Workload(name, classifier, imagenet.open_imagenet(root, allow_missing=allow_missing))
-
-
-def _yours(name: str) -> Workload:
-    module, _, function = name.partition(":")
-    try:
-        make = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"name must be module:function to import, got {name!r}: {error}") from None
-    work = make()
-    if not isinstance(work, Workload):
-        raise TypeError(f"{name} must return a Workload, got {checks.describe(work)}")
-    return work
 
 
 def architectures(work: Workload) -> list[Classifier]:

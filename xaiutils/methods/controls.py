@@ -138,7 +138,7 @@ def _settings(*names: str) -> Mapping[str, Setting]:
 
 
 _PAPER = "Dhore et al., section III"
-_FIGURE = _settings("threshold", "sigma", "cam")
+_IN_THE_FIGURE = _settings("threshold", "sigma", "cam")
 _WITHOUT_RULE = partial(no_plan, composite=COMPOSITES[EXPLAIN_SETTINGS["composite"].default])
 
 TABLE: tuple[Method, ...] = (
@@ -191,7 +191,7 @@ TABLE: tuple[Method, ...] = (
         sign=NONNEGATIVE,
         source=f"{_PAPER}-B and E, without LRP",
         passes="F + B",
-        settings=_FIGURE,
+        settings=_IN_THE_FIGURE,
     ),
     Method(
         name="lrp_smoothed",
@@ -214,7 +214,7 @@ TABLE: tuple[Method, ...] = (
         source=f"{_PAPER}, with absolute Gaussian noise for LRP",
         passes="F + B",
         stochastic=True,
-        settings=_FIGURE,
+        settings=_IN_THE_FIGURE,
     ),
     Method(
         name="bounded_edges",
@@ -224,7 +224,7 @@ TABLE: tuple[Method, ...] = (
         sign=NONNEGATIVE,
         source=f"{_PAPER}, with Sobel edges for LRP",
         passes="F + B",
-        settings=_FIGURE,
+        settings=_IN_THE_FIGURE,
     ),
     Method(
         name="hybrid",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,24 +47,17 @@ class Setting:
     stock: Any = None
 
 
-class _WithSettings(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def settings(self) -> Mapping[str, Setting]: ...
-
-
-def merged(record: _WithSettings, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of a method's or metric's record: its defaults, and ``given`` instead of them.
+def merged(name: str, known: Mapping[str, Setting], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of a method or metric called ``name``, with the settings that were given.
 
     Raises:
-        TypeError: One that the record has not.
+        TypeError: One that it has not.
     """
     for key in given:
-        if key not in record.settings:
-            known = ", ".join(record.settings) or "none"
-            raise TypeError(f"{record.name} has no setting {key!r}; its settings: {known}")
-    return {key: setting.default for key, setting in record.settings.items()} | dict(given)
+        if key not in known:
+            listed = ", ".join(known) or "none"
+            raise TypeError(f"{name} has no setting {key!r}; its settings: {listed}")
+    return {key: setting.default for key, setting in known.items()} | dict(given)
 
 
 def value_of(passes: str, units: Mapping[str, float], settings: Mapping[str, Any]) -> float:
@@ -152,7 +145,7 @@ class Method:
         """
         classifier.check(x)
         seed = checks.whole("seed", seed, low=0)
-        used = merged(self, settings)
+        used = merged(self.name, self.settings, settings)
         reason = self.refuses(classifier)
         if reason is not None:
             raise CannotExplain(f"{self.name} cannot explain {classifier.name}: {reason}")
@@ -181,9 +174,12 @@ class Method:
         K: int = 1000,
         **settings: Any,
     ) -> float:
-        """The value of ``passes`` for one image, in units of ``forward`` and ``backward``."""
+        """The value of ``passes`` for one image, in units of ``forward`` and ``backward``.
+
+        ``S`` segments, ``C`` channels of the CAM layer, ``K`` classes; ``settings`` as in a call.
+        """
         units = {"F": forward, "B": backward, "S": S, "C": C, "K": K}
-        return value_of(self.passes, units, merged(self, settings))
+        return value_of(self.passes, units, merged(self.name, self.settings, settings))
 
     def expected(self, classifier: Classifier, n: int = 1, /, **settings: Any) -> int | None:
         """About how many images the network will answer for ``n`` of them, for a bar."""

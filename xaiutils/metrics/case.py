@@ -126,6 +126,9 @@ def load_cases(
         indices: Positions in ``work.samples``.
         classifier: Another network than the workload's, with the same preprocessing.
         right_only: Leave out pictures whose predicted class is not their label.
+
+    Raises:
+        ValueError: No index.
     """
     if not len(indices):
         raise ValueError("indices must name at least one sample, got none")

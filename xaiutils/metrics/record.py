@@ -134,7 +134,7 @@ class Metric:
         Raises:
             TypeError, ValueError: An argument is wrong; the message says which and why.
         """
-        used = merged(self, settings)
+        used = merged(self.name, self.settings, settings)
         seed = checks.whole("seed", seed, low=0)
         if not callable(explainer):
             given = checks.describe(explainer)
@@ -163,7 +163,8 @@ class Metric:
 
     def cost(self, forward: float = 1, explanation: float = 3, **settings: Any) -> float:
         """The value of ``passes`` for one image and one method that is scored alone."""
-        return value_of(self.passes, {"F": forward, "E": explanation}, merged(self, settings))
+        units = {"F": forward, "E": explanation}
+        return value_of(self.passes, units, merged(self.name, self.settings, settings))
 
     def _require(self, case: Case) -> None:
         for need in self.needs:

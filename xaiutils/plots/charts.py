@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from xaiutils import checks
 from xaiutils.plots.style import (
     COLORS,
-    DASHES,
-    MARKERS,
     Array,
     Figure,
-    chance_line,
+    alike,
     check_count,
     checked_array,
     checked_known,
     entries,
+    looks,
     minus,
     name_rows,
     one_chart,
@@ -47,8 +46,8 @@ def curves(
     figure, axes = _chart(3.2, title, xlabel, "series", series)
     for name in bands or {}:
         checks.choice("bands", name, series)
-    looks = zip(itertools.cycle(COLORS), itertools.cycle(DASHES), MARKERS * 9)
-    for (name, values), (color, dash, marker) in zip(series.items(), looks, strict=False):
+    pairs = zip(series.items(), looks(series), strict=True)
+    for (name, values), (color, dash, marker) in pairs:
         y = checked_array(f"series[{name!r}]", values, "n")
         check_count(f"series[{name!r}]", y, len(across))
         axes.plot(across, y, dash, color=color, marker=marker, markersize=5, label=name)
@@ -58,6 +57,8 @@ def curves(
                 check_count(f"bands[{name!r}]", edge, len(across))
             axes.fill_between(across, edges[0], edges[1], color=color, alpha=0.15, linewidth=0)
     axes.set_ylabel(ylabel)
+    if (across == across.round()).all():
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if mark is not None:
         axes.axvline(checks.number("mark", mark), color="#444444", linestyle=":")
     axes.grid(color="#E5E5E5")
@@ -85,8 +86,10 @@ def bars(
         checks.choice("intervals", name, values)
     if highlight is not None:
         checks.choice("highlight", highlight, values)
-    for i, (name, value) in enumerate(values.items()):
-        length = checks.number(f"values[{name!r}]", value)
+    lengths = [checks.number(f"values[{name!r}]", value) for name, value in values.items()]
+    level = [] if chance is None else [checks.number("chance", chance)]
+    texts = alike([*lengths, *level])
+    for i, (name, length, text) in enumerate(zip(values, lengths, texts, strict=False)):
         low, high = (intervals or {}).get(name, (length, length))
         low, high = (checks.number(f"intervals[{name!r}]", end) for end in (low, high))
         chosen = name == highlight
@@ -95,15 +98,15 @@ def bars(
         end = min(low, length) if length < 0 else max(high, length)
         side, shift = ("right", -4) if length < 0 else ("left", 4)
         axes.annotate(
-            short(length), (end, i), (shift, 0), textcoords="offset points", va="center",
+            text, (end, i), (shift, 0), textcoords="offset points", va="center",
             ha=side, weight="bold" if chosen else "normal",
         )  # fmt: skip
     name_rows(axes, values)
-    axes.invert_yaxis()
+    axes.set_ylim(len(values) - 0.5, -0.5)
     axes.margins(x=0.12)
     axes.axvline(0, color="#444444", linewidth=0.8)
-    if chance is not None:
-        chance_line(axes, chance)
+    if level:
+        axes.axvline(level[0], color="#444444", linestyle="--", label=f"chance {texts[-1]}")
         figure.legend(loc="outside lower right")
     return figure
 
@@ -147,13 +150,13 @@ def strips(
         if name in (intervals or {}):
             ends = [checks.number("intervals", end) for end in (intervals or {})[name]]
             axes.plot(ends, (row, row), color="black", linewidth=4, solid_capstyle="butt")
-        axes.annotate(
-            minus(f"{mean:.2f}"), (1.01, row), xycoords=("axes fraction", "data"), va="center"
-        )
+        text = minus(f"{mean:.2f}")
+        axes.annotate(text, (1.01, row), xycoords=("axes fraction", "data"), va="center")
     name_rows(axes, values)
     axes.set_ylim(len(values) - 0.5, -0.5)
     if chance is not None:
-        chance_line(axes, chance)
+        label = f"chance {short(checks.number('chance', chance))}"
+        axes.axvline(chance, color="#444444", linestyle="--", label=label)
     if chance is not None or len(marked):
         figure.legend(loc="outside lower right", ncols=2)
     return figure
@@ -182,6 +185,7 @@ def ledger(shares: Mapping[str, float], *, title: str = "") -> Figure:
         ends[share < 0] += share
     for position in (0, 1):
         axes.axvline(position, color="black", linewidth=1, linestyle="-" if not position else "--")
+    axes.set_xlim(min(ends[True], 0) - 0.02, max(ends[False], 1) + 0.02)  # both ticks, 0 and 1
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     total = minus(f"sum {sum(shares.values()):.3f}")

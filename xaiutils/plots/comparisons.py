@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from xaiutils import checks
 from xaiutils.plots.style import (
     COLORS,
-    DASHES,
     DIVERGING,
     GREY,
     MARKERS,
@@ -22,6 +21,7 @@ from xaiutils.plots.style import (
     checked_array,
     entries,
     headline,
+    looks,
     minus,
     name_rows,
     one_chart,
@@ -123,10 +123,9 @@ def radar(series: Mapping[str, Array], axes: Sequence[str], *, title: str = "") 
     round_ = np.linspace(0, 2 * np.pi, 200)
     for ring, dash in ((0, "--"), (1, "-")):
         chart.plot(round_, np.full(200, ring), dash, color=GREY, linewidth=1)
-    for i, (name, row) in enumerate(values.items()):
-        look: dict[str, Any] = {"color": COLORS[i % 7], "marker": MARKERS[i % 7]}
+    for (name, row), (color, dash, marker) in zip(values.items(), looks(values), strict=True):
         closed = np.append(row, row[0])
-        chart.plot(angles, closed, DASHES[i % 4], label=name, **look)
+        chart.plot(angles, closed, dash, label=name, color=color, marker=marker)
     chart.legend(loc="center left", bbox_to_anchor=(1.25, 0.5), handlelength=3)
     headline(figure, title)
     return figure

@@ -166,7 +166,8 @@ def stages(
             product's panel is left out if None.
         captions: numbers below the panels, one each. suptitle: the finding.
         options: fields of `Panel`, set for every panel, e.g. ``mask``; ``clip`` is meant for the
-            heavy-tailed maps (LRP, product, hybrid), and spares the two that end at 1.
+            heavy-tailed maps (LRP, product, hybrid), and spares the two that end at 1. Those three
+            have two colours, even where no value is negative: red is evidence for the class.
 
     Raises:
         TypeError, ValueError: an array of wrong type or shape, or with NaN; a wrong count.
@@ -176,10 +177,12 @@ def stages(
     maps |= {} if product is None else {"product": product}
     clip = options.pop("clip", None)
     items = [photo] + [
-        Panel(map=values, clip=None if name in ("cam", "bounded") else clip)
+        Panel(map=values)
+        if name in ("cam", "bounded")
+        else Panel(map=values, signed=True, clip=clip)
         for name, values in aligned(photo, **maps, hybrid=hybrid).items()
     ]
-    titles = ["image", "Grad-CAM++", "bounding figure", "LRP", "product", "hybrid"]
+    titles = ["picture", "Grad-CAM++", "bounding figure", "LRP", "product", "hybrid"]
     if product is None:
         titles.remove("product")
     return panels(items, titles=titles, captions=captions, suptitle=suptitle, **options)
@@ -187,7 +190,7 @@ def stages(
 
 def gallery(
     rows: Sequence[Sequence[Any]],
-    columns: Sequence[str] = ("image", "Grad-CAM++", "LRP", "hybrid"),
+    columns: Sequence[str] = ("picture", "Grad-CAM++", "LRP", "hybrid"),
     row_titles: Sequence[str] | None = None, width: float = 2.0, **options: Any,
 ) -> Figure:  # fmt: skip
     """Show a row for each picture, its class name above; a column has one kind of scale.
@@ -298,7 +301,7 @@ def draw(axes: Axes, panel: Panel) -> AxesImage | None:
 
 def _caption(panel: Panel) -> str:
     """The caller's caption or the map's range, and the clip in any case."""
-    lines = [] if panel.caption is None else [panel.caption]
+    lines = [panel.caption] if panel.caption else []
     if panel.map is not None and panel.caption is None and not panel.colorbar:
         lines = [f"{short(panel.map.min())} to {short(panel.map.max())}"]
     if panel.map is not None and panel.caption is None and not panel.map.any():

@@ -51,14 +51,15 @@ def pipeline(
     side, up, low = 1.32, 2.55, 0.42  # of a tile; bottoms of the two branches, in inches
     half, middle = side / 2, (up + low) / 2
     x = [0.1 + 1.695 * i for i in range(5)]
+    fine: dict[str, Any] = {"clip": clip, "signed": True}
     cut = "" if threshold is None else f"\nthreshold {short(threshold)}"
     for panel, left, y, text in (
-        (Panel(photo), x[0], middle, "image"),
+        (Panel(photo), x[0], middle, "picture"),
         (Panel(map=maps["cam"]), x[2], up, "Grad-CAM++"),
         (Panel(map=maps["bounded"]), x[3], up, "bounding figure" + cut),
-        (Panel(map=maps["relevance"], clip=clip), x[2], low, "LRP, channel mean"),
-        (Panel(map=maps["product"], clip=clip), x[4], low, "product"),
-        (Panel(map=maps["hybrid"], clip=clip), x[4], up, "hybrid"),
+        (Panel(map=maps["relevance"], **fine), x[2], low, "LRP, channel mean"),
+        (Panel(map=maps["product"], **fine), x[4], low, "product"),
+        (Panel(map=maps["hybrid"], **fine), x[4], up, "hybrid"),
     ):
         axes = place_axes(figure, left, y, side, side)
         draw(axes, panel)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,15 +24,20 @@ Array = np.ndarray | torch.Tensor
 
 WIDTH, MARGIN, GAP = 8.3, 0.08, 0.1  # inches; at 100 dots each, GitHub's column is 830 wide
 SEQUENTIAL, DIVERGING = "inferno", "RdBu_r"
-MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
-GREY = "#666666"
-LUMINANCE = np.array([0.299, 0.587, 0.114])  # of red, green and blue
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe, Ito
 STYLE: dict[str, Any] = {
     "figure.dpi": 100, "savefig.dpi": "figure", "font.family": "DejaVu Sans", "font.size": 9,
     "figure.facecolor": "white", "savefig.facecolor": "white", "axes.spines.top": False,
     "axes.spines.right": False, "axes.titlesize": 11, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "legend.frameon": False, "legend.fontsize": 9,
+}  # fmt: skip
+DASHES, MARKERS = ("-", "--", "-.", ":"), "osD^vPX"
+GREY = "#666666"
+LUMINANCE = np.array([0.299, 0.587, 0.114])  # of red, green and blue
+# The number of a method's look, so that a line that shows it is the same in every figure.
+OWN = {
+    "Grad-CAM++": 0, "hybrid": 1, "LRP": 2, "figure × noise": 3, "LRP, smoothed": 4,
+    "Sobel edges": 5,
 }  # fmt: skip
 styled = matplotlib.style.context(["default", STYLE])  # a decorator: restores the user's rcParams
 
@@ -151,9 +158,26 @@ def write(figure: Figure, x: float, y: float, text: str, size: float, **look: An
 
 
 def wrap(text: str, width: float, size: float) -> str:
-    """The text broken into lines of ``width`` inches at ``size`` points."""
+    """The text broken into lines of ``width`` inches at ``size`` points, about equally long."""
     letters = max(8, int(width * 72 / (0.6 * size)))
-    return "\n".join(textwrap.fill(line, letters) for line in text.split("\n"))
+    return "\n".join(_even(line, letters) for line in text.split("\n"))
+
+
+def _even(line: str, letters: int) -> str:
+    """The text in as few lines as ``letters`` allow, each as short as that permits."""
+    rows = len(textwrap.wrap(line, letters))
+    least = min(letters, max(map(len, line.split()), default=1))
+    filled = (textwrap.fill(line, n) for n in range(least, letters + 1))
+    return next((text for text in filled if text.count("\n") < rows), "")
+
+
+def looks(names: Iterable[str]) -> list[tuple[str, str, str]]:
+    """Colour, dash and marker of each line: a method's own; beside methods, others have none's."""
+    own = [OWN.get(name) for name in names]
+    taken = OWN.values() if any(number is not None for number in own) else ()
+    free = (number for number in itertools.count() if number not in taken)
+    chosen = (next(free) if number is None else number for number in own)
+    return [(COLORS[i % 7], DASHES[i % 4], MARKERS[i % 7]) for i in chosen]
 
 
 def text_height(texts: Sequence[str], size: float) -> float:
@@ -162,14 +186,23 @@ def text_height(texts: Sequence[str], size: float) -> float:
     return lines * size * 1.25 / 72 + 0.1 * (lines > 0)
 
 
+def minus(text: str) -> str:
+    """With true minus signs for hyphens."""
+    return text.replace("-", "−")
+
+
 def short(value: float) -> str:
     """Three digits, with a true minus sign."""
     return minus(f"{value + 0.0:.3g}")  # minus zero is zero
 
 
-def minus(text: str) -> str:
-    """With true minus signs for hyphens."""
-    return text.replace("-", "−")
+def alike(values: Iterable[float]) -> list[str]:
+    """Values with equally many decimals: two for scores, which end at 1; true minus signs."""
+    known = [float(value) for value in values]
+    power = math.floor(math.log10(max(map(abs, known)) or 1))
+    decimals = max(0, 2 - power - (power < 0))
+    texts = (f"{round(value, decimals) + 0.0:.{decimals}f}" for value in known)
+    return [minus(text) for text in texts]
 
 
 def entries(argument: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -195,7 +228,7 @@ def one_chart(height: float, title: str) -> tuple[Figure, Axes]:
 
 
 def small_charts(count: int, columns: int, title: str) -> tuple[Figure, list[Axes]]:
-    """A figure with places for ``count`` small charts, so many in a row."""
+    """A figure with places for ``count`` small charts, ``columns`` in a row."""
     columns = min(count, int(checks.number("columns", columns, low=1)))
     rows = -(-count // columns)
     figure = Figure(figsize=(WIDTH, 0.9 + 2.15 * rows), layout="constrained")
@@ -204,17 +237,11 @@ def small_charts(count: int, columns: int, title: str) -> tuple[Figure, list[Axe
 
 
 def name_rows(axes: Axes, names: Iterable[str]) -> None:
-    """Names instead of a vertical axis."""
+    """Names in the place of a vertical axis."""
     labels = list(names)
     axes.set_yticks(range(len(labels)), labels)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
-
-
-def chance_line(axes: Axes, chance: float) -> None:
-    """A dashed line at the level of a guess, for the legend."""
-    label = f"chance {short(checks.number('chance', chance))}"
-    axes.axvline(chance, color="#444444", linestyle="--", label=label)
 
 
 def check_count(argument: str, values: Sequence[Any] | np.ndarray, count: int) -> None:

@@ -5,10 +5,10 @@ run_study(opened, workers=2)
 table = load_study(opened)
 """
 
+from xaiutils.files import Busy
 from xaiutils.study.configuration import Study
 from xaiutils.study.engines import Unfinished, run_study
 from xaiutils.study.folder import StudyFolder, create_study, open_study
-from xaiutils.study.locks import Busy
 from xaiutils.study.merge import merge_studies
 from xaiutils.study.parts import BrokenPart, ForeignPart
 from xaiutils.study.tables import (

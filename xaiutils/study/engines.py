@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from xaiutils import checks
+from xaiutils.files import alone
 from xaiutils.study.folder import StudyFolder
-from xaiutils.study.locks import alone
 from xaiutils.study.parts import BrokenPart, part_path, read_part, remove_temporary, set_aside
 from xaiutils.study.work import ACCIDENTS, Done, score_part
 

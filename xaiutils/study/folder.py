@@ -18,9 +18,8 @@ import pyarrow as pa
 from filelock import FileLock
 
 from xaiutils import checks, fingerprint
-from xaiutils.files import TEMPORARY, write_whole
+from xaiutils.files import GUARD, START, TEMPORARY, write_whole
 from xaiutils.study.configuration import Study, check_engine, check_seeds, settings_of
-from xaiutils.study.locks import GUARD, START
 from xaiutils.study.pictures import (
     Picture,
     digest,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from xaiutils.files import write_whole
+from xaiutils.files import alone, write_whole
 from xaiutils.study.folder import MANIFEST, PICTURES, StudyFolder, open_study
-from xaiutils.study.locks import alone
 from xaiutils.study.parts import found_parts, log_paths, part_path, read_part
 
 

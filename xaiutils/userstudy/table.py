@@ -77,5 +77,4 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     safe["answer"] = [
         f"'{a}" if a[:1] in {"=", "+", "-", "@", "\t", "\r"} else a for a in safe["answer"]
     ]
-    text = safe.to_csv(index=False)
-    write_whole(path, lambda stream: stream.write(text.encode()))
+    write_whole(path, lambda stream: safe.to_csv(stream, index=False))
