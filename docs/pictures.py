@@ -9,8 +9,6 @@ download torchvision's own.
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from xaiutils import plots
 from xaiutils.hybrid import explain
 from xaiutils.images import sample_photograph
@@ -30,7 +28,7 @@ def main(weights: str) -> None:
     control = METHODS["bounded_noise"](classifier, x, found.target)
     rows, titles = [], []
     for i, photograph in enumerate(photographs):
-        picture = np.asarray(classifier.transform.geometry(photograph))
+        picture = classifier.picture(photograph)
         maps = (found.relevance[i], found.product[i], found.hybrid[i], control[i])
         fine = [plots.Panel(map=m, clip=99.5, signed=True) for m in maps]
         rows.append([picture, found.cam[i], found.bounded[i], *fine])

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +60,22 @@ def number(
     if not math.isfinite(result) or not (low <= result <= high) or not result < below:
         raise ValueError(f"{argument} must be {' and '.join(rules) or 'finite'}, got {result:g}")
     return result
+
+
+def whole(argument: str, value: float, low: float = 1) -> int:
+    """Return ``value`` as an int if it is a whole number >= ``low``."""
+    result = number(argument, value, low=low)
+    if result != int(result):
+        raise ValueError(f"{argument} must be a whole number, got {result:g}")
+    return int(result)
+
+
+def numbers_of(argument: str, value: ArrayLike) -> NDArray[np.float64]:
+    """Return ``value`` as an array of float64, of any shape; NaN and infinity are numbers here."""
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{argument} must be numbers, got {describe(value)}") from error
 
 
 def images(argument: str, x: torch.Tensor, channels: int | None = None) -> torch.Tensor:

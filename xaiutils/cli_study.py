@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-WAIT = 60
-
 
 def add_study(commands: Any) -> None:
     """Add ``study`` to the subcommands of argparse."""
@@ -32,7 +30,7 @@ def add_study(commands: Any) -> None:
     run.add_argument("--autocast", action="store_true", default=None, help="compute in bfloat16")
     run.add_argument("--workers", type=int, default=1, help="processes on this machine")
     run.add_argument("--scheduler", help="address of a Dask cluster instead")
-    run.add_argument("--wait", type=float, default=WAIT, help="seconds for its first worker")
+    run.add_argument("--wait", type=float, default=60, help="seconds for its first worker")
     run.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="of a job array")
     run.add_argument("--retry-failed", action="store_true", help="try accidents again")
 

@@ -60,7 +60,7 @@ def note(
     if weights is not None:
         record.weights[step] = weights
     if step.kind == LAYER_NORM:
-        record.norms[step] = norm_parameters(step, env)
+        record.norms[step] = _norm_parameters(step, env)
     if step.kind == SUM and not _only_pictures(step):
         zeros = {other.node: torch.zeros_like(env[other.node]) for other in step.varying}
         record.constants[step] = compute(step, {**env, **zeros}, None, False)
@@ -69,7 +69,7 @@ def note(
         record.constants[step] = 1 - compute(step, {**env, **fed}, None, False)
 
 
-def norm_parameters(
+def _norm_parameters(
     step: Step, env: Mapping[fx.Node, Any]
 ) -> tuple[tuple[int, ...], Tensor | None, Tensor | None, float | None]:
     """Shape, weight, bias and epsilon of a layer norm or root-mean-square norm."""

@@ -19,6 +19,7 @@ import torch
 
 from xaiutils import checks, fingerprint, scoring
 from xaiutils.agreement import agreement_rows
+from xaiutils.checks import whole
 from xaiutils.experiments import (
     AGREEMENT,
     AGREEMENT_IMAGES,
@@ -32,7 +33,6 @@ from xaiutils.experiments import (
 from xaiutils.files import write_whole
 from xaiutils.images import Sample
 from xaiutils.methods import METHODS
-from xaiutils.methods.arguments import whole
 from xaiutils.metrics.case import load_cases
 from xaiutils.models import load_model
 from xaiutils.results import chosen, store

@@ -19,12 +19,12 @@ from pathlib import Path
 import pandas as pd
 
 from xaiutils import fingerprint, results
+from xaiutils.checks import whole
 from xaiutils.evidence import make_table
 from xaiutils.executed import Made, make_notebooks
 from xaiutils.experiments import CALIBRATION, TABLE_ONE
 from xaiutils.files import alone
 from xaiutils.methods import METHODS
-from xaiutils.methods.arguments import whole
 from xaiutils.metrics import METRICS
 from xaiutils.score_table import summarise
 from xaiutils.shipped import shipped

@@ -14,8 +14,8 @@ import pandas as pd
 
 from xaiutils import checks
 from xaiutils.experiments import CALIBRATION, TABLES, Chosen, choose
-from xaiutils.files import write_whole
-from xaiutils.scoring import COLUMNS
+from xaiutils.files import ABOUT, write_table
+from xaiutils.score_table import KEYS
 from xaiutils.shipped import is_checkout, shipped
 from xaiutils.workloads import Workload, load_workload
 
@@ -78,14 +78,13 @@ def _read(path: Path) -> pd.DataFrame:
         if table[column].dtype == "category":
             table[column] = table[column].astype(str)
     table["value"] = table["value"].astype("float64")
-    table.attrs = json.loads(read.schema.metadata[b"xaiutils"])
+    table.attrs = json.loads(read.schema.metadata[ABOUT])
     return table
 
 
 def store(table: pd.DataFrame, out: Path | None = None, workload: str | None = None) -> Path:
     """Write a table of `make_table`; it is there whole or not at all."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     path = folder(load_workload(workload, CALIBRATION), out) / f"{table.attrs['name']}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,9 +94,7 @@ def store(table: pd.DataFrame, out: Path | None = None, workload: str | None = N
     for column in ("workload", "network", "split", "image", "method", "metric", "why"):
         small[column] = small[column].astype("category")
     written = pa.Table.from_pandas(small, preserve_index=False)
-    about = json.dumps(table.attrs, sort_keys=True).encode()
-    written = written.replace_schema_metadata({b"xaiutils": about})
-    write_whole(path, lambda stream: pq.write_table(written, stream, compression="zstd"))
+    write_table(path, written, table.attrs, checksums=False)
     return path
 
 
@@ -112,8 +109,7 @@ def largest_difference(live: pd.DataFrame, stored: pd.DataFrame) -> float:
     Raises:
         ValueError: A row is missing in the stored table, or only one of the two has a score.
     """
-    keys = [column for column in COLUMNS if column not in ("value", "why")]
-    both = live.merge(stored, on=keys, how="left", suffixes=("", "_stored"), indicator=True)
+    both = live.merge(stored, on=KEYS, how="left", suffixes=("", "_stored"), indicator=True)
     if (both["_merge"] != "both").any():
         raise ValueError(
             f"{int((both['_merge'] != 'both').sum())} rows are not in the stored table"

@@ -25,9 +25,9 @@ from xaiutils.metrics import METRICS
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.record import Explainer, Metric, Score
 from xaiutils.models import Classifier
+from xaiutils.score_table import COLUMNS
 
 ORACLE = "oracle_mask"
-COLUMNS = ("workload", "network", "split", "image", "method", "metric", "seed", "value", "why")
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def score(
                     for name in chosen
                     for label in labels
                 ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def score_case(

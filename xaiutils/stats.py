@@ -304,10 +304,7 @@ def _area(above: NDArray[Any], below: NDArray[Any], axis: int = -1) -> NDArray[A
 
 
 def _numbers(argument: str, values: ArrayLike, dimensions: int) -> NDArray[np.float64]:
-    try:
-        result = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{argument} must be numbers, got {checks.describe(values)}") from error
+    result = checks.numbers_of(argument, values)
     if result.ndim != dimensions:
         raise ValueError(f"{argument} must have {dimensions} dimension(s), got {result.shape}")
     return result

@@ -60,11 +60,16 @@ def structural_copy(module: nn.Module) -> nn.Module:
     for parameter in module.parameters():
         memo[id(parameter)] = nn.Parameter(memo[id(parameter)], requires_grad=False)
     twin = copy.deepcopy(module, memo)
-    for part in twin.modules():
-        for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
-            getattr(part, hooks).clear()
+    unhook(twin)
     write_out(twin)
     return twin.eval()
+
+
+def unhook(module: nn.Module) -> None:
+    """Let nothing but the module's own code run in its calls."""
+    for part in module.modules():
+        for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
+            getattr(part, hooks).clear()
 
 
 def borrow(twin: nn.Module, source: nn.Module) -> None:

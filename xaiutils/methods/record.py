@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks, passes
+from xaiutils.composites import Composite
 from xaiutils.hybrid import Target
-from xaiutils.methods.arguments import whole
 from xaiutils.models import Classifier
+from xaiutils.plan import Plan
+from xaiutils.steps import GraphError
 
 FAMILIES = (
     "CAM",
@@ -58,8 +60,24 @@ def merged(name: str, known: Mapping[str, Setting], given: Mapping[str, Any]) ->
     return {key: setting.default for key, setting in known.items()} | dict(given)
 
 
+def value_of(passes: str, units: Mapping[str, float], settings: Mapping[str, Any]) -> float:
+    """The value of a record's formula of cost, of ``units`` and the settings that are numbers."""
+    numbers = {key: value for key, value in settings.items() if isinstance(value, int | float)}
+    return float(eval(passes, {"__builtins__": {}}, {**units, **numbers}))
+
+
 def never(classifier: Classifier) -> str | None:
     """For methods that can explain every classifier."""
+    return None
+
+
+def no_plan(classifier: Classifier, *, composite: Composite) -> str | None:
+    """Why relevance by a composite cannot explain a classifier, or None: a step without a rule."""
+    graph = classifier.graph
+    try:
+        Plan(graph, composite, graph.find(classifier.cam_layer))
+    except GraphError as error:
+        return str(error)
     return None
 
 
@@ -126,7 +144,7 @@ class Method:
             TypeError, ValueError: An argument is wrong; the message says which and why.
         """
         classifier.check(x)
-        seed = whole("seed", seed, low=0)
+        seed = checks.whole("seed", seed, low=0)
         used = merged(self.name, self.settings, settings)
         reason = self.refuses(classifier)
         if reason is not None:
@@ -160,13 +178,8 @@ class Method:
 
         ``S`` segments, ``C`` channels of the CAM layer, ``K`` classes; ``settings`` as in a call.
         """
-        names = {"F": forward, "B": backward, "S": S, "C": C, "K": K}
-        values = {
-            key: v
-            for key, v in merged(self.name, self.settings, settings).items()
-            if isinstance(v, int | float)
-        }
-        return float(eval(self.passes, {"__builtins__": {}}, names | values))
+        units = {"F": forward, "B": backward, "S": S, "C": C, "K": K}
+        return value_of(self.passes, units, merged(self.name, self.settings, settings))
 
     def expected(self, classifier: Classifier, n: int = 1, /, **settings: Any) -> int | None:
         """About how many images the network will answer for ``n`` of them, for a bar."""
