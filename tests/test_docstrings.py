@@ -38,7 +38,8 @@ def own(module: Any) -> Iterator[tuple[str, Any]]:
             yield f"{module.__name__}.{name}", value
             for key, member in vars(value).items():
                 function = member.__func__ if isinstance(member, classmethod) else member
-                if inspect.isfunction(function) and not key.startswith("_"):
+                a_field = key in getattr(value, "__dataclass_fields__", ())
+                if inspect.isfunction(function) and not key.startswith("_") and not a_field:
                     yield f"{module.__name__}.{name}.{key}", function
 
 

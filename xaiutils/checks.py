@@ -63,7 +63,12 @@ def number(
 
 
 def whole(argument: str, value: float, low: float = 1) -> int:
-    """Return ``value`` as an int if it is a whole number >= ``low``."""
+    """Return ``value`` as an int if it is a whole number >= ``low``.
+
+    Raises:
+        TypeError: ``argument`` was given something that is no number.
+        ValueError: It is no whole number, or a smaller one.
+    """
     result = number(argument, value, low=low)
     if result != int(result):
         raise ValueError(f"{argument} must be a whole number, got {result:g}")
@@ -71,7 +76,11 @@ def whole(argument: str, value: float, low: float = 1) -> int:
 
 
 def numbers_of(argument: str, value: ArrayLike) -> NDArray[np.float64]:
-    """Return ``value`` as an array of float64, of any shape; NaN and infinity are numbers here."""
+    """Return ``value`` as an array (N, ...) of float64; NaN and infinity are numbers here.
+
+    Raises:
+        TypeError: ``argument`` was given something that is no numbers.
+    """
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:

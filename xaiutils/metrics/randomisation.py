@@ -128,7 +128,8 @@ def mprt_spearman(
     case: Case, attribution: Tensor, explainer: Explainer, seed: int, **networks: int
 ) -> float:
     """The mean of the `mprt_curve` of rank correlations; the settings are those of the curve."""
-    return float(mprt_curve(case, attribution, explainer, **networks).mean())
+    found = mprt_curve(case, attribution, explainer, similarity="spearman", **networks)
+    return float(found.mean())
 
 
 def mprt_ssim(
