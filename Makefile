@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 READY := $(VENV)/.ready
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with nbval.ini --nbval-cell-timeout 120
 
-.PHONY: setup demo app site test test-fast test-notebooks test-browser lint notebooks bench evidence scenes lock opencv clean
+.PHONY: setup demo app site test test-all test-fast test-slow test-notebooks test-browser lint notebooks bench evidence scenes newest wheel-test lock opencv clean
 
 setup: $(READY)
 
@@ -36,18 +36,29 @@ app: $(READY)
 site: $(READY)
 	@mkdir -p build && touch build/site-started
 	npm ci --silent --no-audit --no-fund --prefix docs
+	rm -rf build/site/_modules # sources' pages are kept while their sources stay, whatever the style
 	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/doctrees . build/site
 	mkdir -p build/site/_static/mathjax
 	cp -r docs/node_modules/mathjax/es5/tex-chtml.js docs/node_modules/mathjax/es5/input docs/node_modules/mathjax/es5/output build/site/_static/mathjax
 	$(BIN)/python docs/check_site.py build/site build/site-started
 
+# Two processes of one thread each: torch's threads wait for each other, and two files do not. Files
+# in their own order, for the longest come early in it.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: lint test-fast test-notebooks test-browser
 
+# And the sweeps, kill loops and trainings that are marked slow, and the wheel.
+test-all: test test-slow wheel-test
+
 test-fast: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser tests
+	$(TEST) -m "not slow" --ignore tests/browser tests
+
+test-slow: $(READY)
+	$(TEST) -m slow tests
 
 test-notebooks: $(READY)
-	$(BIN)/python -m pytest $(NBVAL) notebooks
+	$(TEST) $(NBVAL) notebooks
 
 # In the Chromium that CHROMIUM names or the path has; without one its tests are skipped.
 test-browser: $(READY)
@@ -78,8 +89,22 @@ scenes: $(READY)
 	for seed in 0 1 2; do $(BIN)/xaiutils train-scenes --seed $$seed --out data || exit 1; done
 	for net in resnet inception vit; do $(BIN)/xaiutils train-scenes --architecture $$net --out data || exit 1; done
 
+# The newest releases that pyproject.toml allows, and a new lock of them, to which the tests hold.
+newest:
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(BIN)/pip install --disable-pip-version-check -q --index-url $(TORCH_INDEX) torch torchvision)
+	$(BIN)/pip install --disable-pip-version-check -q --upgrade -e '.[dev]'
+	touch $(READY)
+	$(MAKE) --no-print-directory lock
+	$(MAKE) --no-print-directory opencv PIP=$(BIN)/pip
+	touch $(READY)
+
+# The wheel in an empty environment, with all dependencies: minutes and gigabytes.
+wheel-test: $(READY)
+	$(BIN)/python tests/wheel.py
+
 lock: $(READY)
-	(sed -n '/^#/p' requirements.lock; $(BIN)/pip freeze --exclude-editable | grep -v -i -E '^(nvidia-|cuda-|triton|setuptools|pip=)') > requirements.new
+	(sed -n '/^#/p' requirements.lock; $(BIN)/pip freeze --exclude-editable | grep -v -i -E '^(nvidia-|cuda-|triton|setuptools|pip=)' | sed 's/+[a-z0-9]*$$//') > requirements.new
 	mv requirements.new requirements.lock
 
 clean:

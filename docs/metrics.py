@@ -30,11 +30,12 @@ def page() -> str:
         lines += [f"\n## {family.capitalize()}\n"]
         for metric in chosen:
             needs = "; ".join(NEEDS[need] for need in metric.needs) or "nothing else"
+            title = metric.title[0].upper() + metric.title[1:]  # not capitalize: "MPRT" stays
             start = ' `start="one"`.' if metric.across_classes else ""
             lines += [
                 f"### `{metric.name}` {metric.arrow}",
                 "",
-                f"{metric.title.capitalize()}, in [{metric.low:g}, {metric.high:g}], "
+                f"{title}, in [{metric.low:g}, {metric.high:g}], "
                 f"{metric.better} is better. Cost `{metric.passes}`. Needs {needs}.{start}",
                 "",
                 f"- source: {metric.source}",

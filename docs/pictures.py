@@ -9,31 +9,32 @@ download torchvision's own.
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from xaiutils import plots
 from xaiutils.hybrid import explain
 from xaiutils.images import sample_photograph
+from xaiutils.methods import METHODS
 from xaiutils.models import load_model
 
-NAMES = ("chelsea", "coffee", "rocket", "motorcycle")
+NAMES = ("chelsea", "rocket")
+COLUMNS = ("picture", "Grad-CAM++", "bounding\nfigure", "LRP", "product", "hybrid", "noise for LRP")
 
 
 def main(weights: str) -> None:
-    """Explain the predicted class of each photograph and draw a row for each."""
+    """Explain the predicted class of each photograph and draw a row for each, with a control."""
     classifier = load_model("squeezenet1_0", weights)
     photographs = [sample_photograph(name) for name in NAMES]
-    found = explain(classifier, classifier.preprocess(photographs))
+    x = classifier.preprocess(photographs)
+    found = explain(classifier, x)
+    control = METHODS["bounded_noise"](classifier, x, found.target)
     rows, titles = [], []
     for i, photograph in enumerate(photographs):
-        picture = np.asarray(classifier.transform.geometry(photograph))
-        maps = (found.relevance[i], found.hybrid[i])
+        picture = classifier.picture(photograph)
+        maps = (found.relevance[i], found.product[i], found.hybrid[i], control[i])
         fine = [plots.Panel(map=m, clip=99.5, signed=True) for m in maps]
         rows.append([picture, found.cam[i], found.bounded[i], *fine])
         target = int(found.target[i])
         titles.append(f"{classifier.classes[target]} ({found.logits.softmax(1)[i, target]:.0%})")
-    columns = ("picture", "Grad-CAM++", "bounding figure", "LRP", "hybrid")
-    figure = plots.gallery(rows, columns, row_titles=titles)
+    figure = plots.gallery(rows, COLUMNS, row_titles=titles, width=1.13)
     plots.save(figure, Path(__file__).parent / "images" / "photographs.png")
     print(classifier.weights)
 

@@ -38,6 +38,7 @@ SIDES = {  # of the picture; these networks take any size that their pooling all
     "resnet18": 64,
     "resnet50": 64,
 }
+LARGE = ("vgg16", "vgg16_bn", "resnet50")
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}  # times max |R|
 BOUND = 3.0
 
@@ -126,8 +127,20 @@ def deviations(name: str, dtype: torch.dtype) -> Iterator[tuple[str, str, float,
             yield pair, which, float((ours[i] - other[i]).abs().max()) / scale, scale
 
 
-@pytest.mark.parametrize("dtype", TOLERANCES, ids=["float32", "float64"])
-@pytest.mark.parametrize("name", SIDES)
+CASES = [
+    pytest.param(
+        name,
+        dtype,
+        # 138 million weights, or 50 layers, once more: each is compared in float32 in any case
+        marks=[pytest.mark.slow] * (dtype == torch.float64 and name in LARGE),
+        id=f"{name}-{str(dtype)[6:]}",
+    )
+    for name in SIDES
+    for dtype in TOLERANCES
+]
+
+
+@pytest.mark.parametrize(("name", "dtype"), CASES)
 def test_composites_equal_zennits(name: str, dtype: torch.dtype) -> None:
     try:
         rows = list(deviations(name, dtype))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_attention import bilinear_rule, layer_norm_rule, rollout, softmax_rule
@@ -490,11 +491,15 @@ def test_rollout_on_a_cnn_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def vit() -> Classifier:
-    return load_model("vit_b_16", "random")
+    """ViT-B/16's twelve layers, narrower and on fewer patches; itself it runs in test_support."""
+    torch.manual_seed(0)
+    network = torchvision.models.VisionTransformer(64, 16, 12, 4, 64, 128, num_classes=10)
+    nn.init.normal_(network.heads.head.weight, std=0.02)  # 0 by default
+    return wrap(network.eval(), size=64)
 
 
 def test_torchvisions_own_transformer_runs(vit: Classifier) -> None:
-    x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     found = explain(vit, x, 3, composite="attnlrp", cam="grad_cam")
     assert found.settings["cam_layer"] == "encoder.layers.encoder_layer_11.ln_1"
     assert found.hybrid.isfinite().all()
@@ -505,7 +510,7 @@ def test_torchvisions_own_transformer_runs(vit: Classifier) -> None:
 
 
 def test_the_ledger_names_each_softmax(vit: Classifier) -> None:
-    x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     ledger: Ledger = relevance(vit, x, 3, composite="attnlrp").ledger
     softmaxes = [name for name in ledger.steps if name.startswith("softmax")]
     assert len(softmaxes) == 12

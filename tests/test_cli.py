@@ -1,15 +1,13 @@
 """The command line, the workloads, and the figures that the demo makes."""
 
 import json
-from dataclasses import replace
 
-import nbformat
 import numpy as np
 import PIL.Image
 import pytest
 import torch
 
-from xaiutils import cli, figures, scenes, workloads
+from xaiutils import cli, scenes, workloads
 from xaiutils.hybrid import explain
 from xaiutils.methods import METHODS
 from xaiutils.models import load_model
@@ -65,29 +63,6 @@ def test_a_wrong_argument_is_one_line_and_exit_code_2(arguments, message, tmp_pa
     assert "Traceback" not in error
 
 
-def test_figures_executes_the_notebooks_and_writes_the_table(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("XAIUTILS_RESULTS", str(tmp_path / "no tables"))
-    book = nbformat.v4.new_notebook()
-    book.cells.append(nbformat.v4.new_code_cell("load_table('table_one')"))
-    nbformat.write(book, tmp_path / "02_two.ipynb")
-    book = nbformat.v4.new_notebook()
-    source = "from xaiutils import plots\nimport numpy as np\nplots.heatmap(np.eye(4))"
-    book.cells.append(nbformat.v4.new_code_cell(source))
-    nbformat.write(book, tmp_path / "01_one.ipynb")
-    out = tmp_path / "out"
-    command = ["figures", "--notebooks", str(tmp_path), "--images", "4", "--out", str(out)]
-    assert cli.main(command) == 0
-    assert (out / "01_one_1.png").read_bytes().startswith(b"\x89PNG")
-    table = (out / "scores.md").read_text()
-    assert "4 images" in table
-    assert all(f"| {name} |" in table for name in ("hybrid", "LRP (paper)", "random", "chance"))
-    rows = (out / "scores.csv").read_text().splitlines()
-    assert len(rows) == 1 + 11 * 3 * 4
-    told = capsys.readouterr().out
-    assert str(out) in told
-    assert "left out 02_two.ipynb: it reads tables, which xaiutils evidence makes" in told
-
-
 def test_another_method_is_drawn_alone_and_inside_the_figure(picture, tmp_path, capsys):
     out = tmp_path / "out"
     command = ["explain", str(picture), "--method", "lrp_epsilon", "--target", "ring"]
@@ -118,27 +93,6 @@ def test_methods_lists_what_suits_a_network(capsys):
     told = capsys.readouterr().out
     assert all(f"  {name} " in told for name in METHODS)
     assert "no: it has no attention over patches" in told
-
-
-def test_figures_without_notebooks_says_so(tmp_path, capsys):
-    assert cli.main(["figures", "--notebooks", str(tmp_path)]) == 2
-    assert "numbered notebooks" in capsys.readouterr().err
-
-
-def test_scores_explain_the_label(monkeypatch):
-    work = workloads.load_workload("scenes", "hard")
-    asked = []
-
-    real = figures.METHODS["hybrid"]
-
-    def spy(classifier, x, target, **settings):
-        asked.append(target)
-        return real.function(classifier, x, target, **settings)
-
-    monkeypatch.setitem(figures.METHODS, "hybrid", replace(real, function=spy))
-    table = figures.score(work, 3)
-    assert asked[0].tolist() == [work.samples[i].label for i in range(3)]
-    assert table["hybrid"]["rank accuracy"].shape == (3,)
 
 
 def test_the_environment_chooses_the_workload(monkeypatch, tmp_path):

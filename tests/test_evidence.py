@@ -193,6 +193,23 @@ def test_the_number_of_processes_changes_no_bit(little):
     assert torch.get_num_threads() == threads
 
 
+def test_parts_that_are_kept_are_not_scored_again(little, tmp_path, monkeypatch):
+    first = make_table(CALIBRATION, "scenes", **FEW, parts=tmp_path)
+    pd.testing.assert_frame_equal(first, little, check_exact=True)
+    assert len(list(tmp_path.iterdir())) == 3  # one part for each network
+    lost = next(tmp_path.iterdir())
+    lost.unlink()
+    scored = []
+    real = evidence._score
+    monkeypatch.setattr(evidence, "_score", lambda job: scored.append(job.file) or real(job))
+    again = make_table(CALIBRATION, "scenes", **FEW, parts=tmp_path)
+    pd.testing.assert_frame_equal(again, little, check_exact=True)
+    assert scored == [lost]
+    make_table(CALIBRATION, "scenes", **FEW | {"images": 1}, parts=tmp_path)  # other pictures
+    assert len(scored) == 4
+    assert [path.suffix for path in tmp_path.iterdir()] == [".parquet"] * 6
+
+
 @pytest.mark.parametrize(
     ("asked", "error", "message"),
     [
@@ -217,11 +234,13 @@ def test_no_experiment_but_the_calibration_runs_before_the_settings_are_chosen(h
 
 def test_photographs_without_boxes_make_no_table(monkeypatch):
     work = load_workload("scenes", "unit")
-    bare = [replace(work.samples[0], boxes=()), replace(work.samples[1], label=None)]
+    bare = [replace(work.samples[0], boxes=(), mask=None), replace(work.samples[1], label=None)]
     monkeypatch.setattr(
         evidence, "load_workload", lambda *_: Workload("photographs", work.classifier, bare)
     )
-    with pytest.raises(ValueError, match="must have pictures with boxes for calibration"):
+    with pytest.raises(
+        ValueError, match=r"pictures with boxes or masks for calibration, photographs has none"
+    ):
         make_table(CALIBRATION, "photographs")
 
 
@@ -301,7 +320,7 @@ def test_a_write_that_is_killed_leaves_the_old_table_and_no_half_of_the_new(home
 
     def killed(table, where, **settings):
         whole(table, where, **settings)
-        where.write_bytes(where.read_bytes()[:100])
+        where.truncate(100)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pq, "write_table", killed)

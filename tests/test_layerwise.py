@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import Tensor, nn
 
 from xaiutils import layerwise, models
@@ -72,16 +73,18 @@ def test_the_cam_of_the_last_layer_is_that_of_explain(scene) -> None:
 
 def test_tokens_are_drawn_as_maps() -> None:
     torch.manual_seed(0)
+    network = torchvision.models.VisionTransformer(48, 16, 2, 2, 32, 64, num_classes=4)
+    torch.nn.init.normal_(network.heads.head.weight)  # 0 by default
     view = layerwise.explain_layers(
-        models.load_model("vit_b_16", "random"),
-        torch.randn(1, 3, 224, 224),
+        models.wrap(network.eval(), size=48),
+        torch.randn(1, 3, 48, 48),
         0,
-        layers=["encoder.layers.encoder_layer_11.ln_1"],
+        layers=["encoder.layers.encoder_layer_1.ln_1"],
         composite="attnlrp",
         cam="grad_cam",
     )[0]
-    assert view.size == (14, 14)
-    assert view.hybrid.shape == (1, 224, 224)
+    assert view.size == (3, 3)
+    assert view.hybrid.shape == (1, 48, 48)
     assert view.hybrid.abs().max() > 0
 
 

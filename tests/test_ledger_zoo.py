@@ -17,11 +17,11 @@ import torchvision
 from torch import Tensor, nn
 
 from xaiutils import sample_photograph
+from xaiutils.cam_layer import find_cam_layer
 from xaiutils.composites import Composite, paper
 from xaiutils.graph import Graph
 from xaiutils.images import Transform
 from xaiutils.lrp import propagate
-from xaiutils.models import find_cam_layer
 from xaiutils.plan import Plan
 
 NETWORKS: dict[str, tuple[str, int, dict[str, bool]]] = {
@@ -48,6 +48,7 @@ NETWORKS: dict[str, tuple[str, int, dict[str, bool]]] = {
     "shufflenet_v2_x1_0": ("shufflenet_v2_x1_0", 96, {}),
     "efficientnet_b0": ("efficientnet_b0", 96, {}),
 }
+QUICK = ("squeezenet1_0", "resnet18")
 COMPOSITES = {
     "biases kept": paper(convolution_bias=True),
     "biases zeroed": paper(convolution_bias=False, head_bias=False),
@@ -139,15 +140,23 @@ def ledger_rows() -> list[Entry]:
     return [ledger_row(n, d, c) for n in NETWORKS for d in dtypes for c in COMPOSITES]
 
 
+TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-9}
+CASES = [  # in float32 rounding alone is asked for: by two networks, and by all of them if slow
+    pytest.param(
+        name,
+        dtype,
+        marks=[pytest.mark.slow] * (dtype == torch.float32 and name not in QUICK),
+        id=f"{name}-{str(dtype)[6:]}",
+    )
+    for name in NETWORKS
+    for dtype in TOLERANCES
+]
+
+
 @pytest.mark.parametrize("composite", COMPOSITES)
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"),
-    [(torch.float32, 1e-5), (torch.float64, 1e-9)],
-    ids=["float32", "float64"],
-)
-@pytest.mark.parametrize("name", NETWORKS)
-def test_the_ledger_closes(name: str, dtype: torch.dtype, tolerance: float, composite: str) -> None:
-    row = ledger_row(name, dtype, composite)
+@pytest.mark.parametrize(("name", "dtype"), CASES)
+def test_the_ledger_closes(name: str, dtype: torch.dtype, composite: str) -> None:
+    row, tolerance = ledger_row(name, dtype, composite), TOLERANCES[dtype]
     print(row)
     assert abs(row.start) > 1e-3
     # LRP-z without biases is signed and unbounded: rounding is that of what cancels.

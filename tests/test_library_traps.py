@@ -133,12 +133,13 @@ def test_nbval_compares_neither_pictures_nor_cells_without_outputs(tmp_path):
     bare = nbformat.v4.new_code_cell("print(open('/dev/urandom', 'rb').read(4))")
     wrong = nbformat.v4.new_code_cell("print(1)", execution_count=3)
     wrong.outputs = [nbformat.v4.new_output("stream", name="stdout", text="2\n")]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval"]
-    for cells, failed in (([shown, bare], 0), ([wrong], 1)):  # it does compare what was printed
-        path = tmp_path / f"{failed}.ipynb"
+    paths = [tmp_path / "same.ipynb", tmp_path / "other.ipynb"]
+    for path, cells in zip(paths, ([shown, bare], [wrong]), strict=True):
         nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-        made = subprocess.run(
-            [*command, "--nbval-current-env", str(path)],
-            cwd=tmp_path, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert made.returncode == failed, made.stdout
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval"]
+    made = subprocess.run(
+        [*command, "--nbval-current-env", "-rf", *map(str, paths)],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "1 failed, 2 passed" in made.stdout, made.stdout
+    assert "FAILED other.ipynb::" in made.stdout  # it does compare what was printed

@@ -205,6 +205,21 @@ OPERATIONS: dict[str, tuple[Callable[[Any, Tensor], Tensor], dict[str, Callable[
         lambda s, x: features(s, s.pad(x)),
         {"pad": lambda: nn.ZeroPad2d((1, 2, 0, 3))},
     ),
+    "zero padding by a function": (lambda s, x: features(s, F.pad(x, (1, 2, 0, 3))), {}),
+    "reflection by a function": (lambda s, x: features(s, F.pad(x, (1, 1, 2, 0), "reflect")), {}),
+    "replication padding": (
+        lambda s, x: features(s, s.pad(x)),
+        {"pad": lambda: nn.ReplicationPad2d(2)},
+    ),
+    "upsampled": (
+        lambda s, x: features(s, F.interpolate(x, scale_factor=2, mode="bilinear")),
+        {},
+    ),
+    "repeated": (
+        lambda s, x: F.max_pool2d(s.up(features(s, x)).repeat(1, 2, 1, 1)[:, 2:6], 2),
+        {"up": lambda: nn.Upsample(scale_factor=2)},
+    ),
+    "largest": (lambda s, x: s.conv(x).amax((2, 3), keepdim=True).relu(), {}),
     "reflection padding": (
         lambda s, x: F.relu(s.c(x)),
         {"c": lambda: nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")},
@@ -348,6 +363,17 @@ def test_a_product_without_a_gate_is_refused_by_name() -> None:
     ("middle", "parts", "message"),
     [
         (lambda s, x: features(s, x).pow(2), {}, "no relevance rule for pow, at pow_1 in the"),
+        (lambda s, x: F.pad(features(s, x), (1, 1), value=2), {}, "no relevance rule for pad, at"),
+        (
+            lambda s, x: F.interpolate(features(s, x), (9, 9), mode="bicubic"),
+            {},
+            "no relevance rule for interpolate, at",
+        ),
+        (
+            lambda s, x: s.up(features(s, x)),
+            {"up": nn.Upsample((9, 9), mode="bicubic")},
+            "no relevance rule for Upsample, at up",
+        ),
         (
             lambda s, x: s.block(x),
             {"block": nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4))},
@@ -369,7 +395,16 @@ def test_a_product_without_a_gate_is_refused_by_name() -> None:
             "no relevance rule for conv2d, at conv2d in",
         ),
     ],
-    ids=["pow", "group norm", "transposed convolution", "division", "weights of the picture"],
+    ids=[
+        "pow",
+        "padding",
+        "cubic",
+        "cubic module",
+        "group norm",
+        "transposed convolution",
+        "division",
+        "weights of the picture",
+    ],
 )
 def test_an_operation_without_a_rule_is_named(
     middle: Callable[[Any, Tensor], Tensor], parts: dict[str, nn.Module], message: str

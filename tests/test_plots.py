@@ -282,7 +282,7 @@ NAN = np.where(MASK, np.nan, 1.0)
         (
             lambda: plots.strips({"a": np.array([np.nan])}),
             ValueError,
-            r"values\['a'\] must have shape \(n\), got \(0,\)",
+            r"values\['a'\] must hold a score that is not NaN, got none",
         ),
         (
             lambda: plots.strips({"a": np.array([1, np.inf])}),

@@ -151,7 +151,7 @@ def _rank_accuracy(values: np.ndarray, mask: np.ndarray) -> float:
 def test_trivial_baselines_stay_below_half_of_the_oracle(test_scenes: list[Scene]) -> None:
     y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
     scores: dict[str, list[float]] = {"sobel": [], "centre": [], "colour": [], "chroma": []}
-    for one in test_scenes:
+    for one in test_scenes[:80]:
         picture = render(one) / 255
         grey = picture.mean(2)
         median = np.median(picture.reshape(-1, 3), axis=0)

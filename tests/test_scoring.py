@@ -20,7 +20,6 @@ from xaiutils.methods.record import SIGNED, CannotExplain, Method
 from xaiutils.metrics import (
     METRICS,
     Case,
-    counterfactual,
     flipping,
     infidelity,
     load_cases,
@@ -172,7 +171,7 @@ def test_what_is_remembered_from_before_decides_nothing():
 # Ranks of nearly equal numbers may change places; one pixel of the object's is their step.
 @pytest.mark.parametrize("batch", [1, 4, 16])
 def test_the_size_of_a_batch_decides_next_to_nothing(monkeypatch, batch):
-    for module in (paper_quantus, flipping, infidelity, counterfactual, randomisation):
+    for module in (paper_quantus, flipping, infidelity, randomisation):
         assert module.BATCH == 32
         monkeypatch.setattr(module, "BATCH", batch)
     case = unit()[0]

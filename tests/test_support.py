@@ -1,7 +1,8 @@
 """Which explainer can explain which network: every pair is run or refused by name.
 
 ``python tests/test_support.py`` runs all pairs (minutes), or those of the networks that it is
-given, and writes docs/methods.md anew; the test runs the quick ones and compares all refusals.
+given, and writes docs/methods.md anew; the test runs the quick ones and compares all refusals. On
+ViT-B/16, where a pass takes long, all but two of them are marked slow.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ SIZE = 64  # of the random picture for torchvision's CNNs
 QUICK = {"n_samples": 70, "n_steps": 5, "n_baselines": 2}
 MANY = 80  # passes; a pair that needs more is run only for the page
 LONG = 20  # passes; more of them are not run on ViT-B/16 at all
+ON_VIT = ("lrp_attnlrp", "deep_lift")  # one that runs and one that is refused
 PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
 HEAD = """# Explainers
 
@@ -61,14 +63,18 @@ def picture(name: str) -> Tensor:
     return F.interpolate(patches, (size, size))  # noise would be a single segment
 
 
+@cache
+def target(name: str) -> int:
+    return int(classifier(name).predict(picture(name)).argmax())
+
+
 def refusal(method: Method, name: str) -> str | None:
     return method.refuses(classifier(name))
 
 
 def explain(method: Method, name: str) -> Tensor:
     settings = {key: value for key, value in QUICK.items() if key in method.settings}
-    target = int(classifier(name).predict(picture(name)).argmax())
-    return method(classifier(name), picture(name), target, **settings)
+    return method(classifier(name), picture(name), target(name), **settings)
 
 
 def cost(method: Method, name: str) -> float:
@@ -121,8 +127,19 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+PAIRS = [
+    pytest.param(
+        method,
+        name,
+        marks=[pytest.mark.slow] * (name == "vit_b_16" and method.name not in ON_VIT),
+        id=f"{method.name}-{name}",
+    )
+    for method in METHODS.values()
+    for name in NAMES
+]
+
+
+@pytest.mark.parametrize(("method", "name"), PAIRS)
 def test_each_pair_runs_or_says_why_not(method: Method, name: str) -> None:
     reason = refusal(method, name)
     if reason is not None:

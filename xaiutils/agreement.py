@@ -16,7 +16,7 @@ from xaiutils.memo import remember
 from xaiutils.methods import METHODS
 from xaiutils.metrics import METRICS
 from xaiutils.metrics.case import Case
-from xaiutils.scoring import COLUMNS
+from xaiutils.score_table import COLUMNS
 
 SHARE = 0.1  # of the pixels, in the sets of highest ones
 
@@ -85,7 +85,7 @@ def agreement_rows(cases: Iterable[Case]) -> pd.DataFrame:
             ("hybrid", "idsds", *faithful),
         ):
             rows.append((*place, method, metric, 0, value, why))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _constant(maps: Tensor, others: Tensor) -> Tensor:

@@ -14,14 +14,17 @@ from xaiutils import checks
 
 
 def random_map(x: Tensor, seed: int = 0) -> Tensor:
-    """Independent uniform values in [0, 1), from ``seed`` alone."""
+    """Independent uniform values in [0, 1) from ``seed`` alone: (N, H, W), ``m ~ U(0, 1) ≥ 0``."""
     checks.images("x", x)
     generator = torch.Generator().manual_seed(int(checks.number("seed", seed, low=0)))
     return torch.rand((len(x), *x.shape[2:]), generator=generator)
 
 
 def centre_prior(x: Tensor) -> Tensor:
-    """A Gaussian bump in the middle, sigma a quarter of each side: objects tend to be there."""
+    """A Gaussian bump in the middle, where objects tend to be: (N, H, W) in (0, 1].
+
+    ``m = exp(-8 (u² + v²))`` with u and v from -1/2 to 1/2: sigma is a quarter of each side.
+    """
     checks.images("x", x)
     bumps = []
     for side in x.shape[2:]:
@@ -31,7 +34,7 @@ def centre_prior(x: Tensor) -> Tensor:
 
 
 def sobel_edges(x: Tensor) -> Tensor:
-    """The magnitude of the Sobel gradient of the mean over channels."""
+    """Edges, (N, H, W): ``m = sqrt(Gx² + Gy²)``, the Sobel gradient of the mean over channels."""
     checks.images("x", x)
     grey = x.detach().cpu().float().mean(1).numpy()
     # Each picture alone: on a stack the filter would smooth from one picture to the next.

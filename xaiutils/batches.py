@@ -31,7 +31,11 @@ _LIMIT: ContextVar[Limit | None] = ContextVar("limit", default=None)
 
 @contextmanager
 def at_most(most: int | None = None, *, halve: bool = False) -> Iterator[Limit]:
-    """Bound every batch inside, in this thread."""
+    """Bound every batch inside, in this thread.
+
+    Raises:
+        ValueError: ``most`` is no whole number from 1.
+    """
     if most is not None and most < 1:
         raise ValueError(f"most must be a whole number >= 1 or None, got {most}")
     limit = Limit(most, halve)

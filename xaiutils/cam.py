@@ -20,7 +20,8 @@ from xaiutils import checks
 def grad_cam(a: Tensor, g: Tensor) -> Tensor:
     r"""Grad-CAM: :math:`\sum_k w_k A_k`, :math:`w_k = \frac1{hw}\sum_{ij} g_{kij}`.
 
-    Selvaraju et al. 2017 (arXiv 1610.02391), eqs. 1 and 2. Signed; linear in the logit.
+    Selvaraju et al. 2017 (arXiv 1610.02391), eqs. 1 and 2. A and g are (N, K, h, w), the raw map
+    is (N, h, w), signed and linear in the logit.
     """
     _check(a, g)
     return _weighted(g.mean((2, 3)), a)
@@ -58,7 +59,7 @@ def grad_cam_plus_plus(a: Tensor, g: Tensor, epsilon: float = 0.0) -> Tensor:
 
 
 def undefined_alphas(a: Tensor, g: Tensor) -> Tensor:
-    """How many of Grad-CAM++'s α have a denominator 2 + g ΣA ≤ 0 with g > 0, per image (N,)."""
+    """How many of Grad-CAM++'s ``α = 1 / (2 + g ΣA)`` have a denominator ≤ 0 with g > 0, (N,)."""
     _check(a, g)
     return ((2 + g * a.sum((2, 3), keepdim=True) <= 0) & (g > 0)).flatten(1).sum(1)
 
@@ -66,14 +67,18 @@ def undefined_alphas(a: Tensor, g: Tensor) -> Tensor:
 def hires_cam(a: Tensor, g: Tensor) -> Tensor:
     r"""HiResCAM: :math:`\sum_k g_k \odot A_k` (Draelos and Carin 2020, arXiv 2011.08891, eq. 4).
 
-    Equals Grad-CAM where the gradient is the same at every position (a pooled head).
+    A and g are (N, K, h, w), the raw map is (N, h, w), signed. Equals Grad-CAM where the gradient
+    is the same at every position (a pooled head).
     """
     _check(a, g)
     return (g * a).sum(1)
 
 
 def layer_cam(a: Tensor, g: Tensor) -> Tensor:
-    r"""LayerCAM: :math:`\sum_k \mathrm{relu}(g_k) \odot A_k` (Jiang et al. 2021, TIP 30)."""
+    r"""LayerCAM: :math:`\sum_k \mathrm{relu}(g_k) \odot A_k` (Jiang et al. 2021, TIP 30).
+
+    A and g are (N, K, h, w), the raw map is (N, h, w), not negative where activations are not.
+    """
     _check(a, g)
     return (g.clamp(min=0) * a).sum(1)
 
@@ -81,7 +86,8 @@ def layer_cam(a: Tensor, g: Tensor) -> Tensor:
 def xgrad_cam(a: Tensor, g: Tensor) -> Tensor:
     r"""XGrad-CAM: :math:`w_k = \sum_{ij} g_{kij} A_{kij} / \sum_{ij} A_{kij}`; 0 for a zero sum.
 
-    Fu et al. 2020 (arXiv 2008.02312), eq. 9.
+    Fu et al. 2020 (arXiv 2008.02312), eq. 9. A and g are (N, K, h, w), the raw map is (N, h, w),
+    signed.
     """
     _check(a, g)
     total = a.sum((2, 3))
@@ -92,7 +98,8 @@ def cam(a: Tensor, g: Tensor) -> Tensor:
     r"""CAM: :math:`\sum_k w_{tk} A_k` with the last layer's weights (Zhou et al. 2016, eq. 2).
 
     The head must be a mean over positions and one linear layer; then
-    :math:`w_{tk} = \sum_{ij} g_{kij}`, and the gradient is the same at every position.
+    :math:`w_{tk} = \sum_{ij} g_{kij}`, and the gradient is the same at every position. A and g
+    are (N, K, h, w), the raw map is (N, h, w), signed.
 
     Raises:
         ValueError: The gradient differs between positions, so the head is another one.
@@ -130,9 +137,10 @@ CAMS: dict[str, Cam] = {
 
 
 def to_image(raw: Tensor, size: tuple[int, int]) -> Tensor:
-    """ReLU, bilinear upsampling to ``size`` (H, W), then `min_max`: (N, H, W) in [0, 1].
+    """A map as a figure shows it, ``m = min_max(upsample(relu(raw)))``, bilinear.
 
-    An image whose map is nowhere positive, or the same everywhere, gets zeros.
+    The raw map is (N, h, w), ``size`` is (H, W), the result (N, H, W) in [0, 1]. An image whose map
+    is nowhere positive, or the same everywhere, gets zeros.
     """
     checks.maps("raw", raw)
     # Scaled before as well: upsampling a constant rounds, and min-max would make that a map.
@@ -142,7 +150,10 @@ def to_image(raw: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def min_max(maps: Tensor) -> Tensor:
-    """Each map scaled to [0, 1]: ``(m - min m) / (max m - min m)``; a constant map becomes 0."""
+    """Each map m of (N, H, W) scaled to [0, 1]: ``m' = (m - min m) / (max m - min m)``.
+
+    A constant map becomes 0.
+    """
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     return ((maps - low) / (high - low)).where(high > low, torch.zeros_like(maps))
 

@@ -11,18 +11,22 @@ import difflib
 import math
 import numbers
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     import torch
 
-Value = TypeVar("Value")
-
 
 def choice(argument: str, value: str, options: Iterable[str]) -> str:
-    """Return ``value`` if it is one of ``options``; otherwise raise with the nearest names."""
+    """Return ``value`` if it is one of ``options``.
+
+    Raises:
+        TypeError: It is no text.
+        ValueError: It is another name; the nearest ones are listed.
+    """
     names = [str(option) for option in options]
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be a name (str), got {describe(value)}")
@@ -41,7 +45,12 @@ def number(
     high: float = math.inf,
     below: float = math.inf,
 ) -> float:
-    """Return ``value`` as a float with ``low <= value <= high`` and ``value < below``."""
+    """Return ``value`` as a float with ``low <= value <= high`` and ``value < below``.
+
+    Raises:
+        TypeError: ``argument`` was given something that is no number.
+        ValueError: It is out of range, infinite or NaN.
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{argument} must be a number, got {describe(value)}")
     result = float(value)
@@ -53,8 +62,29 @@ def number(
     return result
 
 
+def whole(argument: str, value: float, low: float = 1) -> int:
+    """Return ``value`` as an int if it is a whole number >= ``low``."""
+    result = number(argument, value, low=low)
+    if result != int(result):
+        raise ValueError(f"{argument} must be a whole number, got {result:g}")
+    return int(result)
+
+
+def numbers_of(argument: str, value: ArrayLike) -> NDArray[np.float64]:
+    """Return ``value`` as an array of float64, of any shape; NaN and infinity are numbers here."""
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{argument} must be numbers, got {describe(value)}") from error
+
+
 def images(argument: str, x: torch.Tensor, channels: int | None = None) -> torch.Tensor:
-    """Return ``x`` if it is a finite float batch ``(N, C, H, W)`` with N >= 1."""
+    """Return ``x`` if it is a finite float batch ``(N, C, H, W)`` with N >= 1.
+
+    Raises:
+        TypeError: It is no tensor, or one of integers.
+        ValueError: Another shape or number of channels, NaN or infinity.
+    """
     import torch
 
     if not isinstance(x, torch.Tensor):
@@ -71,7 +101,12 @@ def images(argument: str, x: torch.Tensor, channels: int | None = None) -> torch
 
 
 def maps(argument: str, value: torch.Tensor) -> torch.Tensor:
-    """Return ``value`` if it is a finite float batch of maps ``(N, H, W)``."""
+    """Return ``value`` if it is a finite float batch of maps ``(N, H, W)``.
+
+    Raises:
+        TypeError: It is no tensor, or one of integers.
+        ValueError: Another shape, NaN or infinity.
+    """
     import torch
 
     if not isinstance(value, torch.Tensor):
@@ -92,6 +127,10 @@ def targets(
 
     A single integer is meant for every image. Fewer or more targets than images is an error:
     zipping the two, as grad-cam does, would leave the rest of the batch without a map.
+
+    Raises:
+        TypeError: ``argument`` was given a ``target`` that is no whole number or list of them.
+        ValueError: Not one for each of ``count`` images, (N,), or not in 0..``classes`` - 1.
     """
     import torch
 
@@ -120,7 +159,11 @@ def targets(
 
 
 def same_shape(first: str, a: torch.Tensor, second: str, b: torch.Tensor) -> None:
-    """Raise unless the two maps have one shape."""
+    """Raise unless ``a`` and ``b``, called ``first`` and ``second``, have one shape (N, ...).
+
+    Raises:
+        ValueError: They have not.
+    """
     if a.shape != b.shape:
         raise ValueError(f"{first} and {second} must have one shape, got {shape(a)} and {shape(b)}")
 

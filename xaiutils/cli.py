@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xaiutils import checks
+from xaiutils.cli_evidence import add_evidence
 from xaiutils.cli_study import add_study
 from xaiutils.cli_user_study import add_user_study
 
@@ -44,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
 
     explain = commands.add_parser("explain", help="explain pictures: a PNG and an NPZ for each")
     explain.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file, or sample:chelsea")
-    explain.add_argument("--model", default="scenes_vgg_seed0", help="a name in MODELS")
+    explain.add_argument(
+        "--model", default="scenes_vgg_seed0", help="a name in MODELS, or module:function"
+    )
     explain.add_argument("--weights", help="published name, state-dict file, or random")
     explain.add_argument("--preset", help="preprocessing of which published weights")
     explain.add_argument("--target", help="class name or index; the predicted class by default")
@@ -69,32 +73,16 @@ def _parser() -> argparse.ArgumentParser:
     explain.set_defaults(run=_explain)
 
     methods = commands.add_parser("methods", help="list the explainers, and which suit a network")
-    methods.add_argument("--model", default="scenes_vgg_seed0", help="a name in MODELS")
+    methods.add_argument(
+        "--model", default="scenes_vgg_seed0", help="a name in MODELS, or module:function"
+    )
     methods.add_argument("--weights", help="published name, state-dict file, or random")
     methods.set_defaults(run=_methods)
-
-    figures = commands.add_parser("figures", help="the notebooks' figures and a table of scores")
-    figures.add_argument("--workload", help="scenes (default), photographs or imagenet")
-    figures.add_argument("--notebooks", type=Path, help="folder; that of this checkout by default")
-    figures.add_argument("--images", type=int, default=100, help="images in the table")
-    figures.add_argument("--out", type=Path, default=Path("results/demo"), help="folder")
-    figures.set_defaults(run=_figures)
 
     metrics = commands.add_parser("metrics", help="list the metrics: direction, needs, cost")
     metrics.set_defaults(run=_metrics)
 
-    evidence = commands.add_parser("evidence", help="compute the tables and the page of claims")
-    evidence.add_argument("tables", nargs="*", metavar="TABLE", help="only these; all by default")
-    evidence.add_argument("--workload", help="scenes (default) or imagenet")
-    evidence.add_argument("--images", type=int, help="only the first ones of each network")
-    evidence.add_argument("--workers", type=int, default=1, help="processes of one thread")
-    evidence.add_argument("--out", type=Path, help="folder; results beside the package by default")
-    evidence.set_defaults(run=_evidence)
-
-    claims = commands.add_parser("claims", help="judge docs/claims.yaml by the stored tables")
-    claims.add_argument("--out", type=Path, help="folder of the tables; results by default")
-    claims.set_defaults(run=_claims)
-
+    add_evidence(commands, print)
     add_study(commands)
     add_user_study(commands)
 
@@ -134,7 +122,7 @@ def _explain(options: argparse.Namespace) -> None:
             cam=options.cam,
         )
         chosen = int(found.target[0])
-        probability = float(found.logits.softmax(1)[0, chosen])
+        probability = float(models.probabilities(found.logits)[0, chosen])
         figure = plots.stages(
             classifier.picture(image),
             found.cam[0],
@@ -149,8 +137,16 @@ def _explain(options: argparse.Namespace) -> None:
         _save_maps(options.out / f"{name}.npz", found)
         tqdm.write(
             f"{picture}: {classifier.classes[chosen]} ({probability:.1%}) -> "
-            f"{options.out / name}.png, .npz" + "".join(f"; {note}" for note in found.notes)
+            f"{options.out / name}.png, .npz; {_spent(found)}"
+            + "".join(f"; {note}" for note in found.notes)
         )
+
+
+def _spent(found: Explanation) -> str:
+    """How much of the logit the map shows, and what kept the rest."""
+    shares = {name: float(share[0]) for name, share in found.conservation.shares().items()}
+    kept = [f"{name} {share:.0%}" for name, share in shares.items() if abs(share) >= 0.005]
+    return f"of the logit: {', '.join(kept)}"
 
 
 def _by_method(
@@ -241,12 +237,6 @@ def _file_names(pictures: Sequence[str]) -> list[str]:
     return names
 
 
-def _figures(options: argparse.Namespace) -> None:
-    from xaiutils.figures import make_figures
-
-    make_figures(options.out, options.workload, options.notebooks, options.images, print)
-
-
 def _metrics(options: argparse.Namespace) -> None:
     from xaiutils.metrics import METRICS
 
@@ -255,32 +245,21 @@ def _metrics(options: argparse.Namespace) -> None:
         print(f"{metric.name:26} {metric.arrow} {metric.family:15} {metric.passes}{needs}")
 
 
-def _evidence(options: argparse.Namespace) -> None:
-    from xaiutils.evidence import make_all
-
-    make_all(
-        tuple(options.tables),
-        options.workload,
-        images=options.images,
-        workers=options.workers,
-        out=options.out,
-        say=print,
-    )
-
-
-def _claims(options: argparse.Namespace) -> None:
-    from xaiutils.page import write_page
-
-    lines = write_page(out=options.out)
-    start = lines.index("| workload | holds | fails | undecided |")
-    print("\n".join(lines[start : lines.index("", start)]))
-
-
 def _train(options: argparse.Namespace) -> None:
     from xaiutils.training import train_scenes
 
     train_scenes(options.architecture, options.seed, options.out, report=print)
 
 
+def run() -> int:
+    """The console script: modules of the working directory can be named, also by its children."""
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)
+    found = [os.environ.get("PYTHONPATH"), here]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, found))
+    return main()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

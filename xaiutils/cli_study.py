@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-WAIT = 60
-
 
 def add_study(commands: Any) -> None:
     """Add ``study`` to the subcommands of argparse."""
@@ -20,7 +18,7 @@ def add_study(commands: Any) -> None:
     run.add_argument("--metrics", nargs="+", help="NAME or NAME:SETTING=VALUE,...")
     run.add_argument("--workload", help="scenes, photographs, imagenet or module:function")
     run.add_argument("--split", help="of the scenes; test by default")
-    run.add_argument("--model", help="a name in MODELS")
+    run.add_argument("--model", help="a name in MODELS, or module:function")
     run.add_argument("--weights", help="published name, or state-dict file")
     run.add_argument("--root", help="of ImageNet; XAIUTILS_IMAGENET by default")
     run.add_argument("--images", type=int, help="only the first ones")
@@ -32,7 +30,7 @@ def add_study(commands: Any) -> None:
     run.add_argument("--autocast", action="store_true", default=None, help="compute in bfloat16")
     run.add_argument("--workers", type=int, default=1, help="processes on this machine")
     run.add_argument("--scheduler", help="address of a Dask cluster instead")
-    run.add_argument("--wait", type=float, default=WAIT, help="seconds for its first worker")
+    run.add_argument("--wait", type=float, default=60, help="seconds for its first worker")
     run.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="of a job array")
     run.add_argument("--retry-failed", action="store_true", help="try accidents again")
 

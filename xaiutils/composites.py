@@ -42,7 +42,11 @@ class Composite:
     norm: str = "detached"
 
     def rule_for(self, step: Step, place: str, first: bool) -> Rule:
-        """The rule of ``step``, which stands in ``place`` (head or body)."""
+        """The rule of ``step``, which stands in ``place`` (head or body).
+
+        Raises:
+            GraphError: No row of the table matches it.
+        """
         for row in self.rows:
             if step.kind in row.kinds and (
                 row.place in ("anywhere", place) or (row.place == "input" and first)
@@ -74,7 +78,8 @@ def paper(
     """The paper's composite: LRP-z on the fully connected head, LRP-αβ on the convolutions.
 
     The head is everything after the CAM layer. The paper gives neither α and β nor what becomes
-    of biases: here α = 1, β = 0, the convolutions' biases count as zero and the head's take part.
+    of biases: here ``alpha`` = 1, ``beta`` = 0, the convolutions' biases count as zero
+    (``convolution_bias``) and the head's take part (``head_bias``).
     """
     body = alpha_beta(alpha, beta, bias=convolution_bias)
     head = z(bias=head_bias)

@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -59,7 +60,7 @@ def note(
     if weights is not None:
         record.weights[step] = weights
     if step.kind == LAYER_NORM:
-        record.norms[step] = norm_parameters(step, env)
+        record.norms[step] = _norm_parameters(step, env)
     if step.kind == SUM and not _only_pictures(step):
         zeros = {other.node: torch.zeros_like(env[other.node]) for other in step.varying}
         record.constants[step] = compute(step, {**env, **zeros}, None, False)
@@ -68,7 +69,7 @@ def note(
         record.constants[step] = 1 - compute(step, {**env, **fed}, None, False)
 
 
-def norm_parameters(
+def _norm_parameters(
     step: Step, env: Mapping[fx.Node, Any]
 ) -> tuple[tuple[int, ...], Tensor | None, Tensor | None, float | None]:
     """Shape, weight, bias and epsilon of a layer norm or root-mean-square norm."""
@@ -138,7 +139,8 @@ def may_overwrite(step: Step, taken: Container[Step]) -> bool:
 def _joins_constants(step: Step) -> bool:
     """Whether some of the result's places hold no picture: padding, or a constant joined on."""
     joins = step.target in (torch.cat, torch.concat, torch.stack)
-    return isinstance(step.module, nn.ZeroPad2d) or (joins and step.varying != step.inputs)
+    pads = isinstance(step.module, nn.ZeroPad2d) or step.target is F.pad
+    return pads or (joins and step.varying != step.inputs)
 
 
 def _only_pictures(step: Step) -> bool:

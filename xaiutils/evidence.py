@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 
 from xaiutils import checks, fingerprint, scoring
 from xaiutils.agreement import agreement_rows
+from xaiutils.checks import whole
 from xaiutils.experiments import (
     AGREEMENT,
     AGREEMENT_IMAGES,
@@ -29,9 +30,9 @@ from xaiutils.experiments import (
     Chosen,
     Experiment,
 )
+from xaiutils.files import write_whole
+from xaiutils.images import Sample
 from xaiutils.methods import METHODS
-from xaiutils.methods.arguments import whole
-from xaiutils.metrics import METRICS
 from xaiutils.metrics.case import load_cases
 from xaiutils.models import load_model
 from xaiutils.results import chosen, store
@@ -52,6 +53,7 @@ def make_table(
     workers: int = 1,
     progress: bool = False,
     out: Path | None = None,
+    parts: Path | None = None,
 ) -> pd.DataFrame:
     """Score an experiment's pictures anew.
 
@@ -64,6 +66,12 @@ def make_table(
         workers: Processes, one thread each; the table does not depend on their number.
         progress: Show a bar with the time left.
         out: Where the calibration's table is, see `folder`.
+        parts: Folder that keeps each part as soon as it is scored, and gives back those that it
+            has; a part is known by all that decides it but the pixels of its pictures.
+
+    Raises:
+        ValueError: An unknown name; no picture to score; seeds or methods for a table without.
+        FileNotFoundError: The calibration's table, which chooses settings, is not there.
     """
     checks.choice("name", name, TABLES)
     whole("workers", workers)
@@ -75,11 +83,15 @@ def make_table(
     settings = None
     if name not in (CALIBRATION, AGREEMENT):
         settings = asdict(chosen(out))
-    jobs = list(_jobs(name, work, images, networks, seeds, methods, settings))
+    jobs = list(_jobs(name, workload, work, images, networks, seeds, methods, settings))
     if not jobs:
-        raise ValueError(f"workload must have pictures with boxes for {name}, {work.name} has none")
-    parts = _run(jobs, workers, progress)
-    table = pd.concat(parts, ignore_index=True)
+        raise ValueError(
+            f"workload must have rightly classified pictures with boxes or masks for {name}, "
+            f"{work.name} has none"
+        )
+    if parts is not None:
+        jobs = _named(jobs, work, parts)
+    table = pd.concat(_run(jobs, workers, progress), ignore_index=True)
     table.attrs = _configuration(name, work, table, settings)
     return table
 
@@ -93,7 +105,13 @@ def make_all(
     out: Path | None,
     say: Callable[[str], None],
 ) -> None:
-    """Make and store tables, all that the workload has by default, and say how long each took."""
+    """Make and store tables, and say how long each took.
+
+    Args:
+        names: In `TABLES`; all that the workload has if there is none.
+        workload, images, workers, out: See `make_table`.
+        say: Told a line for each table.
+    """
     scenes = load_workload(workload, CALIBRATION).name == "scenes"
     default = [name for name in TABLES if scenes or name == AGREEMENT or EXPERIMENTS[name].real]
     for name in names or default:
@@ -105,18 +123,39 @@ def make_all(
         say(f"{path}: {len(table)} scores, {missing} of them missing, {seconds:.0f} s")
 
 
-Job = tuple[str, str, str | None, tuple[int, ...], Any, Any, Any]
+@dataclass(frozen=True)
+class _Job:
+    """A part of a table: a few pictures.
+
+    Attributes:
+        table: Its name.
+        workload: As `load_workload` was asked for it.
+        network: A shipped one, or None for the workload's own.
+        indices: Of the pictures.
+        seeds, methods, settings: See `make_table`.
+        file: Where its scores are kept; None if nowhere.
+    """
+
+    table: str
+    workload: str | None
+    network: str | None
+    indices: tuple[int, ...]
+    seeds: tuple[int, ...] | None
+    methods: tuple[str, ...] | None
+    settings: dict[str, Any] | None
+    file: Path | None = None
 
 
 def _jobs(
     name: str,
+    asked: str | None,
     work: Workload,
     images: int | None,
     first: int | None,
     seeds: Any,
     methods: Any,
     settings: Any,
-) -> Iterator[Job]:
+) -> Iterator[_Job]:
     """Parts of an experiment, small enough to be shared out: each is a few pictures."""
     scenes = work.name == "scenes"
     if name == AGREEMENT:
@@ -132,26 +171,53 @@ def _jobs(
         indices = list(range(count)) if scenes else _right(work, count, name == AGREEMENT)
         for start in range(0, len(indices), PART):
             part = tuple(indices[start : start + PART])
-            yield name, work.name, network, part, seeds, methods, settings
+            yield _Job(name, asked, network, part, seeds, methods, settings)
+
+
+def _named(jobs: list[_Job], work: Workload, parts: Path) -> list[_Job]:
+    """The jobs, each with a file named by a hash of what decides its scores."""
+    parts.mkdir(parents=True, exist_ok=True)
+    samples = _open(jobs[0]).samples if jobs else ()
+    networks: dict[str | None, dict[str, Any]] = {}
+    found = []
+    for job in jobs:
+        if job.network not in networks:
+            classifier = load_model(job.network) if job.network else work.classifier
+            hashed = {"weights": fingerprint.weights(classifier)}
+            networks[job.network] = fingerprint.network(classifier) | hashed
+        about = {
+            "pictures": [work.name, *(samples[i].id for i in job.indices)],
+            "network": networks[job.network],
+            "methods": _methods(job.table, work, job.methods, job.settings),
+            "metrics": _metrics(job.table),
+            "seeds": job.seeds,
+            "versions": fingerprint.versions(),
+        }
+        found.append(replace(job, file=parts / f"{job.table}-{fingerprint.of(about)}.parquet"))
+    return found
 
 
 def _right(work: Workload, count: int, everything: bool) -> list[int]:
-    """Positions of the first ``count`` pictures with boxes that the network classifies rightly."""
+    """Positions of the first ``count`` pictures with an object that the network says rightly."""
     found: list[int] = []
     for index in range(len(work.samples)):
         (sample,), x = work.batch([index])
         predicted = int(work.classifier.predict(x).argmax(1))
-        if everything or (sample.boxes and predicted == sample.label):
+        if everything or (_placed(sample) and predicted == sample.label):
             found.append(index)
         if len(found) == count:
             break
     return found
 
 
-def _run(jobs: list[Job], workers: int, progress: bool) -> list[pd.DataFrame]:
+def _placed(sample: Sample) -> bool:
+    return bool(sample.boxes) or sample.mask is not None
+
+
+def _run(jobs: list[_Job], workers: int, progress: bool) -> list[pd.DataFrame]:
     from tqdm.auto import tqdm
 
-    bar = tqdm(total=len(jobs), unit="part", disable=not progress, desc=jobs[0][0])
+    bar = tqdm(total=len(jobs), unit="part", disable=not progress, desc=jobs[0].table)
     found: list[pd.DataFrame] = []
     with bar:
         if workers == 1:
@@ -170,22 +236,37 @@ def _run(jobs: list[Job], workers: int, progress: bool) -> list[pd.DataFrame]:
     return found
 
 
-def _work(job: Job) -> pd.DataFrame:
+def _work(job: _Job) -> pd.DataFrame:
+    if job.file is not None and job.file.is_file():
+        return pd.read_parquet(job.file)
+    found = _score(job)
+    if job.file is not None:
+        write_whole(job.file, found.to_parquet)
+    return found
+
+
+def _open(job: _Job) -> Workload:
+    split = AGREEMENT_SPLIT if job.table == AGREEMENT else EXPERIMENTS[job.table].split
+    return load_workload(job.workload, split)
+
+
+def _score(job: _Job) -> pd.DataFrame:
     torch.set_num_threads(1)  # the number of threads changes last bits
-    name, workload, network, indices, seeds, methods, settings = job
-    split = AGREEMENT_SPLIT if name == AGREEMENT else EXPERIMENTS[name].split
-    work = load_workload(workload, split)
-    classifier = load_model(network) if network else None
-    cases = load_cases(work, indices, classifier)
-    if name == AGREEMENT:
+    work = _open(job)
+    classifier = load_model(job.network) if job.network else None
+    cases = load_cases(work, job.indices, classifier)
+    if job.table == AGREEMENT:
         return agreement_rows(cases)
-    one = EXPERIMENTS[name]
-    entrants = _contenders(one, cases[0].x.shape[-2], Chosen(**settings) if settings else None)
-    if methods is not None:
-        for label in methods:
+    one = EXPERIMENTS[job.table]
+    settings = Chosen(**job.settings) if job.settings else None
+    entrants = _contenders(one, cases[0].x.shape[-2], settings)
+    if job.methods is not None:
+        for label in job.methods:
             checks.choice("methods", label, [entrant.label for entrant in entrants])
-        entrants = [entrant for entrant in entrants if entrant.label in methods]
-    return scoring.score(cases, entrants, one.metrics, seeds=one.seeds if seeds is None else seeds)
+        entrants = [entrant for entrant in entrants if entrant.label in job.methods]
+    return scoring.score(
+        cases, entrants, one.metrics, seeds=one.seeds if job.seeds is None else job.seeds
+    )
 
 
 def _contenders(one: Experiment, height: int, settings: Chosen | None) -> list[Contender]:
@@ -193,14 +274,25 @@ def _contenders(one: Experiment, height: int, settings: Chosen | None) -> list[C
     return [e if isinstance(e, Contender) else contender(e) for e in entrants]
 
 
-def _methods(name: str, work: Workload, labels: list[str], settings: Any) -> dict[str, Any]:
+def _methods(
+    name: str, work: Workload, labels: Sequence[str] | None, settings: Any
+) -> dict[str, Any]:
     """Each label's method with all its settings, so that a changed default changes the hash."""
     if name == AGREEMENT:
         hybrid = METHODS["hybrid"].settings
         return {"hybrid": {key: repr(setting.default) for key, setting in hybrid.items()}}
     height = work.batch([0])[1].shape[-2]
     entrants = _contenders(EXPERIMENTS[name], height, Chosen(**settings) if settings else None)
-    return {one.label: fingerprint.method(one) for one in entrants if one.label in labels}
+    return {
+        one.label: fingerprint.method(one)
+        for one in entrants
+        if labels is None or one.label in labels
+    }
+
+
+def _metrics(name: str) -> dict[str, Any]:
+    metrics = {} if name == AGREEMENT else EXPERIMENTS[name].metrics
+    return {key: fingerprint.metric(key, given) for key, given in metrics.items()}
 
 
 def _configuration(name: str, work: Workload, table: pd.DataFrame, settings: Any) -> dict[str, Any]:
@@ -211,7 +303,7 @@ def _configuration(name: str, work: Workload, table: pd.DataFrame, settings: Any
         )
         for network in dict.fromkeys(table["network"])
     }
-    metrics = {} if name == AGREEMENT else EXPERIMENTS[name].metrics
+    scored = set(table["metric"])
     about: dict[str, Any] = {
         "name": name,
         "workload": work.name,
@@ -219,11 +311,7 @@ def _configuration(name: str, work: Workload, table: pd.DataFrame, settings: Any
         "weights": weights,
         "images": hashlib.sha256("\n".join(table["image"].unique()).encode()).hexdigest()[:16],
         "methods": _methods(name, work, list(dict.fromkeys(table["method"])), settings),
-        "metrics": {
-            key: fingerprint.metric(key, metrics.get(key, {}))
-            for key in dict.fromkeys(table["metric"])
-            if key in METRICS
-        },
+        "metrics": {key: value for key, value in _metrics(name).items() if key in scored},
         "seeds": sorted({int(seed) for seed in table["seed"]}),
         "chosen": settings,
         "versions": fingerprint.versions(),

@@ -1,159 +1,266 @@
-"""Every figure of the notebooks, and a table of scores, into one folder.
+"""Every figure and table of the paper on one workload, in one go that can be taken up again.
 
-The notebooks are executed as they stand (on the workload asked for) and their pictures written to
-files, so that the demo shows what a reader of the notebooks sees and nothing is drawn twice.
+First the tables that the notebooks read, then the notebooks as they stand: their pictures become
+files, so that nothing is drawn twice. What is there already is not made again: scores are kept
+picture by picture, notebooks one by one.
 """
 
 from __future__ import annotations
 
-import base64
-import csv
 import os
-from collections.abc import Callable
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from math import isnan
 from pathlib import Path
 
-import torch
-from torch import Tensor
-from tqdm import tqdm
+import pandas as pd
 
-from xaiutils import checks, metrics, results
+from xaiutils import fingerprint, results
+from xaiutils.checks import whole
+from xaiutils.evidence import make_table
+from xaiutils.executed import Made, make_notebooks
+from xaiutils.experiments import CALIBRATION, TABLE_ONE
+from xaiutils.files import alone
 from xaiutils.methods import METHODS
+from xaiutils.metrics import METRICS
+from xaiutils.score_table import summarise
+from xaiutils.shipped import shipped
 from xaiutils.workloads import Workload, load_workload
 
-BATCH = 10
-SCORED = (  # the hybrid, its factors, and what it has to beat
-    *("grad_cam_plus_plus", "bounded_cam", "lrp_paper", "lrp_smoothed", "hybrid"),
-    *("bounded_noise", "bounded_edges", "random_map", "centre_prior", "sobel_edges"),
-)
+IMAGES = 100  # in each table, the first ones that are classified rightly
+PAPER: Mapping[str, str] = {  # the tag of a notebook's cell, and what the paper calls its figure
+    "fig-1": "Fig. 1, the pipeline",
+    "fig-2": "Fig. 2, the stages",
+    "fig-3": "Fig. 3, other methods inside the bounding figure",
+    "fig-4": "Fig. 4, a gallery",
+    "fig-5": "Fig. 5, a second gallery",
+    "fig-6": "Fig. 6, infidelity",
+    "fig-7": "Fig. 7, Table I as a radar",
+}
+TABLES: Mapping[str, tuple[str, ...]] = {  # what a notebook reads of its workload, by number
+    "10": ("infidelity",),
+    "11": ("table_one", "faithfulness", "localisation", "randomisation"),
+    "12": ("table_one", "forensics"),
+    "13": ("ablation", "agreement", "combinations", "localisation"),
+}
+BEYOND = ("12", "13")  # their tables are not the paper's and cost four times as much
+SCORES = (*TABLE_ONE, "relevance_mass")
 
 
 def make_figures(
     out: Path,
     workload: str | None = None,
+    *,
+    model: str | None = None,
+    weights: str | None = None,
+    root: str | None = None,
     notebooks: Path | None = None,
-    images: int = 100,
+    images: int | None = None,
+    workers: int = 1,
+    everything: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Execute the notebooks, save their figures, and score the stages beside the baselines.
+    """Make the tables, execute the notebooks, save their figures, and write an index of it all.
+
+    On scenes the tables are the stored ones; elsewhere they are made, into ``out/tables``.
 
     Args:
-        out: Folder; gets ``NN_name_K.png`` for each notebook, ``scores.csv`` and ``scores.md``.
-        workload: See `load_workload`.
-        notebooks: Folder of numbered notebooks; by default that of this checkout.
-        images: Number of images in the table, the first of the workload.
+        out: Folder; gets ``README.md`` (the index), ``NN_name_K.png`` and the executed
+            ``NN_name.ipynb`` of each notebook, ``table_1.md``, ``table_1.csv`` and ``tables``.
+        workload, model, weights, root: See `load_workload`.
+        notebooks: Folder of numbered notebooks; by default those of the package.
+        images: In each table that is made, by default `IMAGES`; fewer where there are no more.
+        workers: Processes for tables, and notebooks that are executed at a time.
+        everything: Also the notebooks `BEYOND` the paper, which need further tables.
         say: Told, line by line, what there is.
 
     Raises:
         FileNotFoundError: There is no notebook in the folder.
+        ValueError: ``images`` with scenes, whose tables are shipped.
+        ChildProcessError: A notebook failed; the others and the index are there.
+        Busy: Another run has the folder.
     """
-    folder = notebooks or Path(__file__).parents[1] / "notebooks"
+    folder = notebooks or shipped("notebooks")
     found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not found:
         raise FileNotFoundError(f"notebooks must be a folder with numbered notebooks, got {folder}")
-    checks.number("images", images, low=1)
+    whole("workers", workers)
+    if images is not None:
+        whole("images", images)
     out.mkdir(parents=True, exist_ok=True)
-    work = load_workload(workload, "calibration")  # nothing is read off the test split here
-    if not results.folder(work).is_dir():
-        needing = [path for path in found if "load_table(" in path.read_text(encoding="utf-8")]
-        found = [path for path in found if path not in needing]
-        for path in needing:
-            say(f"left out {path.name}: it reads tables, which xaiutils evidence makes")
-    count = sum(_execute(path, out, work.name) for path in tqdm(found, unit="notebook"))
-    say(f"{count} figures from {len(found)} notebooks in {out}")
-    if work.name == "photographs":
-        say("no table: these photographs have no masks")
-        return
-    table = score(work, images)
-    _write_csv(out / "scores.csv", table)
-    lines = markdown(table, work)
-    (out / "scores.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for line in lines:
-        say(line)
-    say(f"Look at {out}: scores.md is the table above, 04_fusion_*.png the method in pictures.")
-    say(f"Open the notebooks beside them: .venv/bin/jupyter lab {folder}")
+    with alone(out, (1, 1)), _environment(workload, model, weights, root):
+        work = load_workload(workload, CALIBRATION)  # nothing is read off the test split here
+        if work.name not in ("photographs", "imagenet") and (model or weights or root):
+            raise ValueError(f"model, weights and root must be left out on {work.name}")
+        tables = out / "tables"
+        _copy_scenes(tables)
+        if work.name == "scenes":
+            if images is not None:
+                raise ValueError(f"images must be left out on scenes, got {images}: see evidence")
+        else:
+            found, reasons = _feasible(found, work, everything)
+            for reason in reasons:
+                say(reason)
+            _make_tables(found, work, workload, images or IMAGES, workers, tables, say)
+        home = results.folder(work, tables)
+        with _set({"XAIUTILS_RESULTS": str(tables.resolve())}):
+            made = make_notebooks(found, work, partial(_reads, home), out, workers)
+        _write_index(out, work, tables, made, say)
+    failed = [f"{path.name}: {made[path].error}" for path in found if made[path].error]
+    if failed:
+        raise ChildProcessError("\n".join([f"{len(failed)} notebooks failed", *failed]))
 
 
-def _execute(path: Path, out: Path, workload: str) -> int:
-    import nbformat
-    from nbclient import NotebookClient
-
-    notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}}
-    )
-    client.execute(env={**os.environ, "XAIUTILS_WORKLOAD": workload})
-    pictures = [
-        output["data"]["image/png"]
-        for cell in notebook.cells
-        for output in cell.get("outputs", ())
-        if "image/png" in output.get("data", {})
-    ]
-    for number, picture in enumerate(pictures, start=1):
-        (out / f"{path.stem}_{number}.png").write_bytes(base64.b64decode(picture))
-    return len(pictures)
+@contextmanager
+def _environment(
+    workload: str | None, model: str | None, weights: str | None, root: str | None
+) -> Iterator[None]:
+    """The environment as the notebooks read it."""
+    asked = {
+        "XAIUTILS_WORKLOAD": workload,
+        "XAIUTILS_MODEL": model,
+        "XAIUTILS_WEIGHTS": weights
+        and (str(Path(weights).resolve()) if Path(weights).is_file() else weights),
+        "XAIUTILS_IMAGENET": root and str(Path(root).resolve()),
+    }
+    with _set({key: value for key, value in asked.items() if value is not None}):
+        yield
 
 
-def score(work: Workload, images: int) -> dict[str, dict[str, Tensor]]:
-    """Rank accuracy, mass accuracy and Gini index of each of `SCORED`, (images,), by title.
-
-    The class explained is the label where there is one, so that map and mask belong together.
-    """
-    scores: dict[str, dict[str, list[Tensor]]] = {}
-    total = min(images, len(work.samples))
-    for start in tqdm(range(0, total, BATCH), unit="batch"):
-        chosen, x = work.batch(range(start, min(start + BATCH, total)))
-        labels = [sample.label for sample in chosen]
-        target = None if None in labels else torch.tensor(labels)
-        masks = work.masks(chosen)
-        for name in SCORED:
-            method = METHODS[name]
-            maps = method(work.classifier, x, target)
-            mine = scores.setdefault(
-                method.title, {"rank accuracy": [], "mass accuracy": [], "Gini": []}
-            )
-            mine["rank accuracy"].append(metrics.rank_accuracy(maps.cpu(), masks))
-            mine["mass accuracy"].append(metrics.mass_accuracy(maps.cpu(), masks))
-            mine["Gini"].append(metrics.gini(maps.cpu()))
-        chance = masks.flatten(1).double().mean(1)
-        mine = scores.setdefault("chance", {"rank accuracy": [], "mass accuracy": [], "Gini": []})
-        mine["rank accuracy"].append(chance)
-        mine["mass accuracy"].append(chance)
-        mine["Gini"].append(torch.full_like(chance, torch.nan))
-    return {name: {key: torch.cat(v) for key, v in rows.items()} for name, rows in scores.items()}
+@contextmanager
+def _set(values: Mapping[str, str]) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
 
 
-def _interval(values: Tensor) -> str:
-    """Mean and bootstrap interval over images; what cannot be scored is left out and counted."""
-    mean, low, high = metrics.mean_interval(values)
-    missing = int((~values.isfinite()).sum())
+def _feasible(found: list[Path], work: Workload, everything: bool) -> tuple[list[Path], list[str]]:
+    """The notebooks that can be executed, and why the others are not."""
+    kept, reasons = [], []
+    bare = not any(sample.boxes or sample.mask is not None for sample in work.samples[:1])
+    for path in found:
+        number = path.name[:2]
+        if number in TABLES and bare:
+            reasons.append(f"left out {path.name}: {work.name} has no boxes or masks to score by")
+        elif number in BEYOND and not everything:
+            reasons.append(f"left out {path.name}: ask for it by --all, its tables cost most")
+        else:
+            kept.append(path)
+    return kept, reasons
+
+
+def _reads(home: Path, notebook: Path) -> list[Path]:
+    return [home / f"{name}.parquet" for name in TABLES.get(notebook.name[:2], ())]
+
+
+def _copy_scenes(tables: Path) -> None:
+    """The stored tables of the scenes, which notebooks show beside those of other pictures."""
+    own = results.base() / "scenes"
+    source = own if own.is_dir() else shipped("results") / "scenes"
+    shutil.copytree(source, tables / "scenes", dirs_exist_ok=True)
+
+
+def _make_tables(
+    found: list[Path],
+    work: Workload,
+    workload: str | None,
+    images: int,
+    workers: int,
+    tables: Path,
+    say: Callable[[str], None],
+) -> None:
+    """The tables that the notebooks read."""
+    needed = dict.fromkeys(name for path in found for name in TABLES.get(path.name[:2], ()))
+    for name in needed:
+        started = time.perf_counter()
+        table = make_table(
+            name,
+            workload,
+            images=images,
+            workers=workers,
+            progress=True,
+            out=tables,
+            parts=tables / "parts",
+        )
+        path = results.store(table, tables, workload)
+        seconds = time.perf_counter() - started
+        count = table["image"].nunique()
+        say(f"{path}: {len(table)} scores of {count} pictures, {seconds:.0f} s")
+
+
+def table_one(work: Workload, tables: Path) -> pd.DataFrame:
+    """The paper's Table I and the mass on the object, as `summarise` gives them."""
+    names = ("table_one", "localisation")
+    rows = pd.concat([results.load_table(name, work, tables) for name in names], ignore_index=True)
+    return summarise(rows[rows["metric"].isin(SCORES)])
+
+
+def markdown(summary: pd.DataFrame) -> list[str]:
+    """Means with their 95 % intervals over pictures; over several networks their range instead."""
+    heads = [f"{METRICS[name].title} {METRICS[name].arrow}" for name in SCORES]
+    lines = [f"| map | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for method, rows in summary.groupby("method", sort=False):
+        cells = rows.groupby("metric").apply(_cell, include_groups=False)
+        title = METHODS[method].title if method in METHODS else method
+        lines.append(f"| {title} | {' | '.join(cells.get(name, '') for name in SCORES)} |")
+    return lines
+
+
+def _cell(rows: pd.DataFrame) -> str:
+    if len(rows) > 1:
+        return f"{rows['mean'].min():.3f} to {rows['mean'].max():.3f}"
+    mean, low, high = rows[["mean", "low", "high"]].iloc[0]
     if isnan(mean):
         return "-"
-    text = f"{mean:.3f}"
-    if low < high:
-        text += f" [{low:.3f}, {high:.3f}]"
-    return text + (f" ({missing} not scored)" if missing else "")
+    return f"{mean:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low < high else "")
 
 
-def markdown(table: dict[str, dict[str, Tensor]], work: Workload) -> list[str]:
-    """The table of mean scores with their bootstrap intervals, as lines of Markdown."""
-    number = len(next(iter(table.values()))["Gini"])
-    return [
-        f"Workload {work.name}, {work.classifier.name}, {number} images; mean [95 % interval].",
+def _write_index(
+    out: Path, work: Workload, tables: Path, made: dict[Path, Made], say: Callable[[str], None]
+) -> None:
+    paper = {tag: (path, name) for path, one in made.items() for tag, name in one.tagged.items()}
+    lines = [
+        f"# {work.name}, {work.classifier.name}",
         "",
-        "| map | rank accuracy ↑ | mass accuracy ↑ | Gini |",
-        "|---|---|---|---|",
+        f"Weights: {work.classifier.weights}. {len(work.samples)} pictures. xaiutils "
+        f"{fingerprint.versions()['xaiutils']}, torch {fingerprint.versions()['torch']}.",
+        "",
+        "| in the paper | file | notebook |",
+        "|---|---|---|",
         *(
-            f"| {name} | " + " | ".join(_interval(values) for values in rows.values()) + " |"
-            for name, rows in table.items()
+            f"| {title} | [{paper[tag][1]}]({paper[tag][1]}) | {paper[tag][0].stem} |"
+            for tag, title in PAPER.items()
+            if tag in paper
         ),
     ]
-
-
-def _write_csv(path: Path, table: dict[str, dict[str, Tensor]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["map", "metric", "image", "value"])
-        for name, rows in table.items():
-            for metric, values in rows.items():
-                writer.writerows([name, metric, i, v] for i, v in enumerate(values.tolist()))
+    if (results.folder(work, tables) / "table_one.parquet").is_file():
+        summary = table_one(work, tables)
+        summary.to_csv(out / "table_1.csv", index=False)
+        count = int(summary["n"].max())
+        table = [
+            f"Table I and the mass on the object, {count} pictures: mean, BCa 95 % interval over "
+            "pictures; over several networks the range of their means.",
+            "",
+            *markdown(summary),
+        ]
+        (out / "table_1.md").write_text("\n".join(table) + "\n", encoding="utf-8")
+        lines += ["| Table I | [table_1.md](table_1.md), [.csv](table_1.csv) | 11_metrics |"]
+        lines += ["", *table]
+        say("\n".join(table))
+    lines += ["", "| notebook | figures | seconds |", "|---|---|---|"]
+    for path, one in made.items():
+        names = " ".join(f"[{i}]({name})" for i, name in enumerate(one.figures, start=1))
+        lines.append(f"| {path.stem} | {one.error or names} | {one.seconds:.0f} |")
+    (out / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    figures = sum(len(one.figures) for one in made.values())
+    say(f"{figures} figures from {len(made)} notebooks in {out}; {out / 'README.md'} is the index")

@@ -193,10 +193,7 @@ def _alike(arrays: Mapping[str, NDArray[np.float64]]) -> list[NDArray[np.float64
 
 
 def _numbers(argument: str, value: ArrayLike) -> NDArray[np.float64]:
-    try:
-        result = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{argument} must be numbers, got {checks.describe(value)}") from error
+    result = checks.numbers_of(argument, value)
     if not np.isfinite(result).all():
         raise ValueError(f"{argument} must be finite, got NaN or infinity")
     return result

@@ -27,10 +27,20 @@ from xaiutils.operations import (
     ROUTING,
     UNKNOWN,
     WEIGHTED,
+    is_of_its_kind,
     lookup,
 )
 from xaiutils.steps import GraphError, Recording, Step, as_leaf, detached, holds_tensors
-from xaiutils.tracing import Tracer, borrow, dtype, require_eval, structural_copy, take_out_of_place
+from xaiutils.tracing import (
+    Tracer,
+    borrow,
+    dtype,
+    require_eval,
+    structural_copy,
+    take_out_of_place,
+    where_stopped,
+    why_untraceable,
+)
 
 _BATCH = 23  # images in the run that learns shapes: a number that no layer has by itself
 
@@ -42,8 +52,8 @@ class Graph:
         """Trace ``module`` for pictures of ``shape`` (C, H, W).
 
         Raises:
-            GraphError: The module cannot be traced, does not take pictures of this shape, or does
-                not return one tensor of logits (N, K).
+            GraphError: The module cannot be traced (the message says what to give instead), does
+                not take pictures of this shape, or does not return one tensor of logits (N, K).
             ValueError: The module is in train mode.
         """
         self.source = module
@@ -53,9 +63,10 @@ class Graph:
             self.copy = structural_copy(module)
             nodes = list(tracer.trace(self.copy).nodes)
         except Exception as error:  # torch.fx passes on whatever the forward method raises
+            said = str(error).split(". ")[0]  # torch.fx goes on with advice of its own
             raise GraphError(
-                f"module must be traceable by torch.fx, {type(module).__name__} is not: {error}; "
-                "its forward must not branch on the values of tensors"
+                f"module must be traceable by torch.fx, {type(module).__name__} is not: {said}"
+                f"{where_stopped(error)}; {why_untraceable(module)}"
             ) from error
         take_out_of_place(nodes, self.copy)
         self.steps = self._read(nodes, tracer)
@@ -83,7 +94,7 @@ class Graph:
         if len(places) != 1 or not isinstance(result, fx.Node):
             raise GraphError(
                 "module must take one tensor of images and return one tensor of logits, "
-                f"got {len(places)} arguments and {type(result).__name__} returned"
+                f"got {len(places)} arguments and {_returned(result)} returned"
             )
         self.input, self.output = places[0], steps[result]
         self.input.kind = ROUTING
@@ -110,7 +121,9 @@ class Graph:
                 f"module must take images (N, {', '.join(map(str, shape))}); after {last}: {error}"
             ) from error
         if self.output.shape is None or len(self.output.shape) != 2:
-            raise GraphError(f"module must return logits (N, K), got shape {self.output.shape}")
+            raise GraphError(
+                f"module must return logits (N, K), got shape {self.output.shape} for one image"
+            )
 
     def _classify(self, calls: Counter[str]) -> None:
         """Find what does not depend on the picture, signs, and the batch norms to fold."""
@@ -126,6 +139,8 @@ class Graph:
                 step.kind = UNKNOWN  # a picture in the denominator is no scaling
             if step.kind in WEIGHTED and step.varying != step.inputs[:1]:
                 step.kind = UNKNOWN  # weights made from the picture: not linear in it
+            if not is_of_its_kind(step):
+                step.kind = UNKNOWN  # padding with a number, cubic weights of either sign
             step.nonnegative = is_nonnegative(step)
 
     @property
@@ -154,7 +169,7 @@ class Graph:
         return [other for other in self.steps if other in found and other is not step]
 
     def value_at(self, step: Step, x: Tensor) -> Any:
-        """The result of ``step`` for the images ``x``; nothing after it is computed."""
+        """The result of ``step`` for images (N, C, H, W); nothing after it is computed."""
         borrow(self.copy, self.source)
         return next(value for found, value in self._values(x) if found is step)
 
@@ -239,3 +254,10 @@ class Graph:
             yield step, env[step.node]
             for done in self._last_use.get(step, ()):
                 del env[done.node]
+
+
+def _returned(result: Any) -> str:
+    """What a network returns, in words: of a dict the keys."""
+    if isinstance(result, dict):
+        return f"a dict of {', '.join(map(str, result))}"
+    return type(result).__name__

@@ -45,6 +45,9 @@ def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
     Returns:
         (N, H, W) in [0, 1]; zeros for an image whose map nowhere exceeds the threshold, or is
         the same everywhere.
+
+    Raises:
+        ValueError: A map beyond [0, 1], a threshold beyond [0, 1).
     """
     checks.maps("cam", cam)
     threshold = checks.number("threshold", threshold, low=0, below=1)
@@ -166,14 +169,23 @@ def class_activation_map(
     cam: str = "grad_cam_plus_plus",
     cam_layer: str | None = None,
 ) -> Tensor:
-    """The CAM of each image, (N, H, W) in [0, 1]: a method of `CAMS`, upsampled and scaled."""
+    """The CAM of each image: `to_image` of the raw map, (N, H, W) in [0, 1].
+
+    Args:
+        classifier, x, target: As in `explain`.
+        cam: In `CAMS`, which names each one's source (by default Chattopadhay et al. 2018).
+        cam_layer: Module path; by default the classifier's.
+    """
     seen = look(classifier, x, target, cam, cam_layer)
     assert seen.cam is not None
     return seen.cam
 
 
 def grad_cam_plus_plus(classifier: Classifier, x: Tensor, target: Target = None) -> Tensor:
-    """Step 1, Grad-CAM++ at the classifier's CAM layer: (N, H, W) in [0, 1]."""
+    """Step 1, Grad-CAM++ at the classifier's CAM layer: (N, H, W) in [0, 1].
+
+    Dhore et al., section III-A; `xaiutils.cam.grad_cam_plus_plus` has the equation.
+    """
     return class_activation_map(classifier, x, target)
 
 
@@ -189,6 +201,8 @@ def relevance(
     layers: Iterable[str] = (),
 ) -> Relevance:
     """Step 3, composite LRP: relevance of every pixel and channel, (N, C, H, W), with its ledger.
+
+    Dhore et al., section III-C; `xaiutils.rules` has the equations.
 
     Args:
         classifier, x, target, composite, input_rule, start, gates: As in `explain`.

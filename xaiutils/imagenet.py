@@ -129,6 +129,11 @@ class ImageNetFolder(Sequence[Sample]):
         """The wnid, class index and annotation of one picture, without decoding it.
 
         The CSV goes before the XML; in flat layouts the first object names the class.
+
+        Raises:
+            TypeError: ``index`` is no whole number.
+            IndexError: It is beyond the pictures.
+            ValueError: The annotation cannot be read, or speaks of another class than the folder.
         """
         if not isinstance(index, SupportsIndex):
             raise TypeError(f"index must be an integer, got {checks.describe(index)}")

@@ -42,10 +42,6 @@ class Annotation:
     where: str
     size: tuple[int, int] | None = None
 
-    def boxes_of(self, wnid: str) -> tuple[Box, ...]:
-        """The boxes of one class, in order."""
-        return tuple(box for name, box in self.objects if name == wnid)
-
 
 def inside(root: Path, path: Path) -> Path:
     """Return ``path`` unless it leads, by ``..`` or by a link, out of ``root`` (resolved)."""

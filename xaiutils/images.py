@@ -34,6 +34,9 @@ class Sample:
             ``x1`` and ``y1`` exclusive.
         wnid: WordNet id of the class (ImageNet only).
         notes: what a reader should know, such as "box 2 reached beyond the picture".
+
+    Raises:
+        ValueError: The mask has another size than the picture.
     """
 
     id: str
@@ -43,6 +46,13 @@ class Sample:
     boxes: tuple[Box, ...] = ()
     wnid: str | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a mask of another size, such as that of a picture before EXIF turned it."""
+        size = self.image.height, self.image.width
+        if self.mask is not None and np.shape(self.mask) != size:
+            got = np.shape(self.mask)
+            raise ValueError(f"mask must be of its picture's size {size}, got {got}")
 
 
 def sample_photograph(name: str) -> Sample:
@@ -104,7 +114,11 @@ class Transform:
 
     @classmethod
     def from_weights(cls, weights: Any) -> Transform:
-        """The preset of a torchvision classification weight, such as ``VGG16_Weights.DEFAULT``."""
+        """The preset of a torchvision classification weight, such as ``VGG16_Weights.DEFAULT``.
+
+        Raises:
+            TypeError: ``weights`` is nothing of the kind.
+        """
         preset: Any = (
             weights.transforms() if callable(getattr(weights, "transforms", None)) else None
         )
@@ -156,7 +170,11 @@ class Transform:
         return torch.stack(batch)
 
     def geometry(self, image: PIL.Image.Image | Sample) -> PIL.Image.Image:
-        """The picture as the network sees it: resized and cropped, RGB or grey, for plots."""
+        """The picture as the network sees it: resized and cropped, RGB or grey, for plots.
+
+        Raises:
+            TypeError: It is neither a PIL image nor a sample.
+        """
         picture = image.image if isinstance(image, Sample) else image
         if not isinstance(picture, PIL.Image.Image):
             raise TypeError(
@@ -177,6 +195,9 @@ class Transform:
 
         Returns:
             One row per box, in order; a box that the crop cut away has zero area.
+
+        Raises:
+            ValueError: A box that is empty, turned round or not finite.
         """
         from torchvision import tv_tensors
         from torchvision.transforms import v2
@@ -194,7 +215,11 @@ class Transform:
         return moved.as_subclass(torch.Tensor)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
-        """A mask through the picture's own resize and crop: ``(H, W)`` bool, half or more kept."""
+        """A mask through the picture's own resize and crop: ``(H, W)`` bool, half or more kept.
+
+        Raises:
+            TypeError: It is no bool array (H, W).
+        """
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.ndim != 2:
             raise TypeError(f"mask must be a bool array (H, W), got {checks.describe(mask)}")
         self._check_picture(*mask.shape)

@@ -43,7 +43,7 @@ class Ledger:
         return {name: term / self.start for name, term in terms.items()}
 
     def book(self, step: Step, bias: Tensor, epsilon: Tensor, unreceived: Tensor) -> None:
-        """Add what ``step`` kept, each (N,)."""
+        """Add what ``step`` kept as ``bias``, ``epsilon`` and ``unreceived``, each (N,)."""
         # Windows of one picture stand one after the other in the first dimension.
         bias, epsilon, unreceived = (
             term.reshape(len(self.start), -1).sum(1) for term in (bias, epsilon, unreceived)

@@ -38,10 +38,11 @@ MODULES: dict[str, tuple[type[nn.Module], ...]] = {
     LINEAR: (nn.Linear,),
     BATCH_NORM: (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
     AVERAGE: (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-    + (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+    + (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Upsample),
     ROUTING: (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
     + (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
-    + (nn.Flatten, nn.Unflatten, nn.ZeroPad2d, nn.ChannelShuffle, nn.PixelUnshuffle, Permute),
+    + (nn.Flatten, nn.Unflatten, nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d)
+    + (nn.CircularPad2d, nn.ChannelShuffle, nn.PixelShuffle, nn.PixelUnshuffle, Permute),
     PASS: (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout),
     ACTIVATION: (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.SiLU)
     + (nn.GELU, nn.Mish, nn.Hardswish, nn.Tanh),
@@ -53,11 +54,11 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], ...]] = {
     CONVOLUTION: (F.conv1d, F.conv2d, F.conv3d),
     LINEAR: (F.linear,),
     AVERAGE: (F.avg_pool1d, F.avg_pool2d, F.adaptive_avg_pool1d, F.adaptive_avg_pool2d)
-    + (torch.mean, torch.sum),
+    + (torch.mean, torch.sum, F.interpolate),
     ROUTING: (F.max_pool1d, F.max_pool2d, torch.max_pool2d, F.adaptive_max_pool2d, torch.flatten)
     + (torch.reshape, torch.permute, torch.transpose, torch.squeeze, torch.unsqueeze)
     + (torch.cat, torch.concat, torch.stack, torch.chunk, torch.split, torch.unbind)
-    + (torch.swapaxes, torch.unflatten)
+    + (torch.swapaxes, torch.unflatten, torch.amax, F.pad)
     + (torch.roll, torch.flip, operator.getitem),
     PASS: (F.dropout, F.dropout2d, F.alpha_dropout, stochastic_depth, torch.clone),
     ACTIVATION: (F.relu, torch.relu, F.relu6, F.leaky_relu, F.elu, F.selu, F.celu, F.silu)
@@ -72,7 +73,8 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], ...]] = {
 METHODS: dict[str, tuple[str, ...]] = {
     AVERAGE: ("mean", "sum"),
     ROUTING: ("view", "reshape", "flatten", "permute", "transpose", "squeeze", "unsqueeze")
-    + ("contiguous", "chunk", "split", "unbind", "expand", "unflatten", "swapaxes"),
+    + ("contiguous", "chunk", "split", "unbind", "expand", "repeat", "unflatten", "swapaxes")
+    + ("amax",),
     PASS: ("clone",),
     ACTIVATION: ("relu", "tanh"),
     GATE: ("sigmoid",),
@@ -97,6 +99,7 @@ SAFE: dict[Any, Any] = {  # a value that somebody else may read is never overwri
     **{f"{name}_": name for name in ("relu", "add", "sub", "mul", "div")},
     "view": "reshape",  # the same numbers, whatever the memory layout
 }
+UPSAMPLINGS = ("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "area")  # not cubic
 RELU = (nn.ReLU, F.relu, torch.relu, "relu")
 NONNEGATIVE = (*RELU, nn.ReLU6, F.relu6)
 
@@ -106,6 +109,17 @@ def lookup(table: Any, target: Any) -> Any:
     if isinstance(target, nn.Module):
         return next((c for c in type(target).__mro__ if c in table), None)
     return target if target in table else None
+
+
+def is_of_its_kind(step: Any) -> bool:
+    """Whether the arguments of a step let it do what its kind says."""
+    if step.target is F.pad:
+        given = dict(zip(("mode", "value"), step.node.args[2:], strict=False)) | step.node.kwargs
+        return given.get("mode", "constant") != "constant" or not given.get("value")
+    if step.target is F.interpolate:
+        mode = (*step.node.args[3:4], step.node.kwargs.get("mode"), "nearest")
+        return next(m for m in mode if m is not None) in UPSAMPLINGS
+    return not isinstance(step.module, nn.Upsample) or step.module.mode in UPSAMPLINGS
 
 
 def affine(

@@ -13,9 +13,10 @@ from xaiutils.experiments import TABLES
 from xaiutils.metrics import METRICS
 from xaiutils.results import stored
 from xaiutils.score_table import COLUMNS
+from xaiutils.shipped import is_checkout, shipped
 from xaiutils.verdicts import Verdict, judge, report
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = shipped("docs")
 COMMAND = "xaiutils claims"
 
 
@@ -40,7 +41,7 @@ def write_page(
 
     Args:
         path, out: As for `judge_claims`.
-        page: The file to be written.
+        page: The file to be written; ``claims.md`` here where the package is no checkout.
     """
     judged = judge_claims(path, out)
     lines = report([claim for claim, _ in judged], [verdict for _, verdict in judged], COMMAND)
@@ -51,7 +52,8 @@ def write_page(
         for table in stored(name, out):
             about = table.attrs
             lines.append(f"| {about['workload']}: {name} | `{about['hash']}` | {len(table)} |")
-    (page or DOCS / "claims.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    page = page or (DOCS / "claims.md" if is_checkout() else Path("claims.md"))
+    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return lines
 
 

@@ -76,13 +76,11 @@ def load_questions(name: str | None = None, count: int = 40, *, split: str = "du
     Raises:
         TypeError, ValueError: An argument is wrong, or a picture has no label, mask or boxes.
     """
-    number = checks.number("count", count, low=1)
-    if number != int(number):
-        raise ValueError(f"count must be a whole number, got {number:g}")
+    count = checks.whole("count", count)
     work = load_workload(name, split)
     if work.name == "photographs":
         work = load_workload("scenes", split)
-    indices = range(min(int(number), len(work.samples)))
+    indices = range(min(count, len(work.samples)))
     chosen, x = work.batch(indices)
     asked = [_asked(work, sample) for sample in chosen]
     picture = torch.tensor([i for i, found in enumerate(asked) for _ in found])

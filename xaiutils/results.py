@@ -14,14 +14,29 @@ import pandas as pd
 
 from xaiutils import checks
 from xaiutils.experiments import CALIBRATION, TABLES, Chosen, choose
-from xaiutils.scoring import COLUMNS
+from xaiutils.files import ABOUT, write_table
+from xaiutils.score_table import KEYS
+from xaiutils.shipped import is_checkout, shipped
 from xaiutils.workloads import Workload, load_workload
 
 
 def base(out: Path | None = None) -> Path:
-    """The folder of tables: ``out``, ``XAIUTILS_RESULTS``, or ``results`` beside the package."""
+    """The folder of tables: ``out``, ``XAIUTILS_RESULTS``, or ``results``.
+
+    The last is the checkout's, or that of the working directory if the package was installed.
+    """
     asked = os.environ.get("XAIUTILS_RESULTS")
-    return out or (Path(asked) if asked else Path(__file__).parents[1] / "results")
+    own = shipped("results") if is_checkout() else Path("results")
+    return out or (Path(asked) if asked else own)
+
+
+def _homes(out: Path | None) -> tuple[Path, ...]:
+    """Where tables are looked for: `base`, and behind it those that came with the package.
+
+    The second are the same in a checkout, and left out where a folder was named.
+    """
+    asked = out or os.environ.get("XAIUTILS_RESULTS")
+    return (base(out),) if asked else (base(), shipped("results"))
 
 
 def folder(workload: Workload, out: Path | None = None) -> Path:
@@ -37,10 +52,11 @@ def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.Dat
         FileNotFoundError: Nobody has made it; the message says how.
     """
     checks.choice("name", name, TABLES)
-    path = folder(workload, out) / f"{name}.parquet"
+    found = [folder(workload, home) / f"{name}.parquet" for home in _homes(out)]
+    path = next((path for path in found if path.is_file()), found[0])
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} must exist: make it with xaiutils evidence --workload {workload.name} {name}"
+            f"{path} must exist: make it with xaiutils evidence --workload {workload.source} {name}"
         )
     return _read(path)
 
@@ -48,7 +64,8 @@ def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.Dat
 def stored(name: str, out: Path | None = None) -> list[pd.DataFrame]:
     """The tables of an experiment on every workload that has one, scenes first."""
     checks.choice("name", name, TABLES)
-    found = base(out).glob(f"*/{name}.parquet")
+    every = ([*home.glob(f"*/{name}.parquet")] for home in _homes(out))
+    found = next(filter(None, every), [])
     return [_read(path) for path in sorted(found, key=lambda p: (p.parent.name != "scenes", p))]
 
 
@@ -61,14 +78,13 @@ def _read(path: Path) -> pd.DataFrame:
         if table[column].dtype == "category":
             table[column] = table[column].astype(str)
     table["value"] = table["value"].astype("float64")
-    table.attrs = json.loads(read.schema.metadata[b"xaiutils"])
+    table.attrs = json.loads(read.schema.metadata[ABOUT])
     return table
 
 
 def store(table: pd.DataFrame, out: Path | None = None, workload: str | None = None) -> Path:
     """Write a table of `make_table`; it is there whole or not at all."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     path = folder(load_workload(workload, CALIBRATION), out) / f"{table.attrs['name']}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,12 +94,7 @@ def store(table: pd.DataFrame, out: Path | None = None, workload: str | None = N
     for column in ("workload", "network", "split", "image", "method", "metric", "why"):
         small[column] = small[column].astype("category")
     written = pa.Table.from_pandas(small, preserve_index=False)
-    about = json.dumps(table.attrs, sort_keys=True).encode()
-    temporary = path.with_suffix(".part")
-    pq.write_table(
-        written.replace_schema_metadata({b"xaiutils": about}), temporary, compression="zstd"
-    )
-    temporary.replace(path)
+    write_table(path, written, table.attrs, checksums=False)
     return path
 
 
@@ -98,8 +109,7 @@ def largest_difference(live: pd.DataFrame, stored: pd.DataFrame) -> float:
     Raises:
         ValueError: A row is missing in the stored table, or only one of the two has a score.
     """
-    keys = [column for column in COLUMNS if column not in ("value", "why")]
-    both = live.merge(stored, on=keys, how="left", suffixes=("", "_stored"), indicator=True)
+    both = live.merge(stored, on=KEYS, how="left", suffixes=("", "_stored"), indicator=True)
     if (both["_merge"] != "both").any():
         raise ValueError(
             f"{int((both['_merge'] != 'both').sum())} rows are not in the stored table"

@@ -56,11 +56,17 @@ class Situation:
     bounds: tuple[Tensor, Tensor] | None = None
 
     def positive(self) -> list[tuple[Tensor, Tensor]]:
-        """The terms that push upwards: x⁺ with w⁺, and x⁻ with w⁻ where x can be negative."""
+        """The terms that push upwards: x⁺ with w⁺, and x⁻ with w⁻ where x can be negative.
+
+        Pairs of inputs (N, ...) and weights, as `terms` has them.
+        """
         return self._terms(self.w.clamp(min=0), lambda: self.w.clamp(max=0))
 
     def negative(self) -> list[tuple[Tensor, Tensor]]:
-        """The terms that push downwards: x⁺ with w⁻, and x⁻ with w⁺ where x can be negative."""
+        """The terms that push downwards: x⁺ with w⁻, and x⁻ with w⁺ where x can be negative.
+
+        Pairs of inputs (N, ...) and weights, as `terms` has them.
+        """
         return self._terms(self.w.clamp(max=0), lambda: self.w.clamp(min=0))
 
     def _terms(self, w: Tensor, other: Callable[[], Tensor]) -> list[tuple[Tensor, Tensor]]:
@@ -118,7 +124,8 @@ def alpha_beta(
 
     Bach et al. 2015, eq. 60. :math:`z_{ij}^\pm` are the positive and negative contributions
     :math:`x_i w_{ij}`, so the signs of inputs *and* weights are split; :math:`z_j^\pm` their sum
-    with the positive or negative part of the bias, or without it (``bias=False``).
+    with the positive or negative part of the bias, or without it (``bias=False``). ``stabiliser``
+    is added to the denominators with their sign, as zennit does.
 
     Raises:
         ValueError: alpha - beta is not 1, or one of them is negative.

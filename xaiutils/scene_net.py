@@ -18,6 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from xaiutils.scene_layout import CLASSES
 from xaiutils.scene_shapes import SIZE
+from xaiutils.shipped import shipped
 
 VGG_WIDTHS: tuple[tuple[int, ...], ...] = ((8,), (16, 16), (32, 32), (64, 64))
 CAM_LAYER = "features.16"  # of the folded vgg: the last ReLU, 64 maps of 16 × 16
@@ -244,5 +245,5 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
 
 
 def data_folder() -> Path:
-    """Return ``XAIUTILS_DATA`` if it is set, else ``data/`` beside the package."""
-    return Path(os.environ.get("XAIUTILS_DATA") or Path(__file__).parents[1] / "data")
+    """Return ``XAIUTILS_DATA`` if it is set, else the ``data`` that came with the package."""
+    return Path(os.environ.get("XAIUTILS_DATA") or shipped("data"))

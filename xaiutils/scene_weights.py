@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from xaiutils import checks
+from xaiutils.files import write_whole
 from xaiutils.scene_net import ARCHITECTURES, VGG_WIDTHS, SceneVGG, data_folder
 from xaiutils.scenes import CLASSES, MEAN, SIZE, STD
 
@@ -58,15 +58,10 @@ def save_scene_net(
         "std": STD,
         "vgg_widths": VGG_WIDTHS,
     }
-    _replace(out / file, content)
-    _replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
+    write_whole(out / file, lambda stream: stream.write(content))
+    text = (json.dumps(manifest, indent=1) + "\n").encode()
+    write_whole(path, lambda stream: stream.write(text))
     return entry | record
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
 
 
 def load_scene_net(name: str = "scenes_vgg_seed0", folder: Path | None = None) -> nn.Module:

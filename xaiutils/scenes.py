@@ -88,6 +88,7 @@ def scene(split: str, index: int) -> Scene:
         index: position in the split, ``0 <= index < SPLITS[split].count``.
 
     Raises:
+        TypeError: an index that is no whole number.
         ValueError: unknown split, or index outside of it.
     """
     record = SPLITS[checks.choice("split", split, SPLITS)]

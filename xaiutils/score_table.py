@@ -22,7 +22,12 @@ GROUP = KEYS[:3]
 
 
 def checked(table: pd.DataFrame) -> pd.DataFrame:
-    """Return ``table`` if it is a score table: its columns, no nameless row, no score twice."""
+    """Return ``table`` if it is a score table.
+
+    Raises:
+        TypeError: It is no table, or its values are no numbers.
+        ValueError: A column is missing, a row has no name, a score stands there twice.
+    """
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"table must be a pandas DataFrame, got {checks.describe(table)}")
     missing = [name for name in COLUMNS if name not in table.columns]
@@ -46,6 +51,7 @@ def compare(
 
     Scores of one image are averaged over seeds; an image without the score of one seed has none.
     All images that the table has for the metric and the network are counted, scored or not.
+    ``better`` is the direction of the ``metric``: differences are positive where ``method`` leads.
 
     Returns:
         One row per network and other method: `GROUP`, metric, method, other, what `Pair` says, and

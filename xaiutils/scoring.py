@@ -25,9 +25,9 @@ from xaiutils.metrics import METRICS
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.record import Explainer, Metric, Score
 from xaiutils.models import Classifier
+from xaiutils.score_table import COLUMNS
 
 ORACLE = "oracle_mask"
-COLUMNS = ("workload", "network", "split", "image", "method", "metric", "seed", "value", "why")
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,9 @@ def score(
     Returns:
         One row for each score with the columns `COLUMNS`; ``value`` is NaN where there is no
         score, and ``why`` says the reason.
+
+    Raises:
+        ValueError: No method, metric or seed; an unknown name; two methods of one label.
     """
     for argument, value in (("methods", methods), ("metrics", metrics), ("seeds", seeds)):
         if isinstance(value, str) or not len(value):
@@ -137,7 +140,7 @@ def score(
                     for name in chosen
                     for label in labels
                 ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def score_case(
@@ -147,8 +150,9 @@ def score_case(
     seed: int,
     ask: Callable[[str, str, Callable[[], Score]], Score] = lambda label, name, score: score(),
 ) -> dict[tuple[str, str], Score]:
-    """The scores of one picture by label and metric; open `remember` around it.
+    """The scores of one picture by label and metric, under one seed; open `remember` around it.
 
+    ``entrants`` are scored on ``case`` by ``metrics``, a mapping from names to settings.
     ``ask(label, metric, score)`` calls ``score``: a study times it there and catches its errors.
     """
     # A hybrid's pass has a CAM and a relevance to leave behind, so hybrids are asked first.

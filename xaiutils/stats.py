@@ -22,7 +22,7 @@ MANY = 5000  # values, above which the bootstrap is not needed
 
 
 def mean_interval(values: Tensor, level: float = 0.95) -> tuple[float, float, float]:
-    """Mean of the finite values and its bootstrap interval over images (BCa, 2,000 resamples).
+    """Mean of the finite values and its bootstrap interval over images (BCa, Efron 1987).
 
     Above `MANY` values the normal interval of the mean stands for it: the two are one by then, and
     the jackknife of BCa grows with the square of their number.
@@ -86,7 +86,10 @@ class Pair(NamedTuple):
 def paired(scores: ArrayLike, others: ArrayLike, better: str = "higher") -> Pair:
     """Compare a method's scores (N,) with another's on the same images, in the same order.
 
-    ``better`` is the direction of the metric, ``"higher"`` or ``"lower"``.
+    ``d = scores - others``, turned where ``better`` is ``"lower"``, so that positive is a lead.
+
+    Raises:
+        ValueError: Scores of different numbers of images, an unknown direction.
     """
     a, b = _numbers("scores", scores, 1), _numbers("others", others, 1)
     if a.shape != b.shape:
@@ -150,6 +153,9 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     .. math:: \tilde p_{(i)} = \max_{j \le i} \min(1, (m - j + 1)\, p_{(j)})
 
     NaN stands for a test that could not be made: it stays NaN and does not count in m.
+
+    Raises:
+        ValueError: A p beyond [0, 1].
     """
     values = _numbers("p", p, 1)
     known = ~np.isnan(values)
@@ -193,6 +199,9 @@ def mean_ranks(scores: ArrayLike, better: str = "higher", alpha: float = 0.05) -
         scores: (N, k), images by methods, k >= 3.
         better: Direction of the metric, ``"higher"`` or ``"lower"``.
         alpha: Family-wise error, in (0, 1).
+
+    Raises:
+        ValueError: Fewer than two complete images or three methods.
     """
     values = _numbers("scores", scores, 2)
     sign = -1 if checks.choice("better", better, BETTER) == "higher" else 1
@@ -236,7 +245,7 @@ def variance_components(values: ArrayLike) -> Components:
     so one of a small variance can be below 0; it is not cut off.
 
     Args:
-        values: (methods, images, seeds), finite, at least two of each.
+        values: (methods, images, seeds), finite, at least two of each; else a ValueError.
     """
     x = _numbers("values", values, 3)
     if min(x.shape) < 2 or not np.isfinite(x).all():
@@ -266,7 +275,9 @@ def auroc(scores: ArrayLike, positive: ArrayLike) -> tuple[float, float, float]:
     1982). Where every pair agrees, no resample differs: both ends equal the value, however small
     the sample; with fewer than two of a class they are NaN.
 
-    ``scores`` (N,) are finite, and higher says positive; ``positive`` (N,) is bool, of both kinds.
+    Raises:
+        ValueError: ``scores`` (N,), where higher says positive, are not finite; ``positive`` (N,)
+            is no bool, or of one kind.
     """
     values, truth = _numbers("scores", scores, 1), np.asarray(positive)
     if truth.dtype != bool or truth.shape != values.shape:
@@ -293,10 +304,7 @@ def _area(above: NDArray[Any], below: NDArray[Any], axis: int = -1) -> NDArray[A
 
 
 def _numbers(argument: str, values: ArrayLike, dimensions: int) -> NDArray[np.float64]:
-    try:
-        result = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{argument} must be numbers, got {checks.describe(values)}") from error
+    result = checks.numbers_of(argument, values)
     if result.ndim != dimensions:
         raise ValueError(f"{argument} must have {dimensions} dimension(s), got {result.shape}")
     return result

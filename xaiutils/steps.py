@@ -92,9 +92,9 @@ class Recording:
     def vjp(self, step: Step, cotangent: Any) -> tuple[Tensor | None, ...]:
         """The transposed derivative of one step by its varying inputs, times ``cotangent``."""
         inputs = self.inputs[step]
-        pairs = zip(leaves(self.outputs[step]), leaves(cotangent), strict=True)
+        pairs = zip(_leaves(self.outputs[step]), _leaves(cotangent), strict=True)
         outputs, cotangents = zip(*(pair for pair in pairs if pair[1] is not None), strict=True)
-        flat = [tensor for value in inputs for tensor in leaves(value)]
+        flat = [tensor for value in inputs for tensor in _leaves(value)]
         gradients = torch.autograd.grad(
             outputs, flat, cotangents, retain_graph=True, allow_unused=True
         )
@@ -102,10 +102,10 @@ class Recording:
         return tuple(_like(value, found) for value in inputs)
 
 
-def leaves(value: Any) -> list[Any]:
+def _leaves(value: Any) -> list[Any]:
     """The tensors of a value that is one, or a tuple of them; None stands for itself."""
     if isinstance(value, tuple | list):
-        return [leaf for part in value for leaf in leaves(part)]
+        return [leaf for part in value for leaf in _leaves(part)]
     return [value]
 
 
@@ -115,7 +115,7 @@ def _like(value: Any, found: Iterator[Any]) -> Any:
 
 def holds_tensors(value: Any) -> bool:
     """Whether a value is a tensor, or a tuple with one in it."""
-    return any(isinstance(leaf, Tensor) for leaf in leaves(value))
+    return any(isinstance(leaf, Tensor) for leaf in _leaves(value))
 
 
 def as_leaf(value: Any) -> Any:

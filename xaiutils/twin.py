@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from xaiutils import passes
-from xaiutils.compute import last_uses
+from xaiutils.compute import compute, last_uses
 from xaiutils.graph import Graph
 from xaiutils.steps import Step
 from xaiutils.tracing import borrow, require_eval
@@ -73,18 +73,15 @@ class Twin(nn.Module):
         return env[self.output.node]
 
     def _compute(self, step: Step, env: dict[fx.Node, Any]) -> Any:
-        args = fx.node.map_arg(step.node.args, lambda node: env[node])
-        kwargs = fx.node.map_arg(step.node.kwargs, lambda node: env[node])
-        if step.name in self.parts and step.module is not None:
-            args, kwargs = fx.node.map_aggregate((args, kwargs), _own)
-            return self.parts[step.name](*args, **kwargs)
-        if step.name in self.parts:  # a function's settings are in its module
-            return self.parts[step.name](_own(args[0] if args else kwargs["input"]))
         if step.node.op == "get_attr":
             return operator.attrgetter(str(step.node.target))(self._source[0])
-        if step.node.op == "call_method":
-            return getattr(args[0], str(step.node.target))(*args[1:], **kwargs)
-        return step.node.target(*args, **kwargs)  # type: ignore[operator]
+        if step.name not in self.parts:
+            return compute(step, env, None, False)
+        read: Any = (step.node.args, step.node.kwargs)
+        args, kwargs = fx.node.map_arg(read, lambda node: _own(env[node]))
+        if step.module is None:  # a function's settings are in its module
+            return self.parts[step.name](args[0] if args else kwargs["input"])
+        return self.parts[step.name](*args, **kwargs)
 
 
 def _own(value: Any) -> Any:

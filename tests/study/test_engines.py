@@ -42,7 +42,7 @@ from xaiutils.study.work import BROKEN, CHANGED, MISSING, Done
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_any_number_of_workers_gives_the_same_bytes(fresh, result, workers):
     said, heard = [], set()
 
@@ -105,7 +105,7 @@ def test_a_scheduler_that_is_not_there_is_named(fresh):
         run_study(fresh, scheduler="tcp://127.0.0.1:1", wait=0.5)
 
 
-def test_a_scheduler_that_dies_while_it_is_asked_is_named(fresh, monkeypatch):
+def test_a_scheduler_that_dies_while_it_is_asked_is_named(fresh, monkeypatch, running):
     from distributed import Future
     from distributed.comm import CommClosedError
 
@@ -115,7 +115,7 @@ def test_a_scheduler_that_dies_while_it_is_asked_is_named(fresh, monkeypatch):
     monkeypatch.setattr(Future, "result", closed)
     message = "the scheduler is gone; finished parts are kept; go on with: xaiutils study run"
     with pytest.raises(ConnectionError, match=message):
-        run_study(fresh, workers=2)
+        run_study(fresh, scheduler=running[0])
 
 
 @contextmanager
@@ -140,23 +140,32 @@ def cluster(tmp_path, workers=1, threads=1):
             process.wait()
 
 
-def test_a_cluster_elsewhere_gives_the_same_bytes(fresh, result, tmp_path):
-    with cluster(tmp_path) as (address, _, worker):
-        run_study(fresh, scheduler=address)
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """One cluster for several tests, as a lasting one is; its worker scores four parts at once."""
+    with cluster(tmp_path_factory.mktemp("cluster"), threads=4) as found:
+        yield found
+
+
+def test_a_worker_elsewhere_of_many_threads_gives_the_same_bytes(fresh, result, running):
+    address, _, worker = running
+    run_study(fresh, scheduler=address)
     assert table(fresh) == result
     assert set(read_log(fresh)["process"]) == {worker.pid}
 
 
-def test_a_worker_of_many_threads_gives_the_same_bytes(fresh, result, tmp_path):
-    with cluster(tmp_path, threads=4) as (address, *_):
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_cluster_of_single_threads_gives_the_same_bytes(fresh, result, tmp_path, workers):
+    with cluster(tmp_path, workers) as (address, *_):
         run_study(fresh, scheduler=address)
     assert table(fresh) == result
 
 
-def test_two_copies_on_one_cluster_are_both_whole(fresh, result, tmp_path):
+def test_two_copies_on_one_cluster_are_both_whole(fresh, result, tmp_path, running):
     other = open_study(shutil.copytree(fresh.path, tmp_path / "copy"))
-    with cluster(tmp_path, workers=2) as (address, *_), ThreadPoolExecutor(2) as pool:
-        runs = [pool.submit(run_study, one, scheduler=address) for one in (fresh, other)]
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(run_study, one, scheduler=running[0]) for one in (fresh, other)]
         assert [len(one.result().fresh) for one in runs] == [3, 3]
     assert table(fresh) == table(other) == result
 

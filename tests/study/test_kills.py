@@ -20,7 +20,7 @@ from xaiutils.study import create_study, load_study, open_study, run_study, stud
 
 ASKED = {
     "methods": ["hybrid", "random_map"],
-    "metrics": ["sparseness", "srg"],
+    "metrics": ["relevance_mass", "srg"],  # none of Quantus, which takes seconds to import
     "images": 20,
     "part": 1,
 }
@@ -77,6 +77,7 @@ def until(zygote, word: str) -> list[str]:
     return lines
 
 
+@pytest.mark.slow
 def test_the_whole_run_is_killed_at_any_moment(zygote, tmp_path, expected):
     chance, counted = random.Random(0), 0
     for study in range(10):
@@ -102,9 +103,9 @@ def test_the_whole_run_is_killed_at_any_moment(zygote, tmp_path, expected):
 
 
 def test_the_whole_run_is_killed_between_writing_and_renaming(zygote, study, expected):
-    for count in range(6):
+    for pause in (1, 2, 3):
         before = parts(study)
-        number = start(zygote, study, pause := 1 + count % 3)
+        number = start(zygote, study, pause)
         assert until(zygote, "between") == ["between"]
         left = list((study.path / "parts").glob(".part-*.tmp"))
         assert len(left) == 1
@@ -143,6 +144,7 @@ def workers_of(process) -> list[psutil.Process]:
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
+@pytest.mark.slow  # notebook 14 kills one worker, too
 def test_workers_are_killed_and_the_run_goes_on(study, expected):
     chance, killed = random.Random(1), 0
     process = command(study, "--workers", "2")
@@ -173,6 +175,7 @@ def test_the_run_of_a_cluster_is_killed_and_its_workers_go_too(study, expected):
     finished(study, expected)
 
 
+@pytest.mark.slow
 def test_the_scheduler_is_killed(study, expected, tmp_path):
     with cluster(tmp_path) as (address, scheduler, _):
         process = command(study, "--scheduler", address)
@@ -186,7 +189,7 @@ def test_the_scheduler_is_killed(study, expected, tmp_path):
     finished(study, expected)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(study, expected, workers):
     process = command(study, "--workers", workers)
     wait_for(study, 2, process)
@@ -200,6 +203,7 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(study, expected, workers):
     finished(study, expected)
 
 
+@pytest.mark.slow  # the lock itself is asked in test_parts
 def test_two_runs_on_one_folder(study, expected):
     first = command(study)
     wait_for(study, 1, first)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from xaiutils.explorer.choices import View
 from xaiutils.explorer.output import figure
-from xaiutils.explorer.sources import networks, pictures, workload_of
+from xaiutils.explorer.sources import networks, pictures
 from xaiutils.explorer.subject import Factors, Subject, compute, with_maps
 from xaiutils.explorer.view import tiles
-from xaiutils.images import Sample
 from xaiutils.methods import METHODS
 from xaiutils.plots.style import Figure
+from xaiutils.workloads import load_workload
 
 if TYPE_CHECKING:
     from xaiutils.explorer.widgets import Explorer
@@ -47,15 +47,13 @@ def explore(
         if key not in known:
             raise TypeError(f"explore has no choice {key!r}; there are {', '.join(known)}")
     view = View(**{**choices, "methods": tuple(choices.get("methods", ()))})
-    work = workload_of(source, classifier)
+    work = None if classifier is not None else load_workload()
     found, nets = pictures(source, work), networks(classifier, models, work)
     if not static:
         from xaiutils.explorer.widgets import Explorer
 
         return Explorer(found, nets, view)
-    opened = found[0].open()
-    sample = opened if isinstance(opened, Sample) else Sample(found[0].label, opened)
-    subject = Subject(nets[0].open(), sample)
+    subject = Subject(nets[0].open(), found[0].open())
     factors = compute(subject, view)
     maps = {
         name: METHODS[name](subject.classifier, subject.case.x, factors.target)[0]

@@ -19,7 +19,7 @@ EVERY = 0.1  # seconds between two steps of the bar
 
 
 @dataclass
-class Bar:
+class _Bar:
     """What `xaiutils.passes.watch` moves: passes what it is told on, but not too often."""
 
     show: Callable[[int], None]
@@ -87,7 +87,7 @@ def explain_each(
     for name in names:
         try:
             with network, passes.watch(cancelled=stopped) as seen:
-                seen.bar = Bar(progress(name))
+                seen.bar = _Bar(progress(name))
                 keep(name, METHODS[name](classifier, x, target)[0])
         except passes.Cancelled:
             return [*failed, "cancelled; the methods that were done are shown"]

@@ -21,7 +21,7 @@ from xaiutils.metrics.flipping import Curve
 from xaiutils.plots import raster
 from xaiutils.plots.charts import curves as chart
 from xaiutils.plots.panels import panels
-from xaiutils.plots.style import Figure, png_bytes
+from xaiutils.plots.style import Figure, minus, png_bytes
 
 COLUMNS = 5
 
@@ -56,7 +56,7 @@ def _ledger(ledger: Ledger) -> str:
     found = {name: float(getattr(ledger, name)[0]) for name in ("start", *terms, "residual")}
     booked = " + ".join(f"{name} {found[name]:.3f}" for name in terms)
     text = f"relevance starts with {found['start']:.3f} = {booked}"
-    return f"{text} (rounding {found['residual']:.0e})".replace("-", "−")
+    return minus(f"{text} (rounding {found['residual']:.0e})")
 
 
 def _cost(factors: Factors) -> str:

@@ -14,7 +14,7 @@ from xaiutils import checks, scenes
 from xaiutils.decode import PHOTOGRAPHS
 from xaiutils.images import Sample, load_image, sample_photograph
 from xaiutils.models import SCENE_NETWORKS, Classifier, load_model
-from xaiutils.workloads import Workload, load_workload
+from xaiutils.workloads import Workload
 
 LISTED = 40  # pictures of a workload or a folder
 UPLOAD = 64_000_000  # pixels; a larger picture is refused from its header
@@ -53,10 +53,10 @@ def pictures(source: Any, work: Workload | None) -> list[Choice]:
         found = _of_folder(Path(source).expanduser())
     elif source is not None:
         sample = Sample(_name(source), load_image(source))
-        code = f"xai.load_image({_text(source)})" if isinstance(source, str | Path) else "picture"
+        code = f"xai.load_image({str(source)!r})" if isinstance(source, str | Path) else "picture"
         found = [Choice(sample.id, lambda: sample, code)]
     if work is not None:
-        code = f"xai.load_workload({work.name!r}{f', {work.split!r}' if work.split else ''})"
+        code = f"xai.load_workload({work.source!r}{f', {work.split!r}' if work.split else ''})"
         samples = work.samples
         found += [
             Choice(_listed(work, i), partial(samples.__getitem__, i), f"{code}.samples[{i}]")
@@ -120,11 +120,6 @@ def _network(one: Any) -> Choice:
     return Choice(one, partial(load_model, one), f'xai.load_model("{one}")')
 
 
-def workload_of(source: Any, classifier: Any) -> Workload | None:
-    """The workload of the environment, unless the caller brings a network of their own."""
-    return None if classifier is not None else load_workload()
-
-
 def _listed(work: Workload, index: int) -> str:
     """A label without decoding the picture, where that is possible."""
     if work.name == "scenes":
@@ -151,7 +146,3 @@ def _read(path: Path) -> Sample:
 
 def _name(source: Any) -> str:
     return Path(source).name if isinstance(source, str | os.PathLike) else "picture"
-
-
-def _text(source: str | os.PathLike[str]) -> str:
-    return repr(str(source))

@@ -16,8 +16,9 @@ from torch import Tensor
 from xaiutils.explanation import Explanation
 from xaiutils.explorer.choices import View
 from xaiutils.explorer.subject import Factors, Subject
-from xaiutils.hybrid import SIGMA_SHARE, bound, fuse, smooth
+from xaiutils.hybrid import bound, fuse
 from xaiutils.methods import METHODS
+from xaiutils.methods.combine import smooth_as_explain
 from xaiutils.methods.own import TITLES
 from xaiutils.methods.record import SIGNED
 from xaiutils.metrics.flipping import Curve, flipping_curve
@@ -111,7 +112,7 @@ def maps(subject: Subject, view: View, factors: Factors) -> list[tuple[str, str,
             map, title = factors.maps[name], METHODS[name].title
             if view.inside:
                 map, title = (
-                    smooth(fuse(bounded, map[None]), _sigma(view, map))[0],
+                    smooth_as_explain(fuse(bounded, map[None]), view.sigma)[0],
                     f"{title} in figure",
                 )
             found.append((f"method-{name}", title, map, METHODS[name].sign == SIGNED))
@@ -120,11 +121,7 @@ def maps(subject: Subject, view: View, factors: Factors) -> list[tuple[str, str,
 
 def _fused(one: Explanation, bounded: Tensor, view: View) -> tuple[Tensor, Tensor]:
     product = fuse(bounded, one.relevance)
-    return product, smooth(product, _sigma(view, product))
-
-
-def _sigma(view: View, map: Tensor) -> float:
-    return map.shape[-2] * SIGMA_SHARE if view.sigma is None else view.sigma
+    return product, smooth_as_explain(product, view.sigma)
 
 
 def _score(map: Tensor, mask: Tensor | None) -> str:

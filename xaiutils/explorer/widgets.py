@@ -281,8 +281,7 @@ class Explorer(w.VBox):
         return self._loaded[label]
 
     def _picture(self, label: str) -> Sample:
-        found = self._pictures[label].open()
-        return found if isinstance(found, Sample) else Sample(label, found)
+        return self._pictures[label].open()
 
     def _code(self, view: View) -> str:
         c = self.controls

@@ -57,5 +57,9 @@ def combine(
     threshold: float = THRESHOLD,
     sigma: float | None = None,
 ) -> Method:
-    """Any method inside the bounding figure of any CAM: `xaiutils.methods.combine`, by name."""
+    """Any ``method`` inside the bounding figure of any ``cam``, by name or record.
+
+    The figure is cut at ``threshold`` and the product blurred by ``sigma``, both as in `explain`;
+    see `xaiutils.methods.combine`.
+    """
     return _combine(method_named(cam), method_named(method), threshold, sigma)

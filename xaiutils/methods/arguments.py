@@ -1,4 +1,4 @@
-"""Arguments that several methods share: the reference image, a set of them, whole numbers."""
+"""Arguments that several methods share: the reference image, and a set of them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def references(baselines: Tensor | None, count: int, classifier: Classifier, x: 
     """
     if baselines is None:
         low, high = classifier.bounds(x)
-        chance = torch.rand(whole("n_baselines", count), x.shape[1], 1, 1).to(x)
+        chance = torch.rand(checks.whole("n_baselines", count), x.shape[1], 1, 1).to(x)
         return (low + chance * (high - low)).expand(-1, -1, *x.shape[2:])
     if not isinstance(baselines, Tensor):
         raise TypeError(
@@ -58,14 +58,6 @@ def references(baselines: Tensor | None, count: int, classifier: Classifier, x: 
             f"got {checks.shape(baselines)}"
         )
     return _values("baselines", baselines, x)
-
-
-def whole(argument: str, value: int, low: int = 1) -> int:
-    """Return ``value`` if it is a whole number >= ``low``."""
-    number = checks.number(argument, value, low=low)
-    if number != int(number):
-        raise ValueError(f"{argument} must be a whole number, got {number:g}")
-    return int(number)
 
 
 def _values(argument: str, value: Tensor, like: Tensor) -> Tensor:

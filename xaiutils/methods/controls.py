@@ -9,19 +9,20 @@ of `xaiutils.hybrid.explain`.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from xaiutils import baselines
-from xaiutils.composites import Composite, composite_named
+from xaiutils.composites import COMPOSITES, Composite
 from xaiutils.hybrid import bound, class_activation_map, explain, fuse, relevance
 from xaiutils.methods.combine import EXPLAIN_SETTINGS, smooth_as_explain
-from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method
+from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, no_plan
 from xaiutils.models import Classifier
-from xaiutils.plan import Plan
-from xaiutils.steps import GraphError
 
 
 def random_map(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
@@ -121,29 +122,9 @@ def bounded_edges(
     return smooth_as_explain(fuse(figure, sobel_edges(classifier, x, target).to(figure)), sigma)
 
 
-def hybrid(
-    classifier: Classifier,
-    x: Tensor,
-    target: Tensor,
-    *,
-    threshold: float,
-    sigma: float | None,
-    composite: str | Composite,
-    cam: str,
-    start: str,
-) -> Tensor:
+def hybrid(classifier: Classifier, x: Tensor, target: Tensor, **settings: Any) -> Tensor:
     """The paper's explanation, `explain(...).hybrid`: (N, H, W), signed, in units of the logit."""
-    found = explain(
-        classifier,
-        x,
-        target,
-        threshold=threshold,
-        sigma=sigma,
-        composite=composite,
-        cam=cam,
-        start=start,
-    )
-    return found.hybrid
+    return explain(classifier, x, target, **settings).hybrid
 
 
 def _seeds(x: Tensor) -> list[int]:
@@ -152,16 +133,13 @@ def _seeds(x: Tensor) -> list[int]:
     return [drawn ^ zlib.crc32(image.detach().cpu().float().numpy().tobytes()) for image in x]
 
 
-def _without_rule(classifier: Classifier) -> str | None:
-    default = composite_named(EXPLAIN_SETTINGS["composite"].default)
-    try:
-        Plan(classifier.graph, default, classifier.graph.find(classifier.cam_layer))
-    except GraphError as error:
-        return str(error)
-    return None
+def _settings(*names: str) -> Mapping[str, Setting]:
+    return MappingProxyType({name: EXPLAIN_SETTINGS[name] for name in names})
 
 
 _PAPER = "Dhore et al., section III"
+_IN_THE_FIGURE = _settings("threshold", "sigma", "cam")
+_WITHOUT_RULE = partial(no_plan, composite=COMPOSITES[EXPLAIN_SETTINGS["composite"].default])
 
 TABLE: tuple[Method, ...] = (
     Method(
@@ -203,7 +181,7 @@ TABLE: tuple[Method, ...] = (
         sign=NONNEGATIVE,
         source=f"{_PAPER}-B, without LRP",
         passes="F + B",
-        settings=MappingProxyType({key: EXPLAIN_SETTINGS[key] for key in ("threshold", "cam")}),
+        settings=_settings("threshold", "cam"),
     ),
     Method(
         name="bounded_cam_smoothed",
@@ -213,9 +191,7 @@ TABLE: tuple[Method, ...] = (
         sign=NONNEGATIVE,
         source=f"{_PAPER}-B and E, without LRP",
         passes="F + B",
-        settings=MappingProxyType(
-            {key: EXPLAIN_SETTINGS[key] for key in ("threshold", "sigma", "cam")}
-        ),
+        settings=_IN_THE_FIGURE,
     ),
     Method(
         name="lrp_smoothed",
@@ -226,10 +202,8 @@ TABLE: tuple[Method, ...] = (
         source=f"{_PAPER}-C and E, without CAM; blur alone helps: Rao et al. 2022, "
         "arXiv 2205.10435",
         passes="F + B",
-        settings=MappingProxyType(
-            {key: EXPLAIN_SETTINGS[key] for key in ("sigma", "composite", "start")}
-        ),
-        refuses=_without_rule,
+        settings=_settings("sigma", "composite", "start"),
+        refuses=_WITHOUT_RULE,
     ),
     Method(
         name="bounded_noise",
@@ -240,9 +214,7 @@ TABLE: tuple[Method, ...] = (
         source=f"{_PAPER}, with absolute Gaussian noise for LRP",
         passes="F + B",
         stochastic=True,
-        settings=MappingProxyType(
-            {key: EXPLAIN_SETTINGS[key] for key in ("threshold", "sigma", "cam")}
-        ),
+        settings=_IN_THE_FIGURE,
     ),
     Method(
         name="bounded_edges",
@@ -252,9 +224,7 @@ TABLE: tuple[Method, ...] = (
         sign=NONNEGATIVE,
         source=f"{_PAPER}, with Sobel edges for LRP",
         passes="F + B",
-        settings=MappingProxyType(
-            {key: EXPLAIN_SETTINGS[key] for key in ("threshold", "sigma", "cam")}
-        ),
+        settings=_IN_THE_FIGURE,
     ),
     Method(
         name="hybrid",
@@ -265,6 +235,6 @@ TABLE: tuple[Method, ...] = (
         source=f"{_PAPER}, all five steps",
         passes="F + 2 * B",
         settings=EXPLAIN_SETTINGS,
-        refuses=_without_rule,
+        refuses=_WITHOUT_RULE,
     ),
 )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.methods.arguments import Baseline, reference, references, whole
+from xaiutils.methods.arguments import Baseline, reference, references
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting
 from xaiutils.models import Classifier
 from xaiutils.twin import Twin
@@ -70,7 +70,8 @@ def integrated_gradients(
     """
     from captum.attr import IntegratedGradients
 
-    n_steps, batch_size = whole("n_steps", n_steps), whole("batch_size", batch_size)
+    n_steps = checks.whole("n_steps", n_steps)
+    batch_size = checks.whole("batch_size", batch_size)
     x0 = reference(baseline, x)
     method = IntegratedGradients(Twin(classifier.graph))
     maps = [
@@ -110,7 +111,8 @@ def smooth_grad(
     """
     from captum.attr import NoiseTunnel, Saliency
 
-    n_samples, batch_size = whole("n_samples", n_samples), whole("batch_size", batch_size)
+    n_samples = checks.whole("n_samples", n_samples)
+    batch_size = checks.whole("batch_size", batch_size)
     noise = checks.number("noise", noise, low=0)
     method = NoiseTunnel(Saliency(Twin(classifier.graph)))
     maps = [
@@ -156,7 +158,8 @@ def gradient_shap(
     """
     from captum.attr import GradientShap
 
-    n_samples, batch_size = whole("n_samples", n_samples), whole("batch_size", batch_size)
+    n_samples = checks.whole("n_samples", n_samples)
+    batch_size = checks.whole("batch_size", batch_size)
     xs = references(baselines, n_baselines, classifier, x)
     method = GradientShap(Twin(classifier.graph))
     total = torch.zeros_like(x)

@@ -79,7 +79,7 @@ def guided_grad_cam(
     return found.mean(1)
 
 
-def without_relu(classifier: Classifier) -> str | None:
+def _without_relu(classifier: Classifier) -> str | None:
     """Why a method that changes the gradient of ReLUs cannot explain this network, or None."""
     if any(isinstance(module, nn.ReLU) for module in Twin(classifier.graph).modules()):
         return None
@@ -91,11 +91,11 @@ def without_relu(classifier: Classifier) -> str | None:
     )
 
 
-def without_map(classifier: Classifier) -> str | None:
+def _without_map(classifier: Classifier) -> str | None:
     """Why Guided Grad-CAM cannot explain this network, or None."""
     if len(classifier.graph.find(classifier.cam_layer).shape or ()) != 4:
         return "its CAM layer gives tokens, not feature maps; grad_cam reads both"
-    return without_relu(classifier)
+    return _without_relu(classifier)
 
 
 @contextmanager
@@ -114,7 +114,7 @@ TABLE: tuple[Method, ...] = (
         "gradient",
         SIGNED,
         "Springenberg et al. 2014, section 3.4",
-        refuses=without_relu,
+        refuses=_without_relu,
     ),
     Method(
         "deconvolution",
@@ -123,7 +123,7 @@ TABLE: tuple[Method, ...] = (
         "gradient",
         SIGNED,
         "Zeiler and Fergus 2014, section 2.1",
-        refuses=without_relu,
+        refuses=_without_relu,
     ),
     Method(
         "guided_grad_cam",
@@ -140,6 +140,6 @@ TABLE: tuple[Method, ...] = (
                 stock="nearest",
             ),
         },
-        refuses=without_map,
+        refuses=_without_map,
     ),
 )

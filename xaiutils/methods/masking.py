@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaiutils import tokens
-from xaiutils.methods.arguments import whole
+from xaiutils import checks, tokens
 from xaiutils.methods.record import NONNEGATIVE, Method, Setting
 from xaiutils.models import Classifier
 from xaiutils.twin import Twin
@@ -48,7 +47,7 @@ def score_cam(classifier: Classifier, x: Tensor, target: Tensor, *, batch_size: 
     """
     from pytorch_grad_cam import ScoreCAM
 
-    size = whole("batch_size", batch_size)
+    size = checks.whole("batch_size", batch_size)
 
     class Quiet(ScoreCAM):
         get_cam_weights = _without_bar(ScoreCAM.get_cam_weights)
@@ -89,7 +88,7 @@ def ablation_cam(
     from pytorch_grad_cam import AblationCAM
     from pytorch_grad_cam.ablation_layer import AblationLayerVit
 
-    size = whole("batch_size", batch_size)
+    size = checks.whole("batch_size", batch_size)
 
     class Quiet(AblationCAM):
         get_cam_weights = _without_bar(AblationCAM.get_cam_weights)

@@ -9,11 +9,9 @@ from torch import Tensor
 from xaiutils import hybrid, rollout
 from xaiutils.cam import CAMS
 from xaiutils.composites import COMPOSITES
-from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, never
+from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, never, no_plan
 from xaiutils.models import Classifier
 from xaiutils.operations import AVERAGE, LINEAR, PASS, ROUTING
-from xaiutils.plan import Plan
-from xaiutils.steps import GraphError
 
 TITLES = {
     "grad_cam_plus_plus": "Grad-CAM++",
@@ -70,15 +68,6 @@ def _no_plain_head(classifier: Classifier) -> str | None:
     return "its head is not global average pooling and one linear layer; use grad_cam"
 
 
-def _no_plan(classifier: Classifier, *, composite: str) -> str | None:
-    graph = classifier.graph
-    try:
-        Plan(graph, COMPOSITES[composite], graph.find(classifier.cam_layer))
-    except GraphError as error:
-        return str(error)
-    return None
-
-
 def _no_attention(classifier: Classifier) -> str | None:
     if rollout.attention_steps(classifier):
         return None
@@ -121,7 +110,7 @@ TABLE: tuple[Method, ...] = (
             composite.source,
             passes="F + B",
             settings={"start": START},
-            refuses=partial(_no_plan, composite=name),
+            refuses=partial(no_plan, composite=composite),
         )
         for name, composite in COMPOSITES.items()
     ),

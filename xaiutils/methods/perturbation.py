@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.methods.arguments import Baseline, reference, whole
+from xaiutils.methods.arguments import Baseline, reference
+from xaiutils.methods.gradients import BASELINE
 from xaiutils.methods.record import SIGNED, Method, Setting
 from xaiutils.methods.segments import Forward, by_segment
 from xaiutils.models import Classifier
@@ -46,7 +47,7 @@ def occlusion(
 
     sides = [_share("window", window, side) for side in x.shape[2:]]
     steps = [_share("stride", stride, side) for side in sides]
-    batch_size = whole("batch_size", batch_size)
+    batch_size = checks.whole("batch_size", batch_size)
     x0 = reference(baseline, x)
     method = Occlusion(Twin(classifier.graph))
     maps = [
@@ -87,7 +88,7 @@ def feature_ablation(
     """
     from captum.attr import FeatureAblation
 
-    batch_size = whole("batch_size", batch_size)
+    batch_size = checks.whole("batch_size", batch_size)
 
     def effects(forward: Forward, present: Tensor) -> Tensor:
         return FeatureAblation(forward).attribute(present, perturbations_per_eval=batch_size)
@@ -119,7 +120,8 @@ def shapley_sampling(
     """
     from captum.attr import ShapleyValueSampling
 
-    n_samples, batch_size = whole("n_samples", n_samples), whole("batch_size", batch_size)
+    n_samples = checks.whole("n_samples", n_samples)
+    batch_size = checks.whole("batch_size", batch_size)
 
     def effects(forward: Forward, present: Tensor) -> Tensor:
         return ShapleyValueSampling(forward).attribute(
@@ -137,7 +139,7 @@ def _share(argument: str, share: float, of: int) -> int:
 
 
 SHARED = {
-    "baseline": Setting(0.0, "the mean colour of the training: it shows no object"),
+    "baseline": BASELINE,
     "segments": Setting(None, "those of segments.slic, so that all methods share them"),
     "batch_size": Setting(32, "as many images in one call of the network; speed alone", stock=1),
 }
@@ -152,7 +154,7 @@ TABLE: tuple[Method, ...] = (
         "Zeiler and Fergus 2014, section 4.2",
         passes="(1 + (1 + (1 - window) / (window * stride)) ** 2) * F",
         settings={
-            "baseline": SHARED["baseline"],
+            "baseline": BASELINE,
             "window": Setting(1 / 8, "28 of 224 pixels: parts of objects, in 226 passes"),
             "stride": Setting(
                 1 / 2,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +22,7 @@ from xaiutils.methods.combine import combine
 from xaiutils.methods.masking import as_maps
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting
 from xaiutils.models import Classifier
+from xaiutils.tracing import unhook
 from xaiutils.twin import Twin
 
 
@@ -99,9 +100,8 @@ def grad_cam_plus_plus_no_target(classifier: Classifier, x: Tensor, target: Tens
 def _copy(module: nn.Module) -> nn.Module:
     """A deep copy without the caller's hooks and captum rules."""
     model = copy.deepcopy(module)
+    unhook(model)
     for part in model.modules():
-        for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
-            getattr(part, hooks).clear()
         if hasattr(part, "rule"):
             del part.rule
     return model
@@ -132,22 +132,15 @@ def _library_cam(classifier: Classifier, x: Tensor, target: Tensor | None) -> Te
     return torch.from_numpy(found).to(x.device)
 
 
-def _refused_at_first(classifier: Classifier) -> str | None:
-    return _refused(classifier, (nn.Conv2d, nn.Linear))
-
-
-def _refused_at_second(classifier: Classifier) -> str | None:
-    return _refused(classifier, ())
-
-
-def _refused(classifier: Classifier, given: tuple[type[nn.Module], ...]) -> str | None:
+def _refused(classifier: Classifier, *, given: tuple[type[nn.Module], ...]) -> str | None:
     """What captum would raise: for a layer without a rule, or one that is used twice.
 
     Those of a type in ``given`` have been given a rule.
     """
     from captum.attr._core.lrp import SUPPORTED_LAYERS_WITH_RULES, SUPPORTED_NON_LINEAR_LAYERS
 
-    layers = {path: m for path, m in _leaves(classifier.module) if path}
+    named = classifier.module.named_modules()
+    layers = {path: part for path, part in named if path and not any(part.children())}
     for path, layer in layers.items():
         supported = type(layer) in (*SUPPORTED_LAYERS_WITH_RULES, *SUPPORTED_NON_LINEAR_LAYERS)
         if not supported and not isinstance(layer, given):
@@ -164,10 +157,6 @@ def _refused(classifier: Classifier, given: tuple[type[nn.Module], ...]) -> str 
                 "than once; use lrp_paper"
             )
     return None
-
-
-def _leaves(module: nn.Module) -> Iterable[tuple[str, nn.Module]]:
-    return ((path, part) for path, part in module.named_modules() if not any(part.children()))
 
 
 _FAMILY = "as published, faulty"
@@ -189,7 +178,7 @@ _PARTS: tuple[Method, ...] = (
                 )
             }
         ),
-        refuses=_refused_at_first,
+        refuses=partial(_refused, given=(nn.Conv2d, nn.Linear)),
     ),
     Method(
         name="captum_lrp_second_call",
@@ -199,7 +188,7 @@ _PARTS: tuple[Method, ...] = (
         sign=SIGNED,
         source=f"{_CAPTUM}, its rules gone: EpsilonRule(1e-9) everywhere",
         passes="2 * F + B",
-        refuses=_refused_at_second,
+        refuses=partial(_refused, given=()),
     ),
     Method(
         name="library_grad_cam_plus_plus",

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks, passes
+from xaiutils.composites import Composite
 from xaiutils.hybrid import Target
-from xaiutils.methods.arguments import whole
 from xaiutils.models import Classifier
+from xaiutils.plan import Plan
+from xaiutils.steps import GraphError
 
 FAMILIES = (
     "CAM",
@@ -45,8 +47,37 @@ class Setting:
     stock: Any = None
 
 
+def merged(name: str, known: Mapping[str, Setting], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of a method or metric called ``name``, with the settings that were given.
+
+    Raises:
+        TypeError: One that it has not.
+    """
+    for key in given:
+        if key not in known:
+            listed = ", ".join(known) or "none"
+            raise TypeError(f"{name} has no setting {key!r}; its settings: {listed}")
+    return {key: setting.default for key, setting in known.items()} | dict(given)
+
+
+def value_of(passes: str, units: Mapping[str, float], settings: Mapping[str, Any]) -> float:
+    """The value of a record's formula of cost, of ``units`` and the settings that are numbers."""
+    numbers = {key: value for key, value in settings.items() if isinstance(value, int | float)}
+    return float(eval(passes, {"__builtins__": {}}, {**units, **numbers}))
+
+
 def never(classifier: Classifier) -> str | None:
     """For methods that can explain every classifier."""
+    return None
+
+
+def no_plan(classifier: Classifier, *, composite: Composite) -> str | None:
+    """Why relevance by a composite cannot explain a classifier, or None: a step without a rule."""
+    graph = classifier.graph
+    try:
+        Plan(graph, composite, graph.find(classifier.cam_layer))
+    except GraphError as error:
+        return str(error)
     return None
 
 
@@ -113,8 +144,8 @@ class Method:
             TypeError, ValueError: An argument is wrong; the message says which and why.
         """
         classifier.check(x)
-        seed = whole("seed", seed, low=0)
-        used = self._merge(settings)
+        seed = checks.whole("seed", seed, low=0)
+        used = merged(self.name, self.settings, settings)
         reason = self.refuses(classifier)
         if reason is not None:
             raise CannotExplain(f"{self.name} cannot explain {classifier.name}: {reason}")
@@ -143,10 +174,12 @@ class Method:
         K: int = 1000,
         **settings: Any,
     ) -> float:
-        """The value of ``passes`` for one image, in units of ``forward`` and ``backward``."""
-        names = {"F": forward, "B": backward, "S": S, "C": C, "K": K}
-        values = {key: v for key, v in self._merge(settings).items() if isinstance(v, int | float)}
-        return float(eval(self.passes, {"__builtins__": {}}, names | values))
+        """The value of ``passes`` for one image, in units of ``forward`` and ``backward``.
+
+        ``S`` segments, ``C`` channels of the CAM layer, ``K`` classes; ``settings`` as in a call.
+        """
+        units = {"F": forward, "B": backward, "S": S, "C": C, "K": K}
+        return value_of(self.passes, units, merged(self.name, self.settings, settings))
 
     def expected(self, classifier: Classifier, n: int = 1, /, **settings: Any) -> int | None:
         """About how many images the network will answer for ``n`` of them, for a bar."""
@@ -156,13 +189,6 @@ class Method:
             return round(n * self.cost(1, 0, C=C, K=len(classifier.classes), **settings))
         except (NameError, ArithmeticError):
             return None  # a wrong setting: the method itself says what is wrong with it
-
-    def _merge(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        for key in settings:
-            if key not in self.settings:
-                known = ", ".join(self.settings) or "none"
-                raise TypeError(f"{self.name} has no setting {key!r}; its settings: {known}")
-        return {key: setting.default for key, setting in self.settings.items()} | dict(settings)
 
     def _one(
         self, classifier: Classifier, x: Tensor, target: Tensor, seed: int, used: dict[str, Any]

@@ -6,28 +6,21 @@ from functools import partial
 
 from xaiutils import related
 from xaiutils.composites import Composite
-from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting
+from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, no_plan
 from xaiutils.models import Classifier
-from xaiutils.plan import Plan
 from xaiutils.related.contrastive import Z_PLUS_BOX
 from xaiutils.related.fg_cam import FG_CAM
 from xaiutils.related.relevance_cam import RELEVANCE_CAM
-from xaiutils.steps import GraphError
 
 LAYER = Setting(None, "the classifier's own CAM layer; any feature map can be read")
 KEEP = Setting(0.1, "the share of singular values that the authors keep")
 BATCH = Setting(32, "images in one call of the network; speed alone")
 
 
-def _no_plan(classifier: Classifier, *, composite: Composite) -> str | None:
-    graph = classifier.graph
-    if len(graph.find(classifier.cam_layer).shape or ()) != 4:
+def _no_maps(classifier: Classifier, *, composite: Composite) -> str | None:
+    if len(classifier.graph.find(classifier.cam_layer).shape or ()) != 4:
         return "its CAM layer gives tokens, not feature maps, and z⁺ is made for ReLU networks"
-    try:
-        Plan(graph, composite, graph.find(classifier.cam_layer))
-    except GraphError as error:
-        return str(error)
-    return None
+    return no_plan(classifier, composite=composite)
 
 
 TABLE: tuple[Method, ...] = (
@@ -38,7 +31,7 @@ TABLE: tuple[Method, ...] = (
         "related work",
         NONNEGATIVE,
         "Lee et al. 2021, section 3",
-        refuses=partial(_no_plan, composite=RELEVANCE_CAM),
+        refuses=partial(_no_maps, composite=RELEVANCE_CAM),
         settings={"layer": LAYER},
     ),
     Method(
@@ -48,7 +41,7 @@ TABLE: tuple[Method, ...] = (
         "related work",
         NONNEGATIVE,
         "Gu et al. 2018, section 4, dual by the other classes",
-        refuses=partial(_no_plan, composite=Z_PLUS_BOX),
+        refuses=partial(_no_maps, composite=Z_PLUS_BOX),
         passes="F + 2 * B",
     ),
     Method(
@@ -58,7 +51,7 @@ TABLE: tuple[Method, ...] = (
         "related work",
         NONNEGATIVE,
         "Gu et al. 2018, section 4, dual by negated weights",
-        refuses=partial(_no_plan, composite=Z_PLUS_BOX),
+        refuses=partial(_no_maps, composite=Z_PLUS_BOX),
         passes="F + 2 * B",
     ),
     Method(
@@ -68,7 +61,7 @@ TABLE: tuple[Method, ...] = (
         "related work",
         SIGNED,
         "Iwana et al. 2019, section 3",
-        refuses=partial(_no_plan, composite=Z_PLUS_BOX),
+        refuses=partial(_no_maps, composite=Z_PLUS_BOX),
         passes="F + 2 * B",
     ),
     Method(
@@ -78,7 +71,7 @@ TABLE: tuple[Method, ...] = (
         "related work",
         NONNEGATIVE,
         "Qiu et al. 2024, section 3",
-        refuses=partial(_no_plan, composite=FG_CAM),
+        refuses=partial(_no_maps, composite=FG_CAM),
         passes="F + 2 * B",
         settings={"layer": LAYER},
     ),
@@ -89,7 +82,7 @@ TABLE: tuple[Method, ...] = (
         "related work",
         NONNEGATIVE,
         "Qiu et al. 2024, section 3, denoised",
-        refuses=partial(_no_plan, composite=FG_CAM),
+        refuses=partial(_no_maps, composite=FG_CAM),
         passes="F + 2 * B",
         settings={"layer": LAYER, "keep": KEEP},
     ),
@@ -100,7 +93,7 @@ TABLE: tuple[Method, ...] = (
         "related work",
         NONNEGATIVE,
         "Qiu et al. 2024, section 3; weights of Wang et al. 2020",
-        refuses=partial(_no_plan, composite=FG_CAM),
+        refuses=partial(_no_maps, composite=FG_CAM),
         passes="(1 + C) * F + B",
         settings={"layer": LAYER, "batch": BATCH},
     ),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from xaiutils import checks
 from xaiutils.images import denormalise
-from xaiutils.methods.arguments import Baseline, reference, whole
+from xaiutils.methods.arguments import Baseline, reference
 from xaiutils.models import Classifier
 from xaiutils.twin import Twin
 
@@ -49,7 +49,7 @@ def slic(
     from skimage.segmentation import slic as superpixels
 
     classifier.check(x)
-    n_segments = whole("n_segments", n_segments)
+    n_segments = checks.whole("n_segments", n_segments)
     compactness = checks.number("compactness", compactness)
     if compactness <= 0:
         raise ValueError(f"compactness must be > 0, got {compactness:g}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.methods.arguments import Baseline, whole
+from xaiutils.methods.arguments import Baseline
 from xaiutils.methods.perturbation import SHARED
 from xaiutils.methods.record import SIGNED, Method, Setting
 from xaiutils.methods.segments import Forward, by_segment
@@ -44,7 +44,8 @@ def kernel_shap(
     """
     from captum.attr import KernelShap
 
-    n_samples, batch_size = whole("n_samples", n_samples), whole("batch_size", batch_size)
+    n_samples = checks.whole("n_samples", n_samples)
+    batch_size = checks.whole("batch_size", batch_size)
 
     def effects(forward: Forward, present: Tensor) -> Tensor:
         _require_samples(n_samples, present)
@@ -88,7 +89,8 @@ def lime(
     from captum.attr import Lime
     from captum.attr._core.lime import get_exp_kernel_similarity_function
 
-    n_samples, batch_size = whole("n_samples", n_samples), whole("batch_size", batch_size)
+    n_samples = checks.whole("n_samples", n_samples)
+    batch_size = checks.whole("batch_size", batch_size)
     alpha = checks.number("alpha", alpha, low=0)
     kernel_width = checks.number("kernel_width", kernel_width)
     if kernel_width <= 0:

@@ -12,12 +12,9 @@ from torch import Tensor
 
 from xaiutils import checks, scenes
 from xaiutils.boxes import sample_target
-from xaiutils.images import Sample
-from xaiutils.methods.arguments import whole
+from xaiutils.images import Box, Sample
 from xaiutils.models import Classifier
 from xaiutils.workloads import Workload
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +69,7 @@ class Case:
         if len(self.x) != 1:
             raise ValueError(f"x must be one picture (1, C, H, W), got {checks.shape(self.x)}")
         last = len(self.classifier.classes) - 1
-        checks.number("target", whole("target", self.target, low=0), high=last)
+        checks.number("target", checks.whole("target", self.target, low=0), high=last)
         for name, value in (("mask", self.mask), ("rival", self.rival)):
             if value is None:
                 continue
@@ -92,6 +89,11 @@ class Case:
             Piece(torch.from_numpy(mask), x[i : i + 1], i in self.scene.targets[:1])
             for i, mask in enumerate(scenes.visible(self.scene))
         )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the network's input, and of every map."""
+        return self.x.shape[2], self.x.shape[3]
 
     @property
     def targets(self) -> Tensor:
@@ -124,6 +126,9 @@ def load_cases(
         indices: Positions in ``work.samples``.
         classifier: Another network than the workload's, with the same preprocessing.
         right_only: Leave out pictures whose predicted class is not their label.
+
+    Raises:
+        ValueError: No index.
     """
     if not len(indices):
         raise ValueError("indices must name at least one sample, got none")

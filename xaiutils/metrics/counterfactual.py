@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from xaiutils.metrics.case import Case
+from xaiutils.metrics.flipping import outputs
 from xaiutils.metrics.record import CannotScore, Explainer, Metric
-
-BATCH = 32
 
 
 def drops(case: Case) -> Tensor:
@@ -20,8 +19,7 @@ def drops(case: Case) -> Tensor:
     The scene is drawn again without the object and its shadow, so that nothing is painted over.
     """
     x = torch.cat([case.x, *(piece.without.to(case.x) for piece in case.pieces)])
-    logits = torch.cat([case.classifier.predict(part) for part in x.split(BATCH)]).double().cpu()
-    centred = logits[:, case.target] - logits.mean(1)
+    centred = torch.from_numpy(outputs(case, x))
     return centred[0] - centred[1:]
 
 

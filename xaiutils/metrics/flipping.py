@@ -21,12 +21,17 @@ from torch import Tensor
 
 from xaiutils import checks
 from xaiutils.hybrid import smooth
-from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import Setting
 from xaiutils.metrics.case import Case
-from xaiutils.metrics.record import Explainer, Metric, picture_seed, require_order
+from xaiutils.metrics.record import (
+    BATCH,
+    Explainer,
+    Metric,
+    always,
+    picture_seed,
+    require_order,
+)
 
-BATCH = 32  # pictures in one question; always cut alike, so that a memo finds the answers again
 STREAM = "pixel flipping"
 KINDS = ("morf", "lerf", "insertion")
 OUTPUTS = ("centred", "softmax")
@@ -122,7 +127,7 @@ def flipping_curve(
     checks.same_shape("attribution", attribution, "picture", case.x[0, 0])
     require_order(attribution)
     pixels = attribution.numel()
-    checks.number("steps", whole("steps", steps, low=2), high=pixels)
+    checks.number("steps", checks.whole("steps", steps, low=2), high=pixels)
     first = order(attribution, picture_seed(case, STREAM, 0) if seed is None else seed)
     rank = np.empty(pixels, dtype=np.int64)
     rank[first[::-1] if kind == "lerf" else first] = np.arange(pixels)
@@ -198,11 +203,6 @@ def insertion(
     return flipping_curve(case, attribution, "insertion", seed=seed, **settings).area
 
 
-def at_zero(case: Case) -> float:
-    """The chance level of a score that changes its sign when the map is turned over."""
-    return 0.0
-
-
 _STEPS = Setting(25, "one step is 4 % of the pixels", 224)
 _MEAN = Setting("mean", "the colour that the network's preprocessing makes 0", "mean")
 _CENTRED = MappingProxyType(
@@ -227,7 +227,7 @@ TABLE: tuple[Metric, ...] = (
         anchors="a random map scores 0 on average; the oracle scores above it, but methods may "
         "score above the oracle",
         passes="2 * (steps + 1) * F",
-        chance=at_zero,
+        chance=always(0.0),
         settings=_CENTRED,
     ),
     Metric(

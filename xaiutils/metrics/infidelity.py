@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import Setting
 from xaiutils.metrics.case import Case
-from xaiutils.metrics.record import Explainer, Metric
+from xaiutils.metrics.record import BATCH, Explainer, Metric
 
-BATCH = 32
 PERTURBATIONS = ("squares", "gaussian")
 
 
@@ -30,6 +29,7 @@ def infidelity(
     size: float,
     multiply_by_inputs: bool,
     samples: int,
+    normalize: bool = True,
 ) -> float:
     r"""The mean squared error of the map as a forecast, after the best scaling; lower is better.
 
@@ -50,43 +50,8 @@ def infidelity(
             gradient times input state it; then I = Delta / x, the share that is removed, which is
             1 in a square. Otherwise a map is a gradient, and I = Delta.
         samples: n.
+        normalize: Whether beta is free; 1 otherwise.
     """
-    return _infidelity(
-        case, attribution, seed, True, perturbation, size, multiply_by_inputs, samples
-    )
-
-
-def infidelity_raw(
-    case: Case,
-    attribution: Tensor,
-    explainer: Explainer,
-    seed: int,
-    *,
-    perturbation: str,
-    size: float,
-    multiply_by_inputs: bool,
-    samples: int,
-) -> float:
-    r"""`infidelity` with beta = 1, as captum computes it by default; lower is better.
-
-    NOT free of scale: it judges the unit of a map more than the map. A map close to zero scores
-    about the mean squared drop of the logit, which is better than a good map in other units.
-    """
-    return _infidelity(
-        case, attribution, seed, False, perturbation, size, multiply_by_inputs, samples
-    )
-
-
-def _infidelity(
-    case: Case,
-    attribution: Tensor,
-    seed: int,
-    normalize: bool,
-    perturbation: str,
-    size: float,
-    multiply_by_inputs: bool,
-    samples: int,
-) -> float:
     from captum.metrics import infidelity as captum_infidelity
     from captum.metrics import infidelity_perturb_func_decorator
 
@@ -96,7 +61,7 @@ def _infidelity(
         raise TypeError(f"multiply_by_inputs must be a bool, got {given}")
     if checks.number("size", size, low=0, high=1 if perturbation == "squares" else math.inf) == 0:
         raise ValueError("size must be above 0, got 0")
-    samples = whole("samples", samples)
+    samples = checks.whole("samples", samples)
     perturb = _squares if perturbation == "squares" else _gaussian
     found = captum_infidelity(
         # float64, since beta^2 A - 2 beta B + C loses its digits where a map is good
@@ -112,6 +77,18 @@ def _infidelity(
         normalize=normalize,
     )
     return float(found)
+
+
+def infidelity_raw(
+    case: Case, attribution: Tensor, explainer: Explainer, seed: int, **settings: Any
+) -> float:
+    r"""`infidelity` with beta = 1, as captum computes it by default; lower is better.
+
+    NOT free of scale: it judges the unit of a map more than the map. A map close to zero scores
+    about the mean squared drop of the logit, which is better than a good map in other units.
+    The settings are those of `infidelity`.
+    """
+    return infidelity(case, attribution, explainer, seed, normalize=False, **settings)
 
 
 def _squares(share: float, chance: np.random.Generator) -> Callable[[Tensor], Tensor]:

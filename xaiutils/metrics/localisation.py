@@ -15,9 +15,10 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from xaiutils import checks
+from xaiutils.images import Box
 from xaiutils.methods.record import Setting
-from xaiutils.metrics.case import Box, Case
-from xaiutils.metrics.record import CannotScore, Explainer, Metric
+from xaiutils.metrics.case import Case
+from xaiutils.metrics.record import CannotScore, Explainer, Metric, always, mask_share
 
 
 def rank_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
@@ -154,7 +155,7 @@ def pointing_game(
 def energy_pointing_game(case: Case, attribution: Tensor, explainer: Explainer, seed: int) -> float:
     """`mass_accuracy` on the pixels inside the boxes of the explained class."""
     _require_positive(attribution)
-    inside = inside_boxes(case.boxes, _size(attribution)).to(attribution.device)
+    inside = inside_boxes(case.boxes, case.size).to(attribution.device)
     if not bool(inside.any()):
         raise CannotScore("no pixel lies in the boxes")
     return float(mass_accuracy(attribution[None], inside[None]))
@@ -187,34 +188,18 @@ def _mask(case: Case, attribution: Tensor) -> Tensor:
     return _given(case.mask).to(attribution.device)
 
 
-def _size(attribution: Tensor) -> tuple[int, int]:
-    return attribution.shape[0], attribution.shape[1]
-
-
 def _require_positive(attribution: Tensor) -> None:
     if not bool((attribution > 0).any()):
         raise CannotScore("the map has no positive value")
 
 
-def _share(mask: Tensor) -> float:
-    return float(mask.double().mean())
-
-
-def _mask_share(case: Case) -> float:
-    return _share(_given(case.mask))
-
-
 def _boxes_share(case: Case) -> float:
-    return _share(inside_boxes(case.boxes, (case.x.shape[2], case.x.shape[3])))
+    return float(inside_boxes(case.boxes, case.size).double().mean())
 
 
 def _own_area(case: Case) -> float:
     mine, theirs = _given(case.mask), _given(case.rival)
     return float(mine.sum() / (mine | theirs).sum())
-
-
-def _half(case: Case) -> float:
-    return 0.5
 
 
 TABLE: tuple[Metric, ...] = (
@@ -228,7 +213,7 @@ TABLE: tuple[Metric, ...] = (
         high=1,
         source="Arras et al. 2022, arXiv 2003.07258, eq. 2, of the positive part",
         anchors="random map: the mask's share of the picture; oracle: 1",
-        chance=_mask_share,
+        chance=mask_share,
         needs=("mask",),
     ),
     Metric(
@@ -241,7 +226,7 @@ TABLE: tuple[Metric, ...] = (
         high=1,
         source="Zhang et al. 2018, International Journal of Computer Vision 126",
         anchors="random map: the mask's share of the picture; oracle: 1",
-        chance=_mask_share,
+        chance=mask_share,
         needs=("mask",),
         settings=MappingProxyType(
             {
@@ -287,7 +272,7 @@ TABLE: tuple[Metric, ...] = (
         high=1,
         source="area under the ROC curve by ranks, Hanley and McNeil 1982, Radiology 143(1)",
         anchors="random map: 0.5; oracle: 1",
-        chance=_half,
+        chance=always(0.5),
         needs=("mask",),
     ),
 )

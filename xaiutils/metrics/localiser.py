@@ -15,8 +15,9 @@ from scipy.ndimage import find_objects, label
 from torch import Tensor
 
 from xaiutils import checks
+from xaiutils.images import Box
 from xaiutils.methods.record import Setting
-from xaiutils.metrics.case import Box, Case
+from xaiutils.metrics.case import Case
 from xaiutils.metrics.record import CannotScore, Explainer, Metric
 
 THRESHOLDS: tuple[float, ...] = tuple(i / 100 for i in range(100))
@@ -128,7 +129,8 @@ def _best(found: Box, boxes: Sequence[Box]) -> float:
 
 
 def _whole_picture(case: Case) -> float:
-    return _best((0.0, 0.0, float(case.x.shape[3]), float(case.x.shape[2])), case.boxes)
+    height, width = case.size
+    return _best((0.0, 0.0, float(width), float(height)), case.boxes)
 
 
 TABLE: tuple[Metric, ...] = (

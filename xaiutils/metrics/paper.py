@@ -8,11 +8,10 @@ from types import MappingProxyType
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import Setting
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.paper_quantus import judge
-from xaiutils.metrics.record import CannotScore, Explainer, Metric
+from xaiutils.metrics.record import CannotScore, Explainer, Metric, always, mask_share
 
 BASELINES = ("black", "white", "mean", "uniform")
 
@@ -53,7 +52,7 @@ def avg_sensitivity(
         attribution,
         explainer,
         seed,
-        nr_samples=whole("samples", samples),
+        nr_samples=checks.whole("samples", samples),
         lower_bound=float(radius),
         normalise=normalise,
     )
@@ -88,7 +87,7 @@ def faithfulness_correlation(
         CannotScore: The logit or the sums are the same in every run.
     """
     height, width = attribution.shape
-    if whole("subset", subset) >= height * width:
+    if checks.whole("subset", subset) >= height * width:
         raise ValueError(f"subset must be below H * W = {height * width}, got {subset}")
     if isinstance(baseline, str):
         checks.choice("baseline", baseline, BASELINES)
@@ -100,11 +99,13 @@ def faithfulness_correlation(
         attribution,
         explainer,
         seed,
-        nr_runs=whole("runs", runs, low=3),
+        nr_runs=checks.whole("runs", runs, low=3),
         subset_size=int(subset),
         perturb_baseline=baseline,
     )
-    return _number(value, "there is no correlation: the logit or the sums are always the same")
+    if math.isnan(value):
+        raise CannotScore("there is no correlation: the logit or the sums are always the same")
+    return value
 
 
 def relevance_rank_accuracy(
@@ -143,24 +144,6 @@ def random_logit(case: Case, attribution: Tensor, explainer: Explainer, seed: in
     if classes == 1:
         raise CannotScore("the network has no other class")
     return judge("random_logit", case, attribution, explainer, seed, num_classes=classes, seed=seed)
-
-
-def _number(value: float, why: str) -> float:
-    if math.isnan(value):
-        raise CannotScore(why)
-    return value
-
-
-def _nothing(case: Case) -> float:
-    return 0.0
-
-
-def _share(case: Case) -> float:
-    return math.nan if case.mask is None else float(case.mask.double().mean())
-
-
-def _uniform_gini(case: Case) -> float:
-    return 1 / 3
 
 
 TABLE: tuple[Metric, ...] = (
@@ -203,7 +186,7 @@ TABLE: tuple[Metric, ...] = (
         anchors="0 for a random map, with a standard deviation of 1/sqrt(runs - 1) per picture; "
         "the oracle is above it, but far from 1, for so few values change",
         passes="(runs + 1) * F",
-        chance=_nothing,
+        chance=always(0.0),
         settings=MappingProxyType(
             {
                 "runs": Setting(100, "Quantus' own", 100),
@@ -222,7 +205,7 @@ TABLE: tuple[Metric, ...] = (
         high=1,
         source="Arras et al. 2022, arXiv 2003.07258, eq. 3; quantus.RelevanceRankAccuracy",
         anchors="the mask's share of the picture for a random map, 1 for the oracle",
-        chance=_share,
+        chance=mask_share,
         needs=("mask",),
     ),
     Metric(
@@ -236,7 +219,7 @@ TABLE: tuple[Metric, ...] = (
         source="Chalasani et al. 2020, arXiv 1810.06583; quantus.Sparseness",
         anchors="1/3 for uniform noise, 0.414 for the magnitude of Gaussian noise, 1 - p for the "
         "oracle with a mask of share p",
-        chance=_uniform_gini,
+        chance=always(1 / 3),
     ),
     Metric(
         name="random_logit",

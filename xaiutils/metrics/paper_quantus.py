@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from xaiutils import batches, checks, memo
-from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import seeded
 from xaiutils.metrics.case import Case
-from xaiutils.metrics.record import CannotScore, Explainer, require_order
+from xaiutils.metrics.record import BATCH, CannotScore, Explainer, require_order
 from xaiutils.models import Classifier
 
 CLASSES: dict[str, str] = {
@@ -25,7 +24,6 @@ CLASSES: dict[str, str] = {
     "sparseness": "Sparseness",
     "random_logit": "RandomLogit",
 }
-BATCH = 32  # perturbed pictures that the network gets at a time
 EXPLAINED = 10  # perturbed pictures that are explained at a time: a pass keeps its activations
 # What is no part of the score, or would give something else than one score per picture.
 _NOT_SETTINGS = {
@@ -137,8 +135,8 @@ def plain(
         maps,
         masks,
         explainer,
-        seed=whole("seed", seed, low=0),
-        batch_size=whole("batch_size", batch_size),
+        seed=checks.whole("seed", seed, low=0),
+        batch_size=checks.whole("batch_size", batch_size),
         plainly=True,
     )
 

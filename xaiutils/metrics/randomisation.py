@@ -15,15 +15,13 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import Setting
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.complexity import histogram_entropy
 from xaiutils.metrics.randomised import randomised_networks
-from xaiutils.metrics.record import CannotScore, Explainer, Metric
+from xaiutils.metrics.record import BATCH, CannotScore, Explainer, Metric
 from xaiutils.models import Classifier
 
-BATCH = 32
 WINDOW = 7  # px, of SSIM
 
 
@@ -84,7 +82,7 @@ def class_discrimination(
         CannotScore: The network has one class.
     """
     likeness = SIMILARITIES[checks.choice("similarity", similarity, SIMILARITIES)]
-    count = whole("others", others)
+    count = checks.whole("others", others)
     classes = [k for k in range(len(case.classifier.classes)) if k != case.target]
     if not classes:
         raise CannotScore("the network has one class, there is none to compare with")
@@ -127,33 +125,17 @@ def mprt_curve(
 
 
 def mprt_spearman(
-    case: Case,
-    attribution: Tensor,
-    explainer: Explainer,
-    seed: int,
-    *,
-    stages: int,
-    network_seed: int,
+    case: Case, attribution: Tensor, explainer: Explainer, seed: int, **networks: int
 ) -> float:
-    """The mean of the `mprt_curve` of rank correlations."""
-    curve = mprt_curve(case, attribution, explainer, stages=stages, network_seed=network_seed)
-    return float(curve.mean())
+    """The mean of the `mprt_curve` of rank correlations; the settings are those of the curve."""
+    return float(mprt_curve(case, attribution, explainer, **networks).mean())
 
 
 def mprt_ssim(
-    case: Case,
-    attribution: Tensor,
-    explainer: Explainer,
-    seed: int,
-    *,
-    stages: int,
-    network_seed: int,
+    case: Case, attribution: Tensor, explainer: Explainer, seed: int, **networks: int
 ) -> float:
-    """The mean of the `mprt_curve` of structural similarities."""
-    curve = mprt_curve(
-        case, attribution, explainer, similarity="ssim", stages=stages, network_seed=network_seed
-    )
-    return float(curve.mean())
+    """The mean of the `mprt_curve` of structural similarities; its settings otherwise."""
+    return float(mprt_curve(case, attribution, explainer, similarity="ssim", **networks).mean())
 
 
 def emprt(
@@ -177,7 +159,7 @@ def emprt(
     if bool((other == other.flatten()[0]).all()):
         raise CannotScore("the map of the random network is the same everywhere")
     before, after = (
-        float(histogram_entropy(one.reshape(1, *one.shape[-2:]), whole("bins", bins, low=2)))
+        float(histogram_entropy(one.reshape(1, *one.shape[-2:]), checks.whole("bins", bins, low=2)))
         for one in (attribution, other)
     )
     return (after - before) / before

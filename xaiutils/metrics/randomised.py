@@ -8,9 +8,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from xaiutils import memo
+from xaiutils import checks, memo
 from xaiutils.graph import Graph
-from xaiutils.methods.arguments import whole
 from xaiutils.models import Classifier
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
@@ -31,8 +30,8 @@ def randomised_networks(
 
     Inside `xaiutils.memo.remember` they are made once per network.
     """
-    stages = whole("stages", stages)
-    seed = whole("network_seed", network_seed, low=0)
+    stages = checks.whole("stages", stages)
+    seed = checks.whole("network_seed", network_seed, low=0)
     return memo.once(
         lambda: _randomised(classifier, stages, seed),
         "randomised networks",

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.methods.arguments import whole
-from xaiutils.methods.record import Setting
+from xaiutils.methods.record import Setting, merged, value_of
 from xaiutils.metrics.case import Case
 from xaiutils.models import Classifier
 
@@ -24,6 +23,7 @@ FAMILIES = (
     "complexity",
     "randomisation",
 )
+BATCH = 32  # pictures in one question; always cut alike, so that a memo finds the answers again
 Explainer = Callable[[Classifier, Tensor, Tensor], Tensor]  # x (N, C, H, W), target (N,)
 NEEDS: dict[str, str] = {
     "mask": "where the object is",
@@ -44,9 +44,17 @@ class Score(NamedTuple):
     why: str = ""
 
 
-def no_chance(case: Case) -> float:
-    """For metrics without a chance level that is known beforehand."""
-    return torch.nan
+def always(level: float) -> Callable[[Case], float]:
+    """The chance level of a metric for which it is the same on every case."""
+    return lambda case: level
+
+
+_NOT_KNOWN = always(torch.nan)
+
+
+def mask_share(case: Case) -> float:
+    """The mask's share of the picture: a random map's score in localisation; NaN without a mask."""
+    return torch.nan if case.mask is None else float(case.mask.double().mean())
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ class Metric:
     source: str
     anchors: str
     passes: str = "0"
-    chance: Callable[[Case], float] = no_chance
+    chance: Callable[[Case], float] = _NOT_KNOWN
     needs: tuple[str, ...] = ()
     across_classes: bool = False
     explains: bool = False
@@ -126,12 +134,12 @@ class Metric:
         Raises:
             TypeError, ValueError: An argument is wrong; the message says which and why.
         """
-        used = self._merge(settings)
-        seed = whole("seed", seed, low=0)
+        used = merged(self.name, self.settings, settings)
+        seed = checks.whole("seed", seed, low=0)
         if not callable(explainer):
             given = checks.describe(explainer)
             raise TypeError(f"explainer must be a function or an entry of METHODS, got {given}")
-        size = tuple(case.x.shape[-2:])
+        size = case.size
         if attribution is None:
             maps = explainer(case.classifier, case.x, case.targets)
             if not isinstance(maps, Tensor) or maps.shape != (1, *size):
@@ -155,16 +163,8 @@ class Metric:
 
     def cost(self, forward: float = 1, explanation: float = 3, **settings: Any) -> float:
         """The value of ``passes`` for one image and one method that is scored alone."""
-        values = {k: v for k, v in self._merge(settings).items() if isinstance(v, int | float)}
-        names = {"F": forward, "E": explanation}
-        return float(eval(self.passes, {"__builtins__": {}}, names | values))
-
-    def _merge(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        for key in settings:
-            if key not in self.settings:
-                known = ", ".join(self.settings) or "none"
-                raise TypeError(f"{self.name} has no setting {key!r}; its settings: {known}")
-        return {key: setting.default for key, setting in self.settings.items()} | dict(settings)
+        units = {"F": forward, "E": explanation}
+        return value_of(self.passes, units, merged(self.name, self.settings, settings))
 
     def _require(self, case: Case) -> None:
         for need in self.needs:

@@ -18,11 +18,10 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import Setting
 from xaiutils.metrics.case import Case
-from xaiutils.metrics.flipping import at_zero, outputs
-from xaiutils.metrics.record import CannotScore, Explainer, Metric
+from xaiutils.metrics.flipping import outputs
+from xaiutils.metrics.record import CannotScore, Explainer, Metric, always
 
 Floats = NDArray[np.float64]
 
@@ -35,7 +34,7 @@ def patches(size: tuple[int, int], grid: int) -> NDArray[np.intp]:
     Raises:
         TypeError, ValueError: The grid is not a whole number from 2 to the shorter side.
     """
-    checks.number("grid", whole("grid", grid, low=2), high=min(size))
+    checks.number("grid", checks.whole("grid", grid, low=2), high=min(size))
     rows, columns = (np.arange(side) * grid // side for side in size)
     return rows[:, None] * grid + columns
 
@@ -71,7 +70,7 @@ def idsds(case: Case, attribution: Tensor, explainer: Explainer, seed: int, *, g
     Raises:
         CannotScore: All patches have one sum, or none changes the answer.
     """
-    patch = patches(_size(attribution), grid)
+    patch = patches(case.size, grid)
     effect = drops(case, patch == np.arange(grid**2)[:, None, None])
     return _correlation(rankdata(_sums(attribution, patch)), rankdata(effect))
 
@@ -107,8 +106,9 @@ def sensitivity_n(
     Raises:
         CannotScore: All subsets of one size have one sum, or the answer is the same without any.
     """
-    patch = patches(_size(attribution), grid)
-    chosen = _subsets(grid**2, whole("sizes", sizes), whole("subsets", subsets, low=3), seed)
+    patch = patches(case.size, grid)
+    sizes, subsets = checks.whole("sizes", sizes), checks.whole("subsets", subsets, low=3)
+    chosen = _subsets(grid**2, sizes, subsets, seed)
     flat = chosen.reshape(-1, grid**2)
     effect = drops(case, flat[:, patch]).reshape(chosen.shape[:2])
     sums = chosen @ _sums(attribution, patch)
@@ -127,11 +127,6 @@ def _subsets(count: int, sizes: int, subsets: int, seed: int) -> NDArray[np.bool
     generator = np.random.default_rng(seed)
     rank = generator.permuted(np.tile(np.arange(count), (sizes, subsets, 1)), axis=2)
     return rank < wanted[:, None, None]
-
-
-def _size(attribution: Tensor) -> tuple[int, int]:
-    height, width = attribution.shape
-    return height, width
 
 
 def _sums(attribution: Tensor, patch: NDArray[np.intp]) -> Floats:
@@ -166,7 +161,7 @@ TABLE: tuple[Metric, ...] = (
         anchors="a random map scores 0 on average; the drops themselves as a map score 1; the "
         "oracle scores above chance",
         passes="(grid ** 2 + 1) * F",
-        chance=at_zero,
+        chance=always(0.0),
         settings=MappingProxyType({"grid": _GRID}),
     ),
     Metric(
@@ -180,7 +175,7 @@ TABLE: tuple[Metric, ...] = (
         source="Ancona et al. 2018, arXiv 1711.06104, with patches for pixels",
         anchors="a random map scores 0 on average; the oracle scores above chance",
         passes="(sizes * subsets + 1) * F",
-        chance=at_zero,
+        chance=always(0.0),
         settings=MappingProxyType(
             {
                 "grid": _GRID,

@@ -18,11 +18,10 @@ from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.methods.arguments import whole
 from xaiutils.methods.record import Setting
 from xaiutils.metrics.case import Case
-from xaiutils.metrics.flipping import at_zero, order, outputs
-from xaiutils.metrics.record import Explainer, Metric
+from xaiutils.metrics.flipping import order, outputs
+from xaiutils.metrics.record import Explainer, Metric, always
 
 NEIGHBOURS = tuple(
     (dy, dx, 1 / 12 if dy and dx else 1 / 6) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx
@@ -113,7 +112,7 @@ def road(
             pixels have (from black to white), so that it means the same for any preprocessing.
         output: ``"centred"`` or ``"softmax"``.
     """
-    percentiles = whole("percentiles", percentiles)
+    percentiles = checks.whole("percentiles", percentiles)
     noise = checks.number("noise", noise, low=0)
     pixels = attribution.numel()
     ranked = order(attribution, seed)
@@ -148,7 +147,7 @@ TABLE: tuple[Metric, ...] = (
         anchors="a random map scores 0 on average; the oracle scores above it; a blur alone can "
         "raise the score",
         passes="2 * percentiles * F",
-        chance=at_zero,
+        chance=always(0.0),
         settings=MappingProxyType(
             {
                 "percentiles": Setting(9, "10, 20, .. 90 % of the pixels, as grad-cam's"),

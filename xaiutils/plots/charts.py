@@ -12,16 +12,19 @@ from matplotlib.ticker import MaxNLocator
 from xaiutils import checks
 from xaiutils.plots.style import (
     COLORS,
-    WIDTH,
     Array,
     Figure,
     alike,
     check_count,
     checked_array,
+    checked_known,
+    entries,
     looks,
+    minus,
+    name_rows,
+    one_chart,
     short,
     styled,
-    wrap,
 )
 
 
@@ -98,9 +101,7 @@ def bars(
             text, (end, i), (shift, 0), textcoords="offset points", va="center",
             ha=side, weight="bold" if chosen else "normal",
         )  # fmt: skip
-    axes.set_yticks(range(len(values)), list(values))
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
+    name_rows(axes, values)
     axes.set_ylim(len(values) - 0.5, -0.5)
     axes.margins(x=0.12)
     axes.axvline(0, color="#444444", linewidth=0.8)
@@ -132,7 +133,9 @@ def strips(
     for name in intervals or {}:
         checks.choice("intervals", name, values)
     for row, (name, scores) in enumerate(values.items()):
-        x = _scores(f"values[{name!r}]", scores)
+        x = checked_known(f"values[{name!r}]", scores, "n")
+        if np.isnan(x).all():
+            raise ValueError(f"values[{name!r}] must hold a score that is not NaN, got none")
         if any(not 0 <= i < len(x) for i in marked):
             raise ValueError(f"marked must be in 0..{len(x) - 1}, got {[*marked]}")
         # The golden ratio spreads neighbours without chance: the same figure every time.
@@ -147,11 +150,9 @@ def strips(
         if name in (intervals or {}):
             ends = [checks.number("intervals", end) for end in (intervals or {})[name]]
             axes.plot(ends, (row, row), color="black", linewidth=4, solid_capstyle="butt")
-        text = f"{mean:.2f}".replace("-", "−")
+        text = minus(f"{mean:.2f}")
         axes.annotate(text, (1.01, row), xycoords=("axes fraction", "data"), va="center")
-    axes.set_yticks(range(len(values)), list(values))
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
+    name_rows(axes, values)
     axes.set_ylim(len(values) - 0.5, -0.5)
     if chance is not None:
         label = f"chance {short(checks.number('chance', chance))}"
@@ -177,7 +178,7 @@ def ledger(shares: Mapping[str, float], *, title: str = "") -> Figure:
     for i, (name, value) in enumerate(shares.items()):
         share = checks.number(f"shares[{name!r}]", value)
         look: dict[str, Any] = {"color": COLORS[i % 7], "hatch": hatches[i % 7]}
-        label = f"{name} {share:.3f}".replace("-", "−")
+        label = minus(f"{name} {share:.3f}")
         axes.barh(
             0, share, left=ends[share < 0], height=0.6, edgecolor="white", label=label, **look
         )
@@ -187,28 +188,15 @@ def ledger(shares: Mapping[str, float], *, title: str = "") -> Figure:
     axes.set_xlim(min(ends[True], 0) - 0.02, max(ends[False], 1) + 0.02)  # both ticks, 0 and 1
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    total = f"sum {sum(shares.values()):.3f}".replace("-", "−")
+    total = minus(f"sum {sum(shares.values()):.3f}")
     figure.legend(loc="outside lower left", ncols=4, title=total, alignment="left")
     return figure
-
-
-def _scores(argument: str, value: Array) -> np.ndarray:
-    """The scores ``(n,)``, at least one of them finite and the others NaN."""
-    if not isinstance(value, Array) or value.ndim != 1:
-        return checked_array(argument, value, "n")  # says what is wrong
-    known = np.asarray(value == value, bool)  # noqa: PLR0124, NaN differs from itself
-    scores = np.full(len(value), np.nan)
-    scores[known] = checked_array(argument, value[value == value], "n")  # noqa: PLR0124
-    return scores
 
 
 def _chart(
     height: float, title: str, xlabel: str, argument: str, values: Mapping[str, Any]
 ) -> tuple[Figure, Axes]:
-    if not values:
-        raise ValueError(f"{argument} must hold at least one entry, got none")
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(wrap(title, WIDTH - 0.5, 12))
+    entries(argument, values)
+    figure, axes = one_chart(height, title)
     axes.set_xlabel(xlabel)
     return figure, axes

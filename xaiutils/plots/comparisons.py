@@ -12,19 +12,22 @@ from xaiutils import checks
 from xaiutils.plots.style import (
     COLORS,
     DIVERGING,
+    GREY,
     MARKERS,
     WIDTH,
     Array,
     Figure,
     check_count,
     checked_array,
+    entries,
+    headline,
     looks,
+    minus,
+    name_rows,
+    one_chart,
     short,
     styled,
-    wrap,
 )
-
-GREY = "#666666"
 
 
 @styled
@@ -48,8 +51,7 @@ def dots(
         TypeError, ValueError: no panels, an array of another shape, an infinite or a half-known
             mean, an unknown title or name.
     """
-    if not panels:
-        raise ValueError("panels must hold at least one entry, got none")
+    entries("panels", panels)
     for argument, given, known in (
         ("chance", chance or {}, panels),
         ("marks", marks or {}, panels),
@@ -79,8 +81,7 @@ def dots(
     found = {label: line for axes in drawn for line, label in zip(*_legend(axes), strict=True)}
     if found:
         figure.legend(found.values(), found, loc="outside lower right", ncols=len(found))
-    if title:
-        figure.suptitle(wrap(title, WIDTH - 0.5, 12), x=0.01, ha="left", size=11, weight="bold")
+    headline(figure, title)
     return figure
 
 
@@ -100,9 +101,8 @@ def radar(series: Mapping[str, Array], axes: Sequence[str], *, title: str = "") 
     """
     if len(axes) < 3:
         raise ValueError(f"axes must have at least 3 entries, got {len(axes)}")
-    if not series:
-        raise ValueError("series must hold at least one entry, got none")
-    values = {name: checked_array(f"series[{name!r}]", v, "K") for name, v in series.items()}
+    found = entries("series", series).items()
+    values = {name: checked_array(f"series[{name!r}]", v, "K") for name, v in found}
     for name, row in values.items():
         check_count(f"series[{name!r}]", row, len(axes))
     lowest = min(0.0, *(float(row.min()) for row in values.values()))
@@ -127,8 +127,7 @@ def radar(series: Mapping[str, Array], axes: Sequence[str], *, title: str = "") 
         closed = np.append(row, row[0])
         chart.plot(angles, closed, dash, label=name, color=color, marker=marker)
     chart.legend(loc="center left", bbox_to_anchor=(1.25, 0.5), handlelength=3)
-    if title:
-        figure.suptitle(wrap(title, WIDTH - 0.5, 12), x=0.01, ha="left", size=11, weight="bold")
+    headline(figure, title)
     return figure
 
 
@@ -160,9 +159,7 @@ def rank_diagram(
         raise ValueError("critical_difference must be above 0, got 0")
     ordered = sorted(ranks.items(), key=lambda item: item[1])
     values = np.array([rank for _, rank in ordered])
-    figure = Figure(figsize=(WIDTH, 1.0 + 0.25 * len(ranks)), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(wrap(title, WIDTH - 0.5, 12))
+    figure, axes = one_chart(1.0 + 0.25 * len(ranks), title)
     for number, (start, end) in enumerate(cliques(values, critical_difference)):
         x = len(ranks) + 0.9 + 0.28 * number
         axes.plot((x, x), (start - 0.25, end + 0.25), color=COLORS[0], linewidth=4)
@@ -175,11 +172,9 @@ def rank_diagram(
             f"{value:.1f}", (value, row), (7, 0), textcoords="offset points", va="center",
             weight="bold" if bold else "normal",
         )  # fmt: skip
-    axes.set_yticks(range(len(values)), [name for name, _ in ordered])
+    name_rows(axes, [name for name, _ in ordered])
     for label, bold in zip(axes.get_yticklabels(), chosen, strict=True):
         label.set_fontweight("bold" if bold else "normal")
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
     axes.set_ylim(len(values) - 0.5, -0.5)
     axes.set_xticks(range(1, len(ranks) + 1))
     axes.set_xlabel(
@@ -207,14 +202,12 @@ def matrix(values: Array, names: Sequence[str], *, title: str = "") -> Figure:
         raise ValueError(f"values must be (K, K) with K = {len(names)}, got {numbers.shape}")
     if np.abs(numbers).max() > 1 + 1e-9:
         raise ValueError(f"values must be in [-1, 1], got {np.abs(numbers).max():g}")
-    side = 0.46 * len(names)
-    figure = Figure(figsize=(WIDTH, 1.7 + side), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = one_chart(1.7 + 0.46 * len(names), title)
     axes.imshow(numbers, cmap=DIVERGING, vmin=-1, vmax=1)
     for row in range(len(names)):
         for column in range(len(names)):
             value = numbers[row, column]
-            text = f"{value + 0.0:.2f}".replace("-", "−")
+            text = minus(f"{value + 0.0:.2f}")
             color = "white" if abs(value) > 0.65 else "black"
             axes.text(column, row, text, ha="center", va="center", color=color, size=8)
     axes.set_yticks(range(len(names)), list(names))
@@ -222,7 +215,6 @@ def matrix(values: Array, names: Sequence[str], *, title: str = "") -> Figure:
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_title(wrap(title, WIDTH - 0.5, 12))
     return figure
 
 

@@ -6,16 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from xaiutils import checks
 from xaiutils.plots.style import (
     COLORS,
-    WIDTH,
     Array,
     Figure,
     check_count,
     checked_array,
+    entries,
+    small_charts,
     styled,
-    wrap,
 )
 
 
@@ -40,21 +39,15 @@ def forecasts(
         TypeError, ValueError: No map, values not finite, of another length, or all 0.
     """
     came = checked_array("drops", drops, "n").astype(float)
-    if not sums:
-        raise ValueError("sums must hold at least one entry, got none")
     scaled = {}
-    for name, values in sums.items():
+    for name, values in entries("sums", sums).items():
         foretold = checked_array(f"sums[{name!r}]", values, "n").astype(float)
         check_count(f"sums[{name!r}]", foretold, len(came))
         scaled[name] = best_scale(foretold, came) * foretold
-    columns = min(len(sums), int(checks.number("columns", columns, low=1)))
-    rows = -(-len(sums) // columns)
-    figure = Figure(figsize=(WIDTH, 0.9 + 2.15 * rows), layout="constrained")
-    figure.suptitle(wrap(title, WIDTH - 0.5, 12), x=0.01, ha="left", fontsize=11, weight="bold")
+    figure, places = small_charts(len(sums), columns, title)
     everything = np.concatenate([came, *scaled.values()])
     ends = (everything.min(), everything.max())
-    for place, (name, foretold) in enumerate(scaled.items()):
-        axes = figure.add_subplot(rows, columns, place + 1)
+    for place, (axes, (name, foretold)) in enumerate(zip(places, scaled.items(), strict=True)):
         axes.plot(ends, ends, color="black", linewidth=1)
         axes.plot(foretold, came, "o", color=COLORS[0], markersize=4, alpha=0.5, mew=0)
         error = float(((foretold - came) ** 2).mean())

@@ -17,6 +17,7 @@ from xaiutils import checks
 from xaiutils.plots.style import (
     DIVERGING,
     GAP,
+    LUMINANCE,
     MARGIN,
     SEQUENTIAL,
     WIDTH,
@@ -273,7 +274,7 @@ def draw(axes: Axes, panel: Panel) -> AxesImage | None:
     axes.spines[:].set(visible=True, color="#888888", linewidth=0.6)
     drawn = None
     if panel.image is not None:
-        grey = panel.image @ np.array([0.299, 0.587, 0.114]) if panel.map is not None else None
+        grey = panel.image @ LUMINANCE if panel.map is not None else None
         axes.imshow(panel.image if grey is None else grey, cmap="gray")
     if panel.map is not None:
         low, high = limits_of(panel)

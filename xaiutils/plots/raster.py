@@ -9,9 +9,7 @@ import numpy as np
 import PIL.Image
 
 from xaiutils.plots.panels import Panel, checked_panel, is_signed, limits_of
-from xaiutils.plots.style import DIVERGING, SEQUENTIAL
-
-GREY = np.array([0.299, 0.587, 0.114])
+from xaiutils.plots.style import DIVERGING, LUMINANCE, SEQUENTIAL
 
 
 def pixels(panel: Panel) -> np.ndarray:
@@ -33,7 +31,7 @@ def pixels(panel: Panel) -> np.ndarray:
     drawn = table[steps]
     if picture is None:
         return _bytes(drawn)
-    grey = picture @ GREY
+    grey = picture @ LUMINANCE
     dark, bright = float(grey.min()), float(grey.max())
     grey = (grey - dark) / (bright - dark or 1.0)
     alpha = panel.opacity * np.clip(np.abs(panel.map) / max(-low, high), 0, 1)[..., None]

@@ -6,7 +6,7 @@ import io
 import itertools
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ STYLE: dict[str, Any] = {
     "axes.titlelocation": "left", "legend.frameon": False, "legend.fontsize": 9,
 }  # fmt: skip
 DASHES, MARKERS = ("-", "--", "-.", ":"), "osD^vPX"
+GREY = "#666666"
+LUMINANCE = np.array([0.299, 0.587, 0.114])  # of red, green and blue
 # The number of a method's look, so that a line that shows it is the same in every figure.
 OWN = {
     "Grad-CAM++": 0, "hybrid": 1, "LRP": 2, "figure × noise": 3, "LRP, smoothed": 4,
@@ -88,6 +90,17 @@ def checked_array(argument: str, value: Any, shape: str) -> np.ndarray:
     return array
 
 
+def checked_known(argument: str, value: Any, shape: str) -> np.ndarray:
+    """The array as float, if it is one that `checked_array` takes but for its NaN."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().double().numpy()
+    if not isinstance(value, np.ndarray):
+        return checked_array(argument, value, shape)  # says what is wrong
+    missing = np.asarray(value != value, bool)  # noqa: PLR0124, NaN differs from itself
+    found = checked_array(argument, np.where(missing, 0.0, value), shape)
+    return np.where(missing, np.nan, found)
+
+
 def checked_map(argument: str, value: Any) -> np.ndarray:
     """The map ``(H, W)`` as float."""
     return checked_array(argument, value, "H, W").astype(float)
@@ -128,7 +141,7 @@ def color_bar(figure: Figure, drawn: AxesImage, x: float, y: float, size: float)
     low, high = drawn.get_clim()
     ticks = [low, 0.0, high] if low < 0 < high else [low, high]
     bar = figure.colorbar(drawn, cax=place_axes(figure, x, y, size, 0.07), orientation="horizontal")
-    labels = [f"{tick:.2g}".replace("-", "−") for tick in ticks]
+    labels = [minus(f"{tick:.2g}") for tick in ticks]
     if sum(map(len, labels)) * 0.085 > size:
         labels[1:-1] = [""]  # no room for the 0 between the ends
     bar.set_ticks(ticks, labels=labels)
@@ -173,9 +186,14 @@ def text_height(texts: Sequence[str], size: float) -> float:
     return lines * size * 1.25 / 72 + 0.1 * (lines > 0)
 
 
+def minus(text: str) -> str:
+    """With true minus signs for hyphens."""
+    return text.replace("-", "−")
+
+
 def short(value: float) -> str:
     """Three digits, with a true minus sign."""
-    return f"{value + 0.0:.3g}".replace("-", "−")  # minus zero is zero
+    return minus(f"{value + 0.0:.3g}")  # minus zero is zero
 
 
 def alike(values: Iterable[float]) -> list[str]:
@@ -184,7 +202,46 @@ def alike(values: Iterable[float]) -> list[str]:
     power = math.floor(math.log10(max(map(abs, known)) or 1))
     decimals = max(0, 2 - power - (power < 0))
     texts = (f"{round(value, decimals) + 0.0:.{decimals}f}" for value in known)
-    return [text.replace("-", "−") for text in texts]
+    return [minus(text) for text in texts]
+
+
+def entries(argument: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return ``values`` if there are any."""
+    if not values:
+        raise ValueError(f"{argument} must hold at least one entry, got none")
+    return values
+
+
+def headline(figure: Figure, title: str) -> None:
+    """The finding, above all charts of a figure."""
+    if title:
+        text = wrap(title, WIDTH - 0.5, 12)
+        figure.suptitle(text, x=0.01, ha="left", fontsize=11, weight="bold")
+
+
+def one_chart(height: float, title: str) -> tuple[Figure, Axes]:
+    """A figure of the usual width with one chart."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(wrap(title, WIDTH - 0.5, 12))
+    return figure, axes
+
+
+def small_charts(count: int, columns: int, title: str) -> tuple[Figure, list[Axes]]:
+    """A figure with places for ``count`` small charts, ``columns`` in a row."""
+    columns = min(count, int(checks.number("columns", columns, low=1)))
+    rows = -(-count // columns)
+    figure = Figure(figsize=(WIDTH, 0.9 + 2.15 * rows), layout="constrained")
+    headline(figure, title)
+    return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
+
+
+def name_rows(axes: Axes, names: Iterable[str]) -> None:
+    """Names in the place of a vertical axis."""
+    labels = list(names)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
 
 
 def check_count(argument: str, values: Sequence[Any] | np.ndarray, count: int) -> None:

@@ -15,7 +15,9 @@ from xaiutils.plots.style import (
     Array,
     Figure,
     check_count,
-    checked_array,
+    checked_known,
+    headline,
+    minus,
     styled,
     wrap,
 )
@@ -43,7 +45,8 @@ def heat_table(
     if checks.number("limit", limit, low=0) == 0:
         raise ValueError("limit must be above 0, got 0")
     names = [name for rows in groups.values() for name in rows]
-    numbers, depth = (_known(key, v) for key, v in (("values", values), ("shades", shades)))
+    given = {"values": values, "shades": shades}
+    numbers, depth = (checked_known(key, value, "R, C") for key, value in given.items())
     for key, array in (("values", numbers), ("shades", depth)):
         check_count(key, array, len(names))
         check_count(f"{key}[0]", array[0], len(columns))
@@ -55,7 +58,7 @@ def heat_table(
     )
     axes.set_facecolor("#E5E5E5")
     for (row, column), value in np.ndenumerate(numbers):
-        text = "–" if np.isnan(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+        text = "–" if np.isnan(value) else minus(f"{round(value, 2) + 0.0:.2f}")
         dark = abs(depth[row, column]) > 0.6 * limit  # NaN is not
         weight = "bold" if row in starts else "normal"
         look: dict[str, Any] = {"color": "white" if dark else "black", "weight": weight}
@@ -75,18 +78,5 @@ def heat_table(
     bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.5, aspect=40, extend="both")
     bar.set_label(label)
     bar.outline.set_visible(False)
-    if title:
-        figure.suptitle(wrap(title, WIDTH - 0.5, 12), x=0.01, ha="left", size=11, weight="bold")
+    headline(figure, title)
     return figure
-
-
-def _known(argument: str, value: Array) -> np.ndarray:
-    """The array ``(R, C)`` as float; where it is NaN it may be."""
-    missing = np.asarray(value != value)  # noqa: PLR0124, NaN differs from itself
-    if not isinstance(value, Array) or missing.ndim != 2:
-        return checked_array(argument, value, "R, C")  # says what is wrong
-    filled = np.asarray(value, float).copy()
-    filled[missing] = 0
-    found = checked_array(argument, filled, "R, C")
-    found[missing] = np.nan
-    return found

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from xaiutils import checks
 from xaiutils.plots.style import (
     COLORS,
     DASHES,
     MARKERS,
-    WIDTH,
     Array,
     Figure,
     checked_array,
+    entries,
+    minus,
+    name_rows,
+    one_chart,
+    small_charts,
     styled,
-    wrap,
 )
 
 LOGIT_TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99)
@@ -48,7 +49,7 @@ def sweeps(
     Raises:
         TypeError, ValueError: No chart or line, an unknown one, a wrong shape, NaN or infinity.
     """
-    figure, places = _small(len(_entries("charts", charts)), columns, title)
+    figure, places = small_charts(len(entries("charts", charts)), columns, title)
     for name in levels or {}:
         checks.choice("levels", name, charts)
     if mark is not None:
@@ -62,7 +63,7 @@ def sweeps(
             handles[level] = axes.axhline((low + high) / 2, **look)
             beside = len(ticks) - 0.3 + 0.35 * i
             axes.vlines(beside, low, high, color=color, linewidth=4, zorder=3)
-        for i, (line, values) in enumerate(_entries(f"charts[{name!r}]", lines).items()):
+        for i, (line, values) in enumerate(entries(f"charts[{name!r}]", lines).items()):
             mean, low, high = _interval(f"charts[{name!r}][{line!r}]", values, len(ticks))
             x = np.arange(len(ticks)) + 0.12 * (i - (len(lines) - 1) / 2)
             look = {"color": COLORS[i % 7], "linewidth": 1.1}
@@ -109,14 +110,12 @@ def trade_off(
             checks.number(f"points[{name!r}]", x, **limits),
             checks.number(f"points[{name!r}]", y),
         )
-        for name, (x, y) in _entries("points", points).items()
+        for name, (x, y) in entries("points", points).items()
     }
     for argument, names in (("spread", spread or {}), ("reference", reference)):
         for name in names:
             checks.choice(argument, name, places)
-    figure = Figure(figsize=(WIDTH, max(3.6, 0.8 + 0.25 * len(places))), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(wrap(title, WIDTH - 0.5, 12))
+    figure, axes = one_chart(max(3.6, 0.8 + 0.25 * len(places)), title)
     stretched = " (logit scale: stretched towards 0 and 1)" if xscale == "logit" else ""
     axes.set(xlabel=xlabel + stretched, ylabel=ylabel, xscale=xscale)
     if xscale == "logit":
@@ -200,20 +199,18 @@ def forest(
     Raises:
         TypeError, ValueError: No row or trial, NaN or infinity.
     """
-    _entries("rows", rows)
+    entries("rows", rows)
     trials = list(dict.fromkeys(trial for row in rows.values() for trial in row))
     lines = len(title) > 75
     height = 1.25 + 0.2 * lines + len(rows) * (0.2 + 0.1 * len(trials))
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(wrap(title, WIDTH - 0.5, 12))
+    figure, axes = one_chart(height, title)
     axes.set_xlabel(xlabel)
     line = checks.number("reference", reference)
     axes.axvline(line, color="#444444", linestyle="--", linewidth=1)
     handles: dict[str, Any] = {}
     for i, (name, row) in enumerate(rows.items()):
         means = []
-        for trial, values in _entries(f"rows[{name!r}]", row).items():
+        for trial, values in entries(f"rows[{name!r}]", row).items():
             mean, low, high = _interval(
                 f"rows[{name!r}][{trial!r}]", np.array(values, float)[:, None], 1
             )[:, 0]
@@ -226,23 +223,15 @@ def forest(
             )
             means.append(mean)
         if form is not None:
-            ends = (format(value, form).replace("-", "−") for value in (min(means), max(means)))
+            ends = (minus(format(value, form)) for value in (min(means), max(means)))
             text = " to ".join(dict.fromkeys(ends))
             axes.annotate(text, (1.01, i), xycoords=("axes fraction", "data"), va="center")
-    axes.set_yticks(range(len(rows)), list(rows))
+    name_rows(axes, rows)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="#E5E5E5")
     if len(trials) > 1:
         figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=4)
     return figure
-
-
-def _entries(argument: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
-    if not values:
-        raise ValueError(f"{argument} must hold at least one entry, got none")
-    return values
 
 
 def _interval(argument: str, value: Array, count: int) -> np.ndarray:
@@ -253,13 +242,3 @@ def _interval(argument: str, value: Array, count: int) -> np.ndarray:
     if (found[1] > found[2]).any():
         raise ValueError(f"{argument} must hold means, lower ends and upper ends, got other order")
     return found
-
-
-def _small(count: int, columns: int, title: str) -> tuple[Figure, list[Axes]]:
-    """A figure with places for ``count`` small charts."""
-    columns = min(count, int(checks.number("columns", columns, low=1)))
-    rows = ceil(count / columns)
-    figure = Figure(figsize=(WIDTH, 0.9 + 2.15 * rows), layout="constrained")
-    figure.suptitle(wrap(title, WIDTH - 0.5, 12), x=0.01, ha="left", fontsize=11, weight="bold")
-    grid = [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
-    return figure, grid

@@ -5,9 +5,9 @@ run_study(opened, workers=2)
 table = load_study(opened)
 """
 
+from xaiutils.files import Busy
 from xaiutils.study.configuration import Study
 from xaiutils.study.engines import Unfinished, run_study
-from xaiutils.study.files import Busy
 from xaiutils.study.folder import StudyFolder, create_study, open_study
 from xaiutils.study.merge import merge_studies
 from xaiutils.study.parts import BrokenPart, ForeignPart

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace, say: Say) -> None:
         raise
     except Unfinished as error:
         raise OSError(str(error)) from None
-    status_of(opened, say)
+    _status_of(opened, say)
 
 
 def _begin(folder: Path, asked: dict[str, object], place: dict[str, str | None]) -> StudyFolder:
@@ -70,10 +70,10 @@ def _begin(folder: Path, asked: dict[str, object], place: dict[str, str | None])
 
 def status(options: argparse.Namespace, say: Say) -> None:
     """How far it is."""
-    status_of(open_study(options.folder), say)
+    _status_of(open_study(options.folder), say)
 
 
-def status_of(opened: StudyFolder, say: Say) -> None:
+def _status_of(opened: StudyFolder, say: Say) -> None:
     """Say how far a study is."""
     found, study = study_status(opened), opened.study
     say(

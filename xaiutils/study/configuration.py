@@ -11,7 +11,6 @@ from typing import Any
 
 from xaiutils import checks, fingerprint
 from xaiutils.methods import METHODS, combine
-from xaiutils.methods.arguments import whole
 from xaiutils.metrics import METRICS
 from xaiutils.scoring import Contender, contender
 from xaiutils.workloads import Workload
@@ -155,18 +154,18 @@ def settings_of(methods: Sequence[str], metrics: Sequence[str]) -> dict[str, Any
 
 def check_engine(part: int, batch: int | str | None, threads: int, device: str) -> None:
     """Refuse what cannot be run."""
-    whole("part", part)
-    whole("threads", threads)
+    checks.whole("part", part)
+    checks.whole("threads", threads)
     checks.choice("device", device, DEVICES)
     if isinstance(batch, str):
         checks.choice("batch", batch, (HALVE,))
     elif batch is not None:
-        whole("batch", batch)
+        checks.whole("batch", batch)
 
 
 def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     """Whole numbers from 0, each once."""
-    found = tuple(whole("seeds", seed, low=0) for seed in seeds)
+    found = tuple(checks.whole("seeds", seed, low=0) for seed in seeds)
     if max(found, default=0) >= 2**31:
         raise ValueError(f"seeds must be below 2**31, got {max(found)}")
     if not found or len(set(found)) < len(found):

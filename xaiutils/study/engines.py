@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from xaiutils import checks
-from xaiutils.methods.arguments import whole
-from xaiutils.study.files import alone
+from xaiutils.files import alone
 from xaiutils.study.folder import StudyFolder
 from xaiutils.study.parts import BrokenPart, part_path, read_part, remove_temporary, set_aside
 from xaiutils.study.work import ACCIDENTS, Done, score_part
@@ -94,9 +93,9 @@ def run_study(
         OSError: The disk is full, the folder cannot be written, the scheduler is gone.
         Unfinished: A part's workers died again and again.
     """
-    whole("workers", workers)
+    checks.whole("workers", workers)
     checks.number("wait", wait, low=0)
-    i, n = (whole("shard", number) for number in shard)
+    i, n = (checks.whole("shard", number) for number in shard)
     if i > n:
         raise ValueError(f"shard must be i/n with 1 <= i <= n, got {i}/{n}")
     if scheduler is not None and workers > 1:

@@ -17,10 +17,9 @@ from typing import Any
 import pyarrow as pa
 from filelock import FileLock
 
-from xaiutils import fingerprint
-from xaiutils.methods.arguments import whole
+from xaiutils import checks, fingerprint
+from xaiutils.files import GUARD, START, TEMPORARY, write_whole
 from xaiutils.study.configuration import Study, check_engine, check_seeds, settings_of
-from xaiutils.study.files import GUARD, START, TEMPORARY, write_whole
 from xaiutils.study.pictures import (
     Picture,
     digest,
@@ -120,13 +119,15 @@ def create_study(
     own = check_seeds(seeds)
     path = Path(folder)
     _require_empty(path)
-    place = _absolute(Place(model, weights, root), workload)
     name = workload or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
+    place = _absolute(Place(model, weights, root), name)
     work = _load(name, split, place)
     if split not in ("test", work.split):
         raise ValueError(f"split must be left out for {name}, which has one, got {split!r}")
     settings = settings_of(*given)  # after the workload, which may have added methods of its own
-    count = len(work.samples) if images is None else min(whole("images", images), len(work.samples))
+    count = len(work.samples)
+    if images is not None:
+        count = min(checks.whole("images", images), count)
     if not count:
         raise ValueError(f"workload must have pictures, {name} has none")
     pictures = listing(work, progress(range(count)))
@@ -235,9 +236,8 @@ def _load(name: str, split: str, place: Place, *, allow_missing: bool = False) -
     return load_workload(name, split, **asdict(place), allow_missing=allow_missing)
 
 
-def _absolute(place: Place, workload: str | None) -> Place:
+def _absolute(place: Place, name: str) -> Place:
     """The same place from any working folder, with what the environment says written down."""
-    name = workload or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
     if name == "scenes" or ":" in name:
         return place
     model, weights, root = place.model, place.weights, place.root

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from xaiutils.study.files import alone, write_whole
+from xaiutils.files import alone, write_whole
 from xaiutils.study.folder import MANIFEST, PICTURES, StudyFolder, open_study
 from xaiutils.study.parts import found_parts, log_paths, part_path, read_part
 

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xaiutils.study.files import TEMPORARY, write_whole
+from xaiutils.files import ABOUT, TEMPORARY, write_table
 
 KEY = ("image_id", "method", "metric", "seed")
 RESULT = pa.schema(
@@ -49,7 +49,6 @@ LOG = pa.schema(
         ("finished", pa.string()),
     ]
 )
-ABOUT = b"xaiutils"
 _NAME = re.compile(r"part-(\d{5,})\.parquet")
 
 
@@ -82,7 +81,7 @@ def write_part(folder: Path, study: str, index: int, rows: list[dict[str, Any]])
     rows = sorted(rows, key=lambda row: tuple(row[key] for key in KEY))
     table = pa.Table.from_pylist(rows, schema=RESULT)
     about = {"study": study, "part": index, "rows": len(rows)}
-    about["sha256"] = checksum(study, index, table)
+    about["sha256"] = _checksum(study, index, table)
     write_table(part_path(folder, index), table, about)
 
 
@@ -91,16 +90,6 @@ def write_log(folder: Path, index: int, rows: list[dict[str, Any]]) -> None:
     table = pa.Table.from_pylist(rows, schema=LOG)
     path = folder / "log" / f"part-{index:05d}-{secrets.token_hex(4)}.parquet"
     write_table(path, table, {"part": index})
-
-
-def write_table(path: Path, table: pa.Table, about: dict[str, Any]) -> None:
-    """Write a table with ``about`` in its metadata; the same rows give the same bytes."""
-    text = json.dumps(about, sort_keys=True).encode()
-    table = table.replace_schema_metadata({ABOUT: text})
-    write_whole(
-        path,
-        lambda stream: pq.write_table(table, stream, compression="zstd", write_page_checksum=True),
-    )
 
 
 def read_part(folder: Path, study: str, index: int) -> pa.Table:
@@ -121,7 +110,7 @@ def read_part(folder: Path, study: str, index: int) -> pa.Table:
             about = json.loads((file.schema_arrow.metadata or {}).get(ABOUT, b"{}"))
             table = file.read()
         own = str(about["study"]), int(about["part"])
-        whole = table.schema.equals(RESULT) and checksum(*own, table) == about["sha256"]
+        whole = table.schema.equals(RESULT) and _checksum(*own, table) == about["sha256"]
     except Exception as error:  # a changed byte can mean anything to JSON and Arrow
         raise BrokenPart(f"{path} cannot be read: {type(error).__name__}, {error}") from None
     if not whole:
@@ -133,7 +122,7 @@ def read_part(folder: Path, study: str, index: int) -> pa.Table:
     return table.replace_schema_metadata(None)
 
 
-def checksum(study: str, index: int, table: pa.Table) -> str:
+def _checksum(study: str, index: int, table: pa.Table) -> str:
     """A hash of whose part it is and of every value of its rows, however they are stored."""
     digest = hashlib.sha256(f"{study} {index} ".encode())
     for name in RESULT.names:

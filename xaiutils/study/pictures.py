@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xaiutils import scenes
+from xaiutils.files import write_table
 from xaiutils.imagenet import ImageNetFolder
 from xaiutils.images import Sample
-from xaiutils.study.parts import write_table
 from xaiutils.workloads import Workload
 
 FIELDS = pa.schema(

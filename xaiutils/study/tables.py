@@ -15,12 +15,11 @@ import pyarrow.parquet as pq
 
 from xaiutils import checks
 from xaiutils.claims import load_claims
+from xaiutils.files import ABOUT, write_whole
 from xaiutils.metrics import METRICS
 from xaiutils.score_table import compare, summarise
-from xaiutils.study.files import write_whole
 from xaiutils.study.folder import StudyFolder
 from xaiutils.study.parts import (
-    ABOUT,
     LOG,
     RESULT,
     BrokenPart,

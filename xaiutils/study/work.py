@@ -45,7 +45,7 @@ NETWORK, RIGHT = "network", "right"  # method and metric of the row: was the pic
 
 
 @dataclass(frozen=True)
-class Opened:
+class _Opened:
     """What a process keeps between parts."""
 
     folder: StudyFolder
@@ -65,7 +65,7 @@ class Opened:
 
 
 @dataclass
-class Ledger:
+class _Rows:
     """The rows of a part in the making, and the log of how they came about."""
 
     study: Study
@@ -145,7 +145,7 @@ def _score_part(folder: str, study: str, index: int, place: Place, run: str, ret
     started = time.perf_counter()
     tools = _tools(folder, study, place, run)
     opened = tools.folder
-    ledger = Ledger(opened.study)
+    book = _Rows(opened.study)
     before: list[dict[str, Any]] = []
     pictures: Sequence[Picture] = opened.part(index)
     if retry:
@@ -154,10 +154,10 @@ def _score_part(folder: str, study: str, index: int, place: Place, run: str, ret
         pictures = [picture for picture in pictures if picture.image_id in again]
     with _engine(opened.study), memo.remember():
         for picture in pictures:
-            _score_picture(tools, picture, ledger)
-    write_log(opened.path, index, ledger.log)
+            _score_picture(tools, picture, book)
+    write_log(opened.path, index, book.log)
     kept = {_key(row): row for row in before}
-    for row in ledger.rows:
+    for row in book.rows:
         old = kept.get(_key(row))
         if old is None or old["error_code"] in ACCIDENTS or row["error_code"] not in ACCIDENTS:
             kept[_key(row)] = row
@@ -171,8 +171,8 @@ def _key(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in KEY)
 
 
-def _score_picture(tools: Opened, picture: Picture, ledger: Ledger) -> None:
-    study = ledger.study
+def _score_picture(tools: _Opened, picture: Picture, book: _Rows) -> None:
+    study = book.study
     started = time.perf_counter()
     code = FAILED
     error: BaseException | None = None
@@ -191,19 +191,19 @@ def _score_picture(tools: Opened, picture: Picture, ledger: Ledger) -> None:
     place = picture.image_id, NETWORK, RIGHT
     first = study.seeds[0]
     if error is not None:
-        ledger.add(picture, NETWORK, RIGHT, first, torch.nan, code)
-        ledger.note((*place, first), seconds, code, error)
+        book.add(picture, NETWORK, RIGHT, first, torch.nan, code)
+        book.note((*place, first), seconds, code, error)
         for seed in study.seeds:
             for one in tools.entrants:
                 for metric in study.scores():
-                    ledger.add(picture, one.label, metric, seed, torch.nan, code)
+                    book.add(picture, one.label, metric, seed, torch.nan, code)
         return
     known = picture.label is not None  # else the prediction is explained
     right = float(said == case.target) if known else torch.nan
-    ledger.add(picture, NETWORK, RIGHT, first, right, "" if known else UNDEFINED)
-    ledger.note((*place, first), seconds, *(() if known else (UNDEFINED, "without a label")))
+    book.add(picture, NETWORK, RIGHT, first, right, "" if known else UNDEFINED)
+    book.note((*place, first), seconds, *(() if known else (UNDEFINED, "without a label")))
     for seed in study.seeds:
-        ask = partial(_ask, picture=picture, seed=seed, ledger=ledger)
+        ask = partial(_ask, picture=picture, seed=seed, book=book)
         score_case(case, tools.entrants, study.scores(), seed, ask)
 
 
@@ -214,7 +214,7 @@ def _ask(
     *,
     picture: Picture,
     seed: int,
-    ledger: Ledger,
+    book: _Rows,
 ) -> Score:
     """One score, timed; an error becomes a row and ends nothing."""
     started = time.perf_counter()
@@ -229,8 +229,8 @@ def _ask(
         if isnan(found.value) and not found.why:
             code, error = FAILED, "NaN without a reason"
     seconds = time.perf_counter() - started
-    ledger.add(picture, label, metric, seed, found.value, code)
-    ledger.note((picture.image_id, label, metric, seed), seconds, code, error)
+    book.add(picture, label, metric, seed, found.value, code)
+    book.note((picture.image_id, label, metric, seed), seconds, code, error)
     return found
 
 
@@ -238,7 +238,7 @@ class _Changed(ValueError):
     """A picture that is not the one that the study began with."""
 
 
-def _case(tools: Opened, picture: Picture) -> Case:
+def _case(tools: _Opened, picture: Picture) -> Case:
     index = tools.index(picture)
     try:
         (case,) = load_cases(tools.work, [index])
@@ -253,7 +253,7 @@ def _case(tools: Opened, picture: Picture) -> Case:
 
 
 @lru_cache(maxsize=1)
-def _tools(folder: str, study: str, place: Place, run: str) -> Opened:
+def _tools(folder: str, study: str, place: Place, run: str) -> _Opened:
     """Network and pictures, opened and checked once in a process and run."""
     opened = open_study(folder, **vars(place))
     if opened.study.hash != study:
@@ -263,7 +263,7 @@ def _tools(folder: str, study: str, place: Place, run: str) -> Opened:
     places = None
     if isinstance(samples, ImageNetFolder):
         places = {entry.id: index for index, entry in enumerate(samples.entries)}
-    return Opened(opened, work, opened.study.entrants(), places)
+    return _Opened(opened, work, opened.study.entrants(), places)
 
 
 @contextmanager

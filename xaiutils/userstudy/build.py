@@ -76,9 +76,7 @@ def build_user_study(
     chosen = [method_named(name) for name in methods]
     if len(chosen) < 2 or len(set(methods)) < len(chosen):
         raise ValueError(f"methods must be at least two different names, got {', '.join(methods)}")
-    for argument, value, low in (("each", each, 1), ("seed", seed, 0)):
-        if checks.number(argument, value, low=low) != int(value):
-            raise ValueError(f"{argument} must be a whole number, got {value:g}")
+    each, seed = checks.whole("each", each), checks.whole("seed", seed, low=0)
     if place.exists() and any(place.iterdir()):
         raise FileExistsError(f"FOLDER must be new or empty, {place} holds files")
     counts = {task: each * (len(chosen) + 1) + 1 for task in ("say", "look")}
@@ -97,9 +95,9 @@ def build_user_study(
         items[task] = tuple(_write(place / PICTURES, files, *one) for one in drawn)
     half = any(one.wrong for one in found["say"])  # else nobody knows how often it errs
     design = Design(
-        seed=int(seed),
+        seed=seed,
         methods=tuple(methods),
-        each=int(each),
+        each=each,
         items={task: items[task][1:] for task in TASKS},
         practice={task: items[task][0] for task in TASKS if items[task]},
         files=files,

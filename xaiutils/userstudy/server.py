@@ -23,7 +23,7 @@ from xaiutils.userstudy.store import Store
 PAGES = Path(__file__).with_name("pages")
 
 
-def application(folder: str | Path, wait: float | None = None) -> Application:
+def _application(folder: str | Path, wait: float | None = None) -> Application:
     """The study in a folder as a Tornado application.
 
     Raises:
@@ -46,7 +46,7 @@ def serve(folder: str | Path, host: str, port: int, say: Callable[[str], None]) 
     Raises:
         FileNotFoundError, ValueError, OSError: The study or the port cannot be opened.
     """
-    asyncio.run(_serve(application(folder), host, port, say))
+    asyncio.run(_serve(_application(folder), host, port, say))
 
 
 async def _serve(app: Application, host: str, port: int, say: Callable[[str], None]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
+from xaiutils.files import write_whole
 from xaiutils.userstudy.design import Design, open_user_study, sheet
 from xaiutils.userstudy.store import FILE, Store
 
@@ -78,10 +77,4 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     safe["answer"] = [
         f"'{a}" if a[:1] in {"=", "+", "-", "@", "\t", "\r"} else a for a in safe["answer"]
     ]
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        safe.to_csv(temporary, index=False)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_whole(path, lambda stream: safe.to_csv(stream, index=False))

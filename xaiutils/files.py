@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 TEMPORARY = ".tmp"
+ABOUT = b"xaiutils"  # the key of a table's metadata
 GUARD = "start.lock"
 START = 60  # seconds that a run waits for others that are starting
 
@@ -51,6 +56,25 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_table(
+    path: Path, table: pa.Table, about: Mapping[str, Any], *, checksums: bool = True
+) -> None:
+    """Write Parquet with ``about`` as JSON in its metadata; the same rows give the same bytes.
+
+    Args:
+        path: The file.
+        table: Its rows.
+        about: What they are.
+        checksums: Of every page, so that a reader can tell a changed byte.
+    """
+    import pyarrow.parquet as pq
+
+    text = json.dumps(about, sort_keys=True).encode()
+    table = table.replace_schema_metadata({ABOUT: text})
+    options = {"compression": "zstd", "write_page_checksum": checksums}
+    write_whole(path, lambda stream: pq.write_table(table, stream, **options))
 
 
 @contextmanager

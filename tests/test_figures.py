@@ -1,0 +1,205 @@
+"""Every figure and table in one go: what is made, what is left out, what is not made twice."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import MappingProxyType
+
+import nbformat
+import pandas as pd
+import pytest
+
+from xaiutils import cli, executed, experiments, figures, results
+from xaiutils.files import alone
+from xaiutils.scoring import COLUMNS
+
+ROOT = Path(__file__).parents[1]
+DRAW = "from xaiutils import plots\nimport numpy as np\nplots.heatmap(np.eye(4))"
+WORK = "from xaiutils.workloads import load_workload\nwork = load_workload(split='calibration')"
+
+
+def write(path: Path, *sources: str, tags: tuple[str, ...] = ()) -> Path:
+    book = nbformat.v4.new_notebook()
+    for source in sources:
+        book.cells.append(nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)}))
+    nbformat.write(book, path)
+    return path
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Path:
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    write(folder / "01_one.ipynb", DRAW, tags=("fig-2",))
+    return folder
+
+
+@pytest.fixture
+def executions(monkeypatch) -> list[str]:
+    done: list[str] = []
+    real = executed._execute
+    monkeypatch.setattr(
+        executed, "_execute", lambda path, *rest: done.append(path.stem) or real(path, *rest)
+    )
+    return done
+
+
+def run(books: Path, *more: str) -> int:
+    out = books.parent / "out"
+    return cli.main(["figures", "--notebooks", str(books), "--out", str(out), *more])
+
+
+def test_figures_and_index_of_the_scenes(books, capsys, executions):
+    write(books / "11_two.ipynb", WORK, "from xaiutils.results import load_table")
+    assert run(books) == 0
+    out = books.parent / "out"
+    assert (out / "01_one_1.png").read_bytes().startswith(b"\x89PNG")
+    index = (out / "README.md").read_text()
+    assert "| Fig. 2, the stages | [01_one_1.png](01_one_1.png) | 01_one |" in index
+    assert nbformat.read(out / "01_one.ipynb", 4).cells[0].execution_count == 1
+    table = (out / "table_1.md").read_text()
+    summary = pd.read_csv(out / "table_1.csv")
+    kept = summary[(summary["method"] == "hybrid") & (summary["metric"] == "sparseness")]
+    assert f"{kept['mean'].min():.3f} to {kept['mean'].max():.3f}" in table
+    assert "200 pictures" in table
+    assert "1 figures from 2 notebooks" in capsys.readouterr().out
+
+    assert run(books) == 0  # nothing is made twice
+    assert executions == ["01_one", "11_two"]
+    (out / "01_one_1.png").unlink()
+    write(books / "11_two.ipynb", WORK)
+    assert run(books) == 0
+    assert executions == ["01_one", "11_two"] * 2
+
+
+def test_a_notebook_that_fails_is_named_and_the_others_are_there(books, capsys, executions):
+    write(books / "00_broken.ipynb", "1 / 0")
+    assert run(books) == 2
+    assert "1 notebooks failed\n00_broken.ipynb: ZeroDivisionError" in capsys.readouterr().err
+    index = (books.parent / "out" / "README.md").read_text()
+    assert "| 00_broken | ZeroDivisionError: division by zero |" in index
+    assert "[1](01_one_1.png)" in index
+    write(books / "00_broken.ipynb", "1 / 1")
+    assert run(books) == 0
+    assert executions == ["00_broken", "01_one", "00_broken"]
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch) -> str:
+    """A workload of one's own: six scenes that are not called so, one of them mistaken."""
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import replace\n"
+        "from xaiutils.workloads import Workload, load_workload\n"
+        "def work():\n"
+        "    base = load_workload('scenes', 'unit')\n"
+        "    samples = [base.samples[i] for i in range(6)]\n"
+        "    samples[1] = replace(samples[1], label=(samples[1].label + 1) % 6)\n"
+        "    return Workload('mine', base.classifier, samples)\n"
+        "def bare():\n"
+        "    some = work()\n"
+        "    return Workload('bare', some.classifier, "
+        "[replace(s, mask=None, boxes=()) for s in some.samples])\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    return "mine:work"
+
+
+def test_tables_of_other_pictures_are_made_and_taken_up_again(
+    books, own, capsys, executions, monkeypatch
+):
+    one = experiments.EXPERIMENTS["table_one"]
+    for name in ("table_one", "localisation"):  # two cheap metrics stand for all
+        cheap = {"sparseness": {}, "relevance_rank_accuracy": {}}
+        if name == "localisation":
+            cheap = {"relevance_mass": {}}
+        small = type(one)(
+            **{**vars(one), "name": name, "metrics": MappingProxyType(cheap)}
+            | {"contenders": lambda height, chosen: ["hybrid", "random_map"]}
+        )
+        monkeypatch.setitem(experiments.EXPERIMENTS, name, small)
+    monkeypatch.setattr(figures, "TABLES", {"11": ("table_one", "localisation")})
+    source = f"{WORK}\nfrom xaiutils import results"
+    write(books / "11_two.ipynb", f"{source}\nprint(len(results.load_table('table_one', work)))")
+    write(books / "12_three.ipynb", "1 / 0")  # beyond the paper
+    assert run(books, "--workload", own, "--images", "3") == 0
+    out = books.parent / "out"
+    table = pd.read_parquet(out / "tables" / "mine_scenes_vgg_seed0" / "table_one.parquet")
+    assert list(table.columns) == list(COLUMNS)
+    assert table["image"].nunique() == 3  # the mistaken one is passed over
+    assert "3 pictures" in (out / "table_1.md").read_text()
+    assert "left out 12_three.ipynb: ask for it by --all" in capsys.readouterr().out
+    printed = nbformat.read(out / "11_two.ipynb", 4).cells[0].outputs[0].text
+    assert printed == f"{len(table)}\n"
+
+    monkeypatch.setattr("xaiutils.evidence._score", None)  # every part is there
+    assert run(books, "--workload", own, "--images", "3") == 0
+    assert executions == ["01_one", "11_two"]
+
+
+def test_pictures_without_objects_make_no_tables(books, own, capsys):
+    write(books / "10_infidelity.ipynb", "1 / 0")
+    assert run(books, "--workload", "mine:bare") == 0
+    told = capsys.readouterr().out
+    assert "left out 10_infidelity.ipynb: bare has no boxes or masks to score by" in told
+    assert not (books.parent / "out" / "table_1.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--images", "3"), "images must be left out on scenes"),
+        (("--images", "0"), "images must be"),
+        (("--model", "vgg16"), "model, weights and root must be left out on scenes"),
+        (("--workers", "0"), "workers must be"),
+        (("--workload", "photos"), "did you mean photographs"),
+        (("--notebooks", "nowhere"), "numbered notebooks, got nowhere"),
+    ],
+)
+def test_wrong_arguments_are_one_line(books, more, message, capsys):
+    assert run(books, *more) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_one_run_at_a_time(books, capsys):
+    out = books.parent / "out"
+    out.mkdir()
+    with alone(out, (1, 1)):
+        assert run(books) == 2
+    assert "is being run by another process" in capsys.readouterr().err
+
+
+def test_the_environment_is_as_it_was(books, own):
+    before = dict(os.environ)
+    assert run(books, "--workload", "mine:bare") == 0
+    assert dict(os.environ) == before
+
+
+def test_each_figure_of_the_paper_is_one_cell_of_the_notebooks():
+    found: dict[str, list[str]] = {tag: [] for tag in figures.PAPER}
+    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+        for cell in json.loads(path.read_text())["cells"]:
+            for tag in set(cell["metadata"].get("tags", ())) & set(found):
+                pictures = [o for o in cell["outputs"] if "image/png" in o.get("data", {})]
+                found[tag] += [path.stem] * len(pictures)
+    assert {tag: len(places) for tag, places in found.items()} == dict.fromkeys(figures.PAPER, 1)
+
+
+def test_what_a_notebook_reads_is_listed():
+    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+        named = path.read_text()
+        reads = {name for name in experiments.TABLES if f'load_table(\\"{name}\\", work)' in named}
+        listed = figures.TABLES.get(path.name[:2], ())
+        scenes_only = {"classes", "road", "calibration"}  # pictures of photographs have none
+        assert reads - scenes_only <= set(listed), path.name
+        assert ("load_table(" in named) == bool(listed), path.name
+
+
+def test_stored_tables_are_where_the_demo_reads_them():
+    for names in figures.TABLES.values():
+        for name in names:
+            assert (results.base() / "scenes" / f"{name}.parquet").is_file()

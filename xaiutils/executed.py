@@ -1,0 +1,119 @@
+"""Execute notebooks as they stand and keep what they draw; what is there is not drawn again."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from xaiutils import fingerprint
+from xaiutils.files import write_whole
+from xaiutils.workloads import Workload
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a notebook gave.
+
+    Attributes:
+        key: A hash of all that decides it.
+        figures: File names, in the notebook's order.
+        tagged: A figure by each tag of its cell.
+        seconds: It took.
+        error: Why there is nothing; empty where there is.
+    """
+
+    key: str
+    figures: list[str] = field(default_factory=list)
+    tagged: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str = ""
+
+
+def make_notebooks(
+    found: Sequence[Path],
+    work: Workload,
+    reads: Callable[[Path], Sequence[Path]],
+    out: Path,
+    workers: int,
+) -> dict[Path, Made]:
+    """Execute what has not been executed with this network, these pictures, tables and code.
+
+    Args:
+        found: The notebooks.
+        work: What the environment makes them explain.
+        reads: The files whose content decides what a notebook shows.
+        out: Folder for their pictures, their executed copies, and ``.made``, the notes on them.
+        workers: Executed at a time.
+    """
+    about = {
+        "workload": [work.name, len(work.samples), work.samples[0].id],
+        "weights": fingerprint.weights(work.classifier),
+        "network": fingerprint.network(work.classifier),
+        "code": _hash(*sorted(Path(__file__).parent.rglob("*.py"))),
+        "versions": fingerprint.versions(),
+        "environment": {k: v for k, v in os.environ.items() if k == "XAIUTILS_MODELS"},
+    }
+
+    def one(path: Path) -> Made:
+        key = fingerprint.of(about | {"notebook": _hash(path), "reads": _hash(*reads(path))})
+        stamp = out / ".made" / f"{path.stem}.json"
+        if stamp.is_file():
+            made = Made(**json.loads(stamp.read_text(encoding="utf-8")))
+            if made.key == key and all((out / name).is_file() for name in made.figures):
+                return made
+        made = _execute(path, key, out)
+        if not made.error:
+            stamp.parent.mkdir(exist_ok=True)
+            note = json.dumps(asdict(made), indent=1).encode()
+            write_whole(stamp, lambda stream: stream.write(note))
+        return made
+
+    with ThreadPoolExecutor(workers) as pool:
+        bar = tqdm(pool.map(one, found), total=len(found), unit="notebook")
+        return dict(zip(found, bar, strict=True))
+
+
+def _hash(*paths: Path) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _execute(path: Path, key: str, out: Path) -> Made:
+    """Execute a notebook where it stands; its pictures and its executed copy go to ``out``."""
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+    started = time.perf_counter()
+    notebook = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(path.parent)}}
+    client = NotebookClient(notebook, timeout=None, resources=resources)
+    try:
+        asyncio.run(client.async_execute(env=dict(os.environ)))  # a thread has no loop of its own
+    except CellExecutionError as error:
+        return Made(key, error=f"{error.ename}: {error.evalue}".splitlines()[0])
+    except DeadKernelError as error:  # killed, for its memory perhaps
+        return Made(key, error=f"{type(error).__name__}: {error}")
+    figures: list[str] = []
+    tagged: dict[str, str] = {}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if "image/png" in output.get("data", {}):
+                figures.append(f"{path.stem}_{len(figures) + 1}.png")
+                picture = base64.b64decode(output["data"]["image/png"])
+                (out / figures[-1]).write_bytes(picture)
+                tagged |= dict.fromkeys(cell.metadata.get("tags", ()), figures[-1])
+    nbformat.write(notebook, out / path.name)
+    return Made(key, figures, tagged, time.perf_counter() - started)
