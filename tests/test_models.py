@@ -227,7 +227,7 @@ def test_without_a_network_the_message_says_what_to_do(monkeypatch, tmp_path):
         message = (
             f"the weights IMAGENET1K_V1 of {SMALL} are not on this machine and cannot be "
             rf"downloaded \(.*\); fetch {url} elsewhere and give the file: "
-            rf'load_model\("{SMALL}", weights="FILE"\), or use a shipped model'
+            rf'load_model\("{SMALL}", weights="FILE"\), --weights FILE or XAIUTILS_WEIGHTS'
         )
         with pytest.raises(FileNotFoundError, match=message):
             load_model(SMALL)

@@ -79,8 +79,15 @@ def make_notebooks(
         return made
 
     with ThreadPoolExecutor(workers) as pool:
-        bar = tqdm(pool.map(one, found), total=len(found), unit="notebook")
-        return dict(zip(found, bar, strict=True))
+        try:
+            bar = tqdm(pool.map(one, found), total=len(found), unit="notebook")
+            return dict(zip(found, bar, strict=True))
+        except KeyboardInterrupt:
+            tqdm.write(
+                "stopping: what runs is finished and kept, the rest is left for the next time"
+            )
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _hash(*paths: Path) -> str:
@@ -99,7 +106,8 @@ def _execute(path: Path, key: str, out: Path) -> Made:
     started = time.perf_counter()
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
-    client = NotebookClient(notebook, timeout=None, resources=resources)
+    quiet = ["--IPKernelApp.log_level=40"]  # each kernel would warn of its own TCP connection
+    client = NotebookClient(notebook, timeout=None, resources=resources, extra_arguments=quiet)
     try:
         asyncio.run(client.async_execute(env=dict(os.environ)))  # a thread has no loop of its own
     except CellExecutionError as error:

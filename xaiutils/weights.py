@@ -23,7 +23,7 @@ def download(name: str, weights: Any) -> nn.Module:
         raise FileNotFoundError(
             f"the weights {weights.name} of {name} are not on this machine and cannot be "
             f"downloaded ({error}); fetch {weights.url} elsewhere and give the file: "
-            f'load_model("{name}", weights="FILE"), or use a shipped model such as scenes_vgg_seed0'
+            f'load_model("{name}", weights="FILE"), --weights FILE or XAIUTILS_WEIGHTS'
         ) from error
     except RuntimeError as error:
         raise ValueError(f"the weights {weights.name} of {name} must be intact: {error}") from error
