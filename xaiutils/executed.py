@@ -83,9 +83,7 @@ def make_notebooks(
             bar = tqdm(pool.map(one, found), total=len(found), unit="notebook")
             return dict(zip(found, bar, strict=True))
         except KeyboardInterrupt:
-            tqdm.write(
-                "stopping: what runs is finished and kept, the rest is left for the next time"
-            )
+            tqdm.write("stopping: what runs is finished and kept, the rest is left")
             pool.shutdown(cancel_futures=True)
             raise
 

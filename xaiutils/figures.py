@@ -235,8 +235,8 @@ def _write_index(
         f"Weights: {work.classifier.weights}. {len(work.samples)} pictures. xaiutils "
         f"{fingerprint.versions()['xaiutils']}, torch {fingerprint.versions()['torch']}.",
         "",
-        "The texts and summaries in the notebooks speak of the generated scenes; on other pictures read "
-        "the printed numbers and the figures. Sections on scenes stay on scenes.",
+        "The texts and summaries in the notebooks speak of the generated scenes; on other pictures "
+        "read the printed numbers and the figures. Sections on scenes stay on scenes.",
         "",
         "| in the paper | file | notebook |",
         "|---|---|---|",
