@@ -84,7 +84,11 @@ class Classifier:
         ]
 
     def class_index(self, name: str) -> int:
-        """The index of the class called ``name``, or with this number."""
+        """The index of the class called ``name``, or with this number.
+
+        Raises:
+            TypeError, ValueError: There is none; the nearest names are listed.
+        """
         if name.isdecimal() and int(name) < len(self.classes):
             return int(name)
         return self.classes.index(checks.choice("class", name, self.classes))
@@ -116,7 +120,7 @@ class Classifier:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """A name that `load_model` knows: where it comes from and the names of its weights."""
+    """What `load_model` knows by ``name``: its ``family``, the names of published ``weights``."""
 
     name: str
     family: str

@@ -39,8 +39,14 @@ def folder(workload: Workload, out: Path | None = None) -> Path:
 def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.DataFrame:
     """The stored table of an experiment; its configuration is in ``.attrs``.
 
+    Args:
+        name: In `TABLES`.
+        workload: Whose table.
+        out: Where the tables are, see `base`.
+
     Raises:
         FileNotFoundError: Nobody has made it; the message says how.
+        TypeError, ValueError: An unknown name.
     """
     checks.choice("name", name, TABLES)
     path = folder(workload, out) / f"{name}.parquet"
@@ -52,7 +58,11 @@ def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.Dat
 
 
 def stored(name: str, out: Path | None = None) -> list[pd.DataFrame]:
-    """The tables of an experiment on every workload that has one, scenes first."""
+    """The tables of an experiment on every workload that has one, scenes first.
+
+    Raises:
+        TypeError, ValueError: An unknown name.
+    """
     checks.choice("name", name, TABLES)
     found = base(out).glob(f"*/{name}.parquet")
     return [_read(path) for path in sorted(found, key=lambda p: (p.parent.name != "scenes", p))]
@@ -72,7 +82,13 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def store(table: pd.DataFrame, out: Path | None = None, workload: str | None = None) -> Path:
-    """Write a table of `make_table`; it is there whole or not at all."""
+    """Write a table of `make_table`; it is there whole or not at all.
+
+    Args:
+        table: With its configuration in ``attrs``.
+        out: Where the tables are, see `base`.
+        workload: See `load_workload`.
+    """
     import pyarrow as pa
 
     path = folder(load_workload(workload, CALIBRATION), out) / f"{table.attrs['name']}.parquet"

@@ -52,8 +52,12 @@ def fg_cam(
 ) -> Tensor:
     """FG-CAM: the sum over channels of `explanation_components`, as an image.
 
-    Takes what `explanation_components` takes. Where ``to`` is the CAM layer the map is the base
+    Where ``to`` is the CAM layer the map is the base
     CAM itself.
+
+    Args:
+        classifier, x, target, base, denoise, keep, layer, to, batch: As in
+            `explanation_components`.
 
     Returns:
         (N, H, W) in [0, 1], after ReLU and min-max; zeros where the sum is nowhere positive.
