@@ -15,8 +15,8 @@ from torch import Tensor
 
 from xaiutils import checks, passes
 from xaiutils.composites import Composite
-from xaiutils.hybrid import Target
 from xaiutils.models import Classifier
+from xaiutils.one_pass import Target
 from xaiutils.plan import Plan
 from xaiutils.steps import GraphError
 

@@ -137,7 +137,7 @@ def mprt_spearman(
     Args:
         **networks: The settings ``stages`` and ``network_seed`` of the curve.
     """
-    return float(mprt_curve(case, attribution, explainer, **networks).mean())
+    return float(mprt_curve(case, attribution, explainer, similarity="spearman", **networks).mean())
 
 
 def mprt_ssim(

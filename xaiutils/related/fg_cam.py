@@ -17,8 +17,8 @@ from xaiutils import checks
 from xaiutils.cam import min_max, to_image
 from xaiutils.composites import Composite, Row
 from xaiutils.graph import Graph
-from xaiutils.hybrid import Target
 from xaiutils.models import Classifier
+from xaiutils.one_pass import Target
 from xaiutils.operations import BATCH_NORM, CONVOLUTION, LINEAR, WEIGHTED
 from xaiutils.plan import Plan
 from xaiutils.related.walks import Pass, below, feature_map, forward, size_of
