@@ -89,11 +89,13 @@ scenes: $(READY)
 	for seed in 0 1 2; do $(BIN)/xaiutils train-scenes --seed $$seed --out data || exit 1; done
 	for net in resnet inception vit; do $(BIN)/xaiutils train-scenes --architecture $$net --out data || exit 1; done
 
-# The newest releases that pyproject.toml allows, instead of the locked ones.
+# The newest releases that pyproject.toml allows, and a new lock of them, to which the tests hold.
 newest:
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX),$(BIN)/pip install --disable-pip-version-check -q --index-url $(TORCH_INDEX) torch torchvision)
 	$(BIN)/pip install --disable-pip-version-check -q --upgrade -e '.[dev]'
+	touch $(READY)
+	$(MAKE) --no-print-directory lock
 	$(MAKE) --no-print-directory opencv PIP=$(BIN)/pip
 	touch $(READY)
 
@@ -102,7 +104,7 @@ wheel-test: $(READY)
 	$(BIN)/python tests/wheel.py
 
 lock: $(READY)
-	(sed -n '/^#/p' requirements.lock; $(BIN)/pip freeze --exclude-editable | grep -v -i -E '^(nvidia-|cuda-|triton|setuptools|pip=)') > requirements.new
+	(sed -n '/^#/p' requirements.lock; $(BIN)/pip freeze --exclude-editable | grep -v -i -E '^(nvidia-|cuda-|triton|setuptools|pip=)' | sed 's/+[a-z0-9]*$$//') > requirements.new
 	mv requirements.new requirements.lock
 
 clean:

@@ -14,10 +14,11 @@ import torch
 import torchvision
 from torch import nn
 
+from xaiutils.cam_layer import find_cam_layer
 from xaiutils.composites import COMPOSITES
 from xaiutils.graph import Graph, GraphError
 from xaiutils.lrp import propagate
-from xaiutils.models import MODELS, find_cam_layer
+from xaiutils.models import MODELS
 from xaiutils.plan import Plan
 
 NAMES = [name for name, record in MODELS.items() if record.family == "torchvision"]

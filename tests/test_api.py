@@ -40,7 +40,7 @@ YEAR = re.compile(r"\b(?:18|19|20)\d\d\b")
 PAPER = re.compile(r"Dhore et al\..*section III")  # this project's paper, without a year here
 # What every method and every metric is called with is described by `Method` and `Metric`.
 CALLED_WITH = {"classifier", "x", "target", "case", "attribution", "explainer", "seed"}
-SOURCED = ("rules", "cam", "hybrid", "metrics", "stats")
+SOURCED = ("baselines", "rules", "cam", "hybrid", "metrics", "stats")
 
 
 def of_module(name: str) -> Iterator[tuple[str, Any]]:
@@ -250,6 +250,17 @@ def test_the_reader_of_private_names_sees_every_form(code):
         private_names(code.replace("_read", "read").replace("_HOME", "x").replace("_o", "o"))
         == set()
     )
+
+
+def test_there_is_a_public_api_to_read():
+    assert len(public()) > 250
+    for name in (
+        "hybrid.explain",
+        "models.Classifier.predict",
+        "metrics.road.road",
+        "scenes.Split",
+    ):
+        assert name in public()
 
 
 def test_the_reader_of_docstrings_sees_what_is_wanting():

@@ -17,11 +17,11 @@ import torchvision
 from torch import Tensor, nn
 
 from xaiutils import sample_photograph
+from xaiutils.cam_layer import find_cam_layer
 from xaiutils.composites import Composite, paper
 from xaiutils.graph import Graph
 from xaiutils.images import Transform
 from xaiutils.lrp import propagate
-from xaiutils.models import find_cam_layer
 from xaiutils.plan import Plan
 
 NETWORKS: dict[str, tuple[str, int, dict[str, bool]]] = {

@@ -18,12 +18,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models as zoo
 
+from xaiutils.cam_layer import find_cam_layer
 from xaiutils.graph import Graph, GraphError
 from xaiutils.images import Transform, sample_photograph
 from xaiutils.models import (
     MODELS,
     Classifier,
-    find_cam_layer,
     load_model,
     load_state_dict,
     read_state_dict,

@@ -106,6 +106,7 @@ def test_every_block_of_the_page_runs(here, capsys):
     assert float(accuracy[1]) > 0.9
     assert int(accuracy[2]) >= 24
     assert "last activated feature map (12 x 20)" in printed
+    assert "of the logit: input" in printed
     assert "(333, 517) (96, 160, 3)" in printed  # turned: wide and high have changed places
     assert "centre_prior" in printed
     for made in ("own.png", "maps/ring-0.png", "maps/blob-3.npz", "results/mine/01_one_1.png"):
@@ -174,7 +175,7 @@ def test_what_is_no_classifier_is_refused(name, error, message, here, monkeypatc
     monkeypatch.setattr(residual, "train", residual.Residual)  # training takes seconds
     with pytest.raises(error, match=re.escape(message)):
         xai.load_model(name)
-    with pytest.raises(ValueError, match="weights, preset and cam_layer must be left to"):
+    with pytest.raises(ValueError, match="weights and preset must be left to"):
         xai.load_model(name, "random")
 
 
@@ -194,8 +195,20 @@ class Normed(Net):
 
 
 class Branching(Net):
-    def forward(self, x: Tensor, features: bool = False) -> Any:
-        y = super().forward(x)
+    def forward(self, x: Tensor) -> Any:
+        if x.shape[-1] > 50:
+            x = F.max_pool2d(x, 2)
+        return super().forward(x)
+
+
+class Looping(Net):
+    def forward(self, x: Tensor) -> Any:
+        return torch.cat([super(Looping, self).forward(one[None]) for one in x])
+
+
+class Flagged(Net):
+    def forward(self, x: Tensor, mask: Any = None, features: bool = False) -> Any:
+        y = super().forward(x if mask is None else x * mask)
         return (y, x) if features else y
 
 
@@ -203,7 +216,7 @@ REFUSED = {
     "module must be in eval mode": lambda: Net().train(),
     "give the module inside: module.module": lambda: nn.DataParallel(Net()).eval(),
     "give the module that was compiled": lambda: torch.compile(Net().eval()),
-    "must not branch on tensors, their shapes or optional arguments": lambda: Branching().eval(),
+    "must not branch on tensors or their shapes": lambda: Branching().eval(),
     "must take one tensor of images and return one tensor of logits": lambda: Net(
         lambda y: {"logits": y}
     ).eval(),
@@ -229,6 +242,17 @@ def test_the_page_names_each_refusal_that_is_tested():
     assert [message for message in REFUSED if f"`{message}`" not in PAGE] == []
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_chance_is_found_though_the_logits_are_small(share):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = Net(lambda y: F.dropout(y, share)).eval()
+    for value in net.head.parameters():
+        value.data.mul_(0.1)
+    with pytest.raises(ValueError, match="nor is chance"):
+        xai.wrap(net, size=(24, 32))
+
+
 def test_one_logit_is_explained_with_its_sign():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
@@ -241,3 +265,67 @@ def test_one_logit_is_explained_with_its_sign():
     found = xai.explain(classifier, x)
     turned = xai.explain(classifier, x, start="one")
     assert torch.equal(found.relevance.sign(), -turned.relevance.sign())
+    assert [row[0][1] for row in classifier.top(torch.rand(2, 3, 24, 32))] == pytest.approx(
+        [net(torch.rand(1, 3, 24, 32)).sigmoid().item()] * 2, abs=0.05
+    )  # the softmax would be 1
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Branching, r"control flow \(test_recipes.py, line \d+: if x.shape\[-1\] > 50:\); its for"),
+        (
+            Looping,
+            r"cannot be iterated \(test_recipes.py, line \d+: return torch.cat\(.*\); its for",
+        ),
+        (lambda: Net(lambda y: {"logits": y, "more": y}), "a dict of logits, more returned"),
+        (lambda: Net(lambda y: y.squeeze(1), classes=1), r"got shape \(1,\) for one image"),
+    ],
+    ids=["branching", "looping", "dict", "squeezed"],
+)
+def test_the_error_says_where_and_what(network, message):
+    with pytest.raises(ValueError, match=message):
+        xai.wrap(network().eval(), size=(24, 32))
+
+
+def test_arguments_with_defaults_keep_them():
+    net = Flagged().eval()
+    classifier = xai.wrap(net, size=(24, 32))
+    x = torch.rand(2, 3, 24, 32)
+    torch.testing.assert_close(classifier.predict(x), net(x).detach())
+    assert xai.explain(classifier, x, start="one").conservation.residual.abs().max() < 1e-5
+
+
+def test_lrp_0_of_a_relu_network_is_gradient_times_input(mine):
+    """Whatever the shortcuts and norms: checked against autograd, by no library of LRP."""
+    _, x = importlib.import_module("residual").workload().batch(range(4))
+    x.requires_grad_()
+    logits = mine.module(x)
+    target = logits.argmax(1)
+    (g,) = torch.autograd.grad(logits.gather(1, target[:, None]).sum(), x)
+    found = xai.relevance(mine, x.detach(), target, "z")
+    torch.testing.assert_close(found.map, (g * x).detach(), rtol=1e-3, atol=1e-3)
+
+
+def test_a_mask_of_the_picture_before_it_was_turned_is_refused(here):
+    picture = xai.load_image("holiday.jpg")
+    with pytest.raises(ValueError, match=r"mask must be of its picture's size \(517, 333\), got"):
+        xai.Sample("holiday", picture, mask=np.zeros((333, 517), bool))
+
+
+def test_another_cam_layer_of_a_classifier_by_name(mine):
+    other = xai.load_model("residual:classifier", cam_layer="blocks.0")
+    assert (mine.cam_layer, other.cam_layer) == ("blocks", "blocks.0")
+    assert other.cam_reason == "chosen by the caller"
+
+
+def test_a_workload_knows_what_was_asked_for_and_takes_no_shipped_name(here, monkeypatch):
+    import residual
+
+    work = xai.load_workload("residual:workload")
+    assert (work.name, work.source) == ("drawn", "residual:workload")
+    assert xai.load_workload("scenes").source == "scenes"
+    real = residual.Workload
+    monkeypatch.setattr(residual, "Workload", lambda name, *rest: real("scenes", *rest))
+    with pytest.raises(ValueError, match="must have a name of its own, got scenes"):
+        xai.load_workload("residual:workload")

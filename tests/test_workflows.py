@@ -55,6 +55,15 @@ def test_every_part_of_make_test_is_run_on_each_push_and_the_slow_ones_weekly():
     assert "newest" in weekly
 
 
+def test_a_browser_that_is_missing_is_a_failure():
+    """Its tests are skipped where there is none."""
+    (job,) = read(ROOT / ".github" / "workflows" / "test.yml")["jobs"].values()
+    local = re.search(r"BROWSER_TESTS=(\d+)", (ROOT / ".ci" / "run").read_text("utf-8"))
+    (step,) = (s["run"] for s in job["steps"] if "CHROMIUM" in s.get("run", ""))
+    assert local
+    assert local[0] in step
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_only_named_versions_of_github_s_own_actions(path):
     flow = read(path)

@@ -18,6 +18,15 @@ from xaiutils.operations import (
 from xaiutils.steps import GraphError, Step
 
 
+def choose_cam_layer(graph: Graph, chosen: str | None) -> tuple[str, str]:
+    """The name of the layer for the CAM, the caller's or by default that found, and the reason."""
+    if chosen is None:
+        step, reason = find_cam_layer(graph)
+        return step.path, reason
+    require_map(graph, step := graph.find(chosen))
+    return step.path, "chosen by the caller"
+
+
 def find_cam_layer(graph: Graph) -> tuple[Step, str]:
     """The layer for the CAM, with the reason.
 

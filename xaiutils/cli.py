@@ -122,7 +122,7 @@ def _explain(options: argparse.Namespace) -> None:
             cam=options.cam,
         )
         chosen = int(found.target[0])
-        probability = float(found.logits.softmax(1)[0, chosen])
+        probability = float(models.probabilities(found.logits)[0, chosen])
         figure = plots.stages(
             classifier.picture(image),
             found.cam[0],
@@ -137,8 +137,16 @@ def _explain(options: argparse.Namespace) -> None:
         _save_maps(options.out / f"{name}.npz", found)
         tqdm.write(
             f"{picture}: {classifier.classes[chosen]} ({probability:.1%}) -> "
-            f"{options.out / name}.png, .npz" + "".join(f"; {note}" for note in found.notes)
+            f"{options.out / name}.png, .npz; {_spent(found)}"
+            + "".join(f"; {note}" for note in found.notes)
         )
+
+
+def _spent(found: Explanation) -> str:
+    """How much of the logit the map shows, and what kept the rest."""
+    shares = {name: float(share[0]) for name, share in found.conservation.shares().items()}
+    kept = [f"{name} {share:.0%}" for name, share in shares.items() if abs(share) >= 0.005]
+    return f"of the logit: {', '.join(kept)}"
 
 
 def _by_method(

@@ -38,6 +38,7 @@ from xaiutils.tracing import (
     require_eval,
     structural_copy,
     take_out_of_place,
+    where_stopped,
     why_untraceable,
 )
 
@@ -62,9 +63,10 @@ class Graph:
             self.copy = structural_copy(module)
             nodes = list(tracer.trace(self.copy).nodes)
         except Exception as error:  # torch.fx passes on whatever the forward method raises
+            said = str(error).split(". ")[0]  # torch.fx goes on with advice of its own
             raise GraphError(
-                f"module must be traceable by torch.fx, {type(module).__name__} is not: {error}; "
-                f"{why_untraceable(module)}"
+                f"module must be traceable by torch.fx, {type(module).__name__} is not: {said}"
+                f"{where_stopped(error)}; {why_untraceable(module)}"
             ) from error
         take_out_of_place(nodes, self.copy)
         self.steps = self._read(nodes, tracer)
@@ -92,7 +94,7 @@ class Graph:
         if len(places) != 1 or not isinstance(result, fx.Node):
             raise GraphError(
                 "module must take one tensor of images and return one tensor of logits, "
-                f"got {len(places)} arguments and {type(result).__name__} returned"
+                f"got {len(places)} arguments and {_returned(result)} returned"
             )
         self.input, self.output = places[0], steps[result]
         self.input.kind = ROUTING
@@ -119,7 +121,9 @@ class Graph:
                 f"module must take images (N, {', '.join(map(str, shape))}); after {last}: {error}"
             ) from error
         if self.output.shape is None or len(self.output.shape) != 2:
-            raise GraphError(f"module must return logits (N, K), got shape {self.output.shape}")
+            raise GraphError(
+                f"module must return logits (N, K), got shape {self.output.shape} for one image"
+            )
 
     def _classify(self, calls: Counter[str]) -> None:
         """Find what does not depend on the picture, signs, and the batch norms to fold."""
@@ -254,3 +258,10 @@ class Graph:
             yield step, env[step.node]
             for done in self._last_use.get(step, ()):
                 del env[done.node]
+
+
+def _returned(result: Any) -> str:
+    """What a network returns, in words: of a dict the keys."""
+    if isinstance(result, dict):
+        return f"a dict of {', '.join(map(str, result))}"
+    return type(result).__name__

@@ -34,6 +34,9 @@ class Sample:
             ``x1`` and ``y1`` exclusive.
         wnid: WordNet id of the class (ImageNet only).
         notes: what a reader should know, such as "box 2 reached beyond the picture".
+
+    Raises:
+        ValueError: The mask has another size than the picture.
     """
 
     id: str
@@ -43,6 +46,13 @@ class Sample:
     boxes: tuple[Box, ...] = ()
     wnid: str | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a mask of another size, such as that of a picture before EXIF turned it."""
+        size = self.image.height, self.image.width
+        if self.mask is not None and np.shape(self.mask) != size:
+            got = np.shape(self.mask)
+            raise ValueError(f"mask must be of its picture's size {size}, got {got}")
 
 
 def sample_photograph(name: str) -> Sample:

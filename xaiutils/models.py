@@ -7,7 +7,7 @@ weights or a file of yours; `wrap` takes your own network. Neither changes the m
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from xaiutils import batches, checks, memo
-from xaiutils.cam_layer import find_cam_layer, require_map
+from xaiutils.cam_layer import choose_cam_layer
 from xaiutils.graph import Graph
 from xaiutils.images import Transform
 from xaiutils.weights import download, load_state_dict, published_hash, read_state_dict, untrained
@@ -76,8 +76,8 @@ class Classifier:
         return memo.once(lambda: torch.cat(batches.in_pieces(answer, x)), "logits", self.module, x)
 
     def top(self, x: Tensor, k: int = 5) -> list[list[tuple[str, float]]]:
-        """For each image of (N, C, H, W) its ``k`` likeliest classes with softmax probability."""
-        found = self.predict(x).softmax(1).topk(min(k, len(self.classes)))
+        """For each image of (N, C, H, W) its ``k`` likeliest classes with probability."""
+        found = probabilities(self.predict(x)).topk(min(k, len(self.classes)))
         return [
             [(self.classes[i], p) for i, p in zip(row_i, row_p, strict=True)]
             for row_i, row_p in zip(found.indices.tolist(), found.values.tolist(), strict=True)
@@ -111,11 +111,14 @@ class Classifier:
 
     def bounds(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """The darkest and the brightest possible input, (1, C, 1, 1): 0 and 1, normalised."""
-        mean, std = (
-            like.new_tensor(v)[None, :, None, None]
-            for v in (self.transform.mean, self.transform.std)
-        )
+        values = (self.transform.mean, self.transform.std)
+        mean, std = (like.new_tensor(v)[None, :, None, None] for v in values)
         return -mean / std, (1 - mean) / std
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """The softmax of logits (N, K); of a single one, whose softmax is always 1, the sigmoid."""
+    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
 
 
 @dataclass(frozen=True)
@@ -169,9 +172,13 @@ def load_model(
         FileNotFoundError: No such file; or the weights are neither on disk nor to be downloaded.
     """
     if ":" in name:
-        if weights is not None or preset is not None or cam_layer is not None:
-            raise ValueError(f"weights, preset and cam_layer must be left to {name}")
-        return made_by(name, Classifier)
+        if weights is not None or preset is not None:
+            raise ValueError(f"weights and preset must be left to {name}")
+        made = made_by(name, Classifier)
+        if cam_layer is None:
+            return made
+        layer, reason = choose_cam_layer(made.graph, cam_layer)
+        return replace(made, cam_layer=layer, cam_reason=reason)
     record = MODELS[checks.choice("name", name, MODELS)]
     if record.family == "scenes":
         if weights is not None:
@@ -214,12 +221,10 @@ def wrap(
     if transform is None:
         channels = _channels(module) if mean is None and std is None else len(mean or std or ())
         pair = (size, size) if isinstance(size, int) else size
-        transform = Transform(
-            resize=None if pair is None else (int(pair[0]), int(pair[1])),
-            crop=None,
-            mean=tuple(mean) if mean is not None else (0.0,) * channels,
-            std=tuple(std) if std is not None else (1.0,) * channels,
-        )
+        resize = None if pair is None else (int(pair[0]), int(pair[1]))
+        means = tuple(mean) if mean is not None else (0.0,) * channels
+        stds = tuple(std) if std is not None else (1.0,) * channels
+        transform = Transform(resize, None, means, stds)
     found = _classifier(name or type(module).__name__, module, classes, transform, cam_layer, "own")
     _require_same(found)
     return found
@@ -241,12 +246,8 @@ def _classifier(
     names = tuple(classes or (f"class {i}" for i in range(graph.classes)))
     if len(names) != graph.classes:
         raise ValueError(f"classes must name each of {graph.classes} logits, got {len(names)}")
-    if cam_layer is None:
-        step, reason = find_cam_layer(graph)
-    else:
-        step, reason = graph.find(cam_layer), "chosen by the caller"
-        require_map(graph, step)
-    return Classifier(name, module, names, transform, graph, step.path, reason, weights, notes)
+    layer, reason = choose_cam_layer(graph, cam_layer)
+    return Classifier(name, module, names, transform, graph, layer, reason, weights, notes)
 
 
 def _require_same(classifier: Classifier) -> None:
@@ -260,7 +261,7 @@ def _require_same(classifier: Classifier) -> None:
     with torch.random.fork_rng(), torch.no_grad():
         expected = classifier.module(x)
     worst = float((classifier.predict(x) - expected).abs().max())
-    if not worst <= 1e-3 * max(1.0, float(expected.abs().max())):
+    if not worst <= 1e-3 * float(expected.abs().max()) + 1e-6:
         raise ValueError(
             "module must compute what its traced forward computes, but the logits differ by "
             f"{worst:g}: hooks that change results are not traced, nor is chance in eval mode"
@@ -271,9 +272,7 @@ def _load_scenes(name: str, cam_layer: str | None) -> Classifier:
     from xaiutils import scenes
     from xaiutils.scene_weights import load_scene_net
 
-    transform = Transform(
-        resize=(scenes.SIZE, scenes.SIZE), crop=None, mean=scenes.MEAN, std=scenes.STD
-    )
+    transform = Transform((scenes.SIZE, scenes.SIZE), None, scenes.MEAN, scenes.STD)
     module, source = load_scene_net(name), f"shipped, seed {name[-1]}"
     return _classifier(name, module, scenes.CLASSES, transform, cam_layer, source)
 

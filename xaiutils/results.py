@@ -30,6 +30,15 @@ def base(out: Path | None = None) -> Path:
     return out or (Path(asked) if asked else own)
 
 
+def _homes(out: Path | None) -> tuple[Path, ...]:
+    """Where tables are looked for: `base`, and behind it those that came with the package.
+
+    The second are the same in a checkout, and left out where a folder was named.
+    """
+    asked = out or os.environ.get("XAIUTILS_RESULTS")
+    return (base(out),) if asked else (base(), shipped("results"))
+
+
 def folder(workload: Workload, out: Path | None = None) -> Path:
     """Where a workload's tables are: ``results/scenes``, or with the name of its network."""
     name = workload.name
@@ -49,10 +58,11 @@ def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.Dat
         TypeError, ValueError: An unknown name.
     """
     checks.choice("name", name, TABLES)
-    path = folder(workload, out) / f"{name}.parquet"
+    found = [folder(workload, home) / f"{name}.parquet" for home in _homes(out)]
+    path = next((path for path in found if path.is_file()), found[0])
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} must exist: make it with xaiutils evidence --workload {workload.name} {name}"
+            f"{path} must exist: make it with xaiutils evidence --workload {workload.source} {name}"
         )
     return _read(path)
 
@@ -64,7 +74,8 @@ def stored(name: str, out: Path | None = None) -> list[pd.DataFrame]:
         TypeError, ValueError: An unknown name.
     """
     checks.choice("name", name, TABLES)
-    found = base(out).glob(f"*/{name}.parquet")
+    every = ([*home.glob(f"*/{name}.parquet")] for home in _homes(out))
+    found = next(filter(None, every), [])
     return [_read(path) for path in sorted(found, key=lambda p: (p.parent.name != "scenes", p))]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import traceback
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,7 +33,12 @@ class Tracer(fx.Tracer):
     def create_proxy(
         self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **options: Any
     ) -> Any:
-        """A node of the graph; attention becomes the nodes that it consists of."""
+        """A node of the graph; attention becomes the nodes that it consists of.
+
+        An argument of the network that has a default keeps it: a flag is no picture.
+        """
+        if kind == "placeholder" and args:
+            return args[0]
         if target is F.scaled_dot_product_attention:
             return attend(*args, **kwargs)
         return super().create_proxy(kind, target, args, kwargs, *rest, **options)
@@ -95,9 +102,17 @@ def why_untraceable(module: nn.Module) -> str:
     if isinstance(module, torch.jit.ScriptModule):
         return "give the module that was scripted, not the script"
     return (
-        "its forward must not branch on tensors, their shapes or optional arguments, nor loop over "
-        "pictures, nor leave torch; a subclass whose forward has the one path can be traced"
+        "its forward must not branch on tensors or their shapes, nor loop over pictures, nor leave "
+        "torch; a subclass whose forward has the one path can be traced"
     )
+
+
+def where_stopped(error: Exception) -> str:
+    """The last line of the user's own code that tracing came to, with its file and number."""
+    libraries = (Path(torch.__file__).parent, Path(__file__).parent)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not any(Path(f.filename).is_relative_to(b) for b in libraries)]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno}: {own[-1].line})" if own else ""
 
 
 def require_eval(module: nn.Module) -> None:

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from xaiutils import checks
-from xaiutils.scene_net import ARCHITECTURES, SceneVGG, data_folder, fold
+from xaiutils.scene_net import ARCHITECTURES, SceneVGG, fold
 from xaiutils.scene_weights import save_scene_net
 from xaiutils.scenes import MEAN, SIZE, SPLITS, STD, label, render, scene, soft_label
 
@@ -244,7 +244,7 @@ def _counterfactuals(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 def train_scenes(
     architecture: str,
     seed: int,
-    out: str | Path | None = None,
+    out: str | Path = "data",
     recipe: Recipe | None = None,
     report: Callable[[str], None] | None = None,
     gate_scenes: int | None = None,
@@ -253,7 +253,7 @@ def train_scenes(
 
     Args:
         architecture, seed, recipe, report: see `train`.
-        out: folder of the weights and the manifest; `data_folder` by default.
+        out: folder of the weights and the manifest; by default ``data`` of the working directory.
         gate_scenes: scenes per split that measure the gates; all by default.
     """
     started, started_cpu = time.monotonic(), time.process_time()
@@ -272,5 +272,4 @@ def train_scenes(
         "log": log,
         "gates": gates(shipped, gate_scenes),
     }
-    folder = Path(out) if out else data_folder()
-    return save_scene_net(shipped, architecture, seed, folder, record)
+    return save_scene_net(shipped, architecture, seed, Path(out), record)

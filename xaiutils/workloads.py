@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,12 +36,18 @@ class Workload:
         classifier: The network that is explained.
         samples: Pictures in a fixed order; some are decoded only when they are asked for.
         split: Which part of the pictures these are; empty where there is only one.
+        source: What `load_workload` is asked for it: ``module:function``, or the name.
     """
 
     name: str
     classifier: Classifier
     samples: Sequence[Sample]
     split: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        """One that `load_workload` did not make is known by its name."""
+        object.__setattr__(self, "source", self.source or self.name)
 
     def batch(self, indices: Sequence[int]) -> tuple[list[Sample], Tensor]:
         """Samples and the network's input (N, C, H, W) for them."""
@@ -97,7 +103,10 @@ def load_workload(
     if ":" in name:
         if model or weights or root:
             raise ValueError(f"model, weights and root must be left to {name}, which has its own")
-        return made_by(name, Workload)
+        work = made_by(name, Workload)
+        if work.name in WORKLOADS:  # which of them it is decides what is done with its pictures
+            raise ValueError(f"the Workload of {name} must have a name of its own, got {work.name}")
+        return replace(work, source=name)
     checks.choice("name", name, WORKLOADS)
     if name == "scenes":
         classifier = load_model(model or "scenes_vgg_seed0", weights)

@@ -56,7 +56,7 @@ def pictures(source: Any, work: Workload | None) -> list[Choice]:
         code = f"xai.load_image({str(source)!r})" if isinstance(source, str | Path) else "picture"
         found = [Choice(sample.id, lambda: sample, code)]
     if work is not None:
-        code = f"xai.load_workload({work.name!r}{f', {work.split!r}' if work.split else ''})"
+        code = f"xai.load_workload({work.source!r}{f', {work.split!r}' if work.split else ''})"
         samples = work.samples
         found += [
             Choice(_listed(work, i), partial(samples.__getitem__, i), f"{code}.samples[{i}]")
