@@ -35,7 +35,7 @@ FEW = 2  # parameters that a sentence may leave to their names and types
 DIMENSION = r"(?:\.\.\.|[A-Za-z]'?|\d+|SIZE)"
 SHAPE = re.compile(rf"\({DIMENSION}(?:, {DIMENSION})+\)|\({DIMENSION},\)")
 ARRAYS = re.compile(r"\b(Tensor|ndarray|NDArray|ArrayLike|Array|Mask)\b")
-EQUATION = re.compile(r":math:`|\.\. math::|``[^`]+ = [^`]+``")
+EQUATION = re.compile(r":math:`|\.\. math::|``[^`]+ [=~] [^`]+``")
 YEAR = re.compile(r"\b(?:18|19|20)\d\d\b")
 PAPER = re.compile(r"Dhore et al\..*section III")  # this project's paper, without a year here
 # What every method and every metric is called with is described by `Method` and `Metric`.
