@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,6 +22,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.shared import captum_lrp, machine, resident
 from xaiutils import hybrid, models
 
 Contestant = Callable[[torch.Tensor], object]
@@ -43,20 +42,13 @@ def contestants() -> dict[str, Contestant]:
         return hybrid.explain(classifier, x)
 
     def stock(x: torch.Tensor) -> object:
-        from captum.attr import LRP
-        from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule
         from pytorch_grad_cam import GradCAMPlusPlus
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
         targets = network(x).argmax(1).tolist()
         with GradCAMPlusPlus(network, [network.features[LAYER]]) as cam:
             cam(x, [ClassifierOutputTarget(target) for target in targets])
-        for module in network.modules():  # captum forgets the rules after every call
-            if isinstance(module, torch.nn.Conv2d):
-                module.rule = Alpha1_Beta0_Rule()
-            elif isinstance(module, torch.nn.Linear):
-                module.rule = EpsilonRule()
-        return LRP(network).attribute(x.detach().requires_grad_(), torch.tensor(targets)).detach()
+        return captum_lrp(network, x, torch.tensor(targets), zero_bias=False)
 
     def zennit(x: torch.Tensor) -> object:
         from zennit.attribution import Gradient
@@ -115,15 +107,10 @@ def _measure_memory(name: str, size: int) -> None:
     calls, small, x = contestants(), batch(1)[:, :, :64, :64], batch(size)
     calls[name](small)  # load libraries and thread pools first
     gc.collect()
-    before = _status("VmRSS")
+    before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the high-water mark
     calls[name](x)
-    print(json.dumps({"mib": (_status("VmHWM") - before) / 1024}))
-
-
-def _status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return int(next(line for line in lines if line.startswith(field)).split()[1])
+    print(json.dumps({"mib": resident("VmHWM") - before}))
 
 
 def main() -> None:
@@ -136,10 +123,7 @@ def main() -> None:
     if options.memory:
         _measure_memory(options.memory[0], int(options.memory[1]))
         return
-    print(
-        f"VGG-16, 224 x 224, torch {torch.__version__}, {torch.get_num_threads()} threads, "
-        f"{platform.processor() or platform.machine()}, load {os.getloadavg()[0]:.1f}"
-    )
+    print(f"VGG-16, 224 x 224, {machine()}")
     print(
         "\n| ratio of times | batch | median | least | most | seconds |\n|---|---|---|---|---|---|"
     )

@@ -17,7 +17,6 @@ import argparse
 import copy
 import gc
 import os
-import platform
 import time
 import warnings
 from collections import Counter
@@ -30,6 +29,7 @@ from unittest import mock
 import numpy as np
 import torch
 
+from benchmarks.shared import captum_lrp, machine
 from xaiutils import scoring
 from xaiutils.decode import PHOTOGRAPHS
 from xaiutils.experiments import TABLE_ONE
@@ -86,17 +86,9 @@ def _cam(kind: str, layer: str) -> Explain:
 
 
 def _lrp(model: torch.nn.Module, inputs: np.ndarray, targets: np.ndarray, **_: Any) -> np.ndarray:
-    from captum.attr import LRP
-    from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule
-
-    for module in model.modules():  # captum forgets the rules after every call
-        if isinstance(module, torch.nn.Conv2d):
-            module.rule = Alpha1_Beta0_Rule(set_bias_to_zero=True)
-        elif isinstance(module, torch.nn.Linear):
-            module.rule = EpsilonRule()
-    x = torch.tensor(inputs, dtype=torch.float32, requires_grad=True)
-    found = LRP(model).attribute(x, target=torch.tensor(targets))
-    return found.detach().mean(1, keepdim=True).numpy()
+    x = torch.tensor(inputs, dtype=torch.float32)
+    found = captum_lrp(model, x, torch.tensor(targets), zero_bias=True)
+    return found.mean(1, keepdim=True).numpy()
 
 
 def _hybrid(cam: Explain) -> Explain:
@@ -270,10 +262,7 @@ def main() -> None:
     options = parser.parse_args()
     sets = (THREE, THREE) if options.three else (THREE, TEN)
     warnings.filterwarnings("ignore", module="captum|quantus|scipy")
-    print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, "
-        f"{platform.processor() or platform.machine()}, load {os.getloadavg()[0]:.1f}"
-    )
+    print(machine())
     if options.quick:
         compare("scenes_vgg_seed0", scene_cases(2), sets, options.every)
         return

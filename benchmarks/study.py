@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.shared import resident
 from xaiutils import load_cases, score
 from xaiutils.study import create_study, read_log, run_study
 from xaiutils.workloads import load_workload
@@ -68,8 +69,7 @@ def peak(count: int) -> float:
         opened = create_study(Path(folder) / "s", **CHEAP, split="train", images=count)
         run_study(opened)
     # getrusage's peak is inherited from the process that started this one; the kernel's is not.
-    status = Path("/proc/self/status").read_text().split()
-    return int(status[status.index("VmHWM:") + 1]) / 1024
+    return resident("VmHWM")
 
 
 def main() -> None:

@@ -39,6 +39,13 @@ def test_number_accepts_exactly_what_its_rule_says(value):
             checks.number("n", value, low=-1, high=2)
 
 
+def test_whole_numbers_and_arrays_come_back_as_such():
+    assert (checks.whole("n", 3.0), checks.whole("n", 0, low=0)) == (3, 0)
+    assert type(checks.whole("n", 3.0)) is int
+    found = checks.numbers_of("v", [[1, True], [float("nan"), 2]])
+    assert (found.dtype, found.shape) == (np.float64, (2, 2))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
 def test_images_and_maps_come_back_themselves(dtype):
     image, map = IMAGE.to(dtype), MAP.to(dtype)
@@ -122,6 +129,12 @@ ERRORS = {
                          "x must have 1 channels, got (2, 3, 4, 5)"),
     "images: NaN": (lambda: images(IMAGE * torch.nan), ValueError, "x must be finite, got NaN or"),
     "images: infinity": (lambda: images(IMAGE + torch.inf), ValueError, "x must be finite, got"),
+    "whole: fraction": (lambda: checks.whole("n", 2.5), ValueError,
+                        "n must be a whole number, got 2.5"),
+    "whole: low": (lambda: checks.whole("n", 0), ValueError, "n must be >= 1, got 0"),
+    "whole: type": (lambda: checks.whole("n", "2"), TypeError, "n must be a number, got str '2'"),
+    "numbers of: words": (lambda: checks.numbers_of("v", ["a"]), TypeError,
+                          "v must be numbers, got list ['a']"),
     "maps: type": (lambda: checks.maps("m", [[1.0]]), TypeError,
                    "m must be a torch.Tensor (N, H, W), got list [[1.0]]"),
     "maps: rank": (lambda: checks.maps("m", IMAGE), ValueError,

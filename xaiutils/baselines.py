@@ -14,7 +14,12 @@ from xaiutils import checks
 
 
 def random_map(x: Tensor, seed: int = 0) -> Tensor:
-    """Independent uniform values in [0, 1) from ``seed`` alone: (N, H, W), ``m ~ U(0, 1) ≥ 0``."""
+    """Independent uniform values in [0, 1) from ``seed`` alone: (N, H, W), ``m ~ U(0, 1) ≥ 0``.
+
+    Raises:
+        TypeError, ValueError: ``x`` is no finite batch of images (N, C, H, W), or ``seed`` no
+            number >= 0.
+    """
     checks.images("x", x)
     generator = torch.Generator().manual_seed(int(checks.number("seed", seed, low=0)))
     return torch.rand((len(x), *x.shape[2:]), generator=generator)
@@ -24,6 +29,9 @@ def centre_prior(x: Tensor) -> Tensor:
     """A Gaussian bump in the middle, where objects tend to be: (N, H, W) in (0, 1].
 
     ``m = exp(-8 (u² + v²))`` with u and v from -1/2 to 1/2: sigma is a quarter of each side.
+
+    Raises:
+        TypeError, ValueError: ``x`` is no finite batch of images (N, C, H, W).
     """
     checks.images("x", x)
     bumps = []
@@ -34,7 +42,11 @@ def centre_prior(x: Tensor) -> Tensor:
 
 
 def sobel_edges(x: Tensor) -> Tensor:
-    """Edges, (N, H, W): ``m = sqrt(Gx² + Gy²)``, the Sobel gradient of the mean over channels."""
+    """Edges, (N, H, W): ``m = sqrt(Gx² + Gy²)``, the Sobel gradient of the mean over channels.
+
+    Raises:
+        TypeError, ValueError: ``x`` is no finite batch of images (N, C, H, W).
+    """
     checks.images("x", x)
     grey = x.detach().cpu().float().mean(1).numpy()
     # Each picture alone: on a stack the filter would smooth from one picture to the next.

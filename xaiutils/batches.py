@@ -19,7 +19,13 @@ T = TypeVar("T")
 
 @dataclass
 class Limit:
-    """The most pictures in a batch, None for what is asked; ``halvings`` counts what was learnt."""
+    """How many pictures a network gets at once.
+
+    Attributes:
+        most: In a batch; None for what is asked.
+        halve: Whether a batch that memory does not hold is asked again in halves.
+        halvings: How often that was so.
+    """
 
     most: int | None = None
     halve: bool = False

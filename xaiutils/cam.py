@@ -46,6 +46,10 @@ def grad_cam_plus_plus(a: Tensor, g: Tensor, epsilon: float = 0.0) -> Tensor:
 
     Returns:
         (N, h, w); not negative where activations are not.
+
+    Raises:
+        TypeError, ValueError: ``a`` and ``g`` are no images of one shape, or ``epsilon`` is below
+            0.
     """
     _check(a, g)
     checks.number("epsilon", epsilon, low=0)
@@ -116,7 +120,13 @@ def cam(a: Tensor, g: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Cam:
-    """A way to make a class activation map, and where it comes from."""
+    """A way to make a class activation map, and where it comes from.
+
+    Attributes:
+        name: Its key in `CAMS`.
+        function: ``(a, g)``, both (N, K, h, w), to the raw map (N, h, w).
+        source: Paper and equation.
+    """
 
     name: str
     function: Callable[[Tensor, Tensor], Tensor]
@@ -141,6 +151,9 @@ def to_image(raw: Tensor, size: tuple[int, int]) -> Tensor:
 
     The raw map is (N, h, w), ``size`` is (H, W), the result (N, H, W) in [0, 1]. An image whose map
     is nowhere positive, or the same everywhere, gets zeros.
+
+    Raises:
+        TypeError, ValueError: ``raw`` is no finite batch of maps.
     """
     checks.maps("raw", raw)
     # Scaled before as well: upsampling a constant rounds, and min-max would make that a map.

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 def choice(argument: str, value: str, options: Iterable[str]) -> str:
     """Return ``value`` if it is one of ``options``.
 
+    Args:
+        argument: What the message calls it.
+        value: What came.
+        options: The known names.
+
     Raises:
         TypeError: It is no text.
         ValueError: It is another name; the nearest ones are listed.
@@ -47,6 +52,12 @@ def number(
 ) -> float:
     """Return ``value`` as a float with ``low <= value <= high`` and ``value < below``.
 
+    Args:
+        argument: What the message calls it.
+        value: What came.
+        low, high: The ends of its range, which belong to it.
+        below: Another upper end, which does not.
+
     Raises:
         TypeError: ``argument`` was given something that is no number.
         ValueError: It is out of range, infinite or NaN.
@@ -65,9 +76,14 @@ def number(
 def whole(argument: str, value: float, low: float = 1) -> int:
     """Return ``value`` as an int if it is a whole number >= ``low``.
 
+    Args:
+        argument: What the message calls it.
+        value: What came.
+        low: The least that is allowed.
+
     Raises:
-        TypeError: ``argument`` was given something that is no number.
-        ValueError: It is no whole number, or a smaller one.
+        TypeError: It is no number.
+        ValueError: It is below ``low``, or has a fraction.
     """
     result = number(argument, value, low=low)
     if result != int(result):
@@ -76,10 +92,10 @@ def whole(argument: str, value: float, low: float = 1) -> int:
 
 
 def numbers_of(argument: str, value: ArrayLike) -> NDArray[np.float64]:
-    """Return ``value`` as an array (N, ...) of float64; NaN and infinity are numbers here.
+    """Return ``value`` as float64, of any shape (...,); NaN and infinity are numbers here.
 
     Raises:
-        TypeError: ``argument`` was given something that is no numbers.
+        TypeError: It is none.
     """
     try:
         return np.asarray(value, dtype=np.float64)
@@ -89,6 +105,11 @@ def numbers_of(argument: str, value: ArrayLike) -> NDArray[np.float64]:
 
 def images(argument: str, x: torch.Tensor, channels: int | None = None) -> torch.Tensor:
     """Return ``x`` if it is a finite float batch ``(N, C, H, W)`` with N >= 1.
+
+    Args:
+        argument: What the message calls it.
+        x: What came.
+        channels: C, where it is known.
 
     Raises:
         TypeError: It is no tensor, or one of integers.

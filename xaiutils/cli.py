@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from xaiutils.hybrid import Explanation
+    from xaiutils.explanation import Explanation
     from xaiutils.methods import Method
     from xaiutils.models import Classifier
 

@@ -12,7 +12,7 @@ from xaiutils.steps import GraphError, Step
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a composite: which steps get which rule.
+    """One line of a composite: which steps get which ``rule``.
 
     ``kinds`` are of `convolution`, `linear`, `batch_norm` (one that follows no convolution and so
     counts as a diagonal convolution); ``place`` is ``"head"`` (after the CAM layer), ``"body"``,
@@ -26,13 +26,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Composite:
-    """Which rule stands where: the first row that fits a step gives its rule.
+    """Which rule stands where: the first of ``rows`` that fits a step gives its rule.
 
     ``attention`` says who receives at a product of two matrices: ``"bilinear"``: each factor half
     (AttnLRP, Achtibat et al. 2024); ``"value"``: the attention weights count as a constant, as in
     the conservative propagation of Ali et al. 2022. ``norm`` is what a layer norm does:
     ``"detached"``: its standard deviation is a constant, the rest is linear; ``"identity"``: it
-    passes relevance on unchanged.
+    passes relevance on unchanged. ``name`` is its key in `COMPOSITES`,
+    ``source`` its paper.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Composite:
     norm: str = "detached"
 
     def rule_for(self, step: Step, place: str, first: bool) -> Rule:
-        """The rule of ``step``, which stands in ``place`` (head or body).
+        """The rule of ``step``, which stands in ``place`` (head or body), ``first`` or not.
 
         Raises:
             GraphError: No row of the table matches it.
@@ -129,7 +130,11 @@ COMPOSITES: dict[str, Composite] = {
 
 
 def composite_named(composite: str | Composite) -> Composite:
-    """The composite itself, or the one of that name in `COMPOSITES`."""
+    """The composite itself, or the one of that name in `COMPOSITES`.
+
+    Raises:
+        TypeError, ValueError: It is neither.
+    """
     if isinstance(composite, Composite):
         return composite
     return COMPOSITES[checks.choice("composite", composite, COMPOSITES)]

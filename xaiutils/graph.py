@@ -149,7 +149,11 @@ class Graph:
         return int(self.output.shape[1])  # type: ignore[index]
 
     def find(self, layer: str) -> Step:
-        """The step called ``layer``: a module's path (its last call) or a step's own name."""
+        """The step called ``layer``: a module's path (its last call) or a step's own name.
+
+        Raises:
+            TypeError, ValueError: There is none; the nearest names are listed.
+        """
         return self._names[checks.choice("layer", layer, self._names)]
 
     def after(self, step: Step) -> set[Step]:

@@ -66,6 +66,9 @@ def fuse(bounded: Tensor, relevance: Tensor) -> Tensor:
 
     Returns:
         (N, H, W). Relevance outside the figure is lost: conservation ends here.
+
+    Raises:
+        TypeError, ValueError: They are no finite maps of one shape.
     """
     checks.maps("bounded", bounded)
     checks.maps("relevance", relevance)
@@ -81,6 +84,9 @@ def smooth(map: Tensor, sigma: float) -> Tensor:
     Args:
         map: (N, H, W), signed.
         sigma: Standard deviation in pixels, >= 0; 0 changes nothing.
+
+    Raises:
+        TypeError, ValueError: ``map`` is no finite batch of maps, or ``sigma`` is below 0.
     """
     checks.maps("map", map)
     sigma = checks.number("sigma", sigma, low=0)
@@ -105,6 +111,8 @@ def explain(
     gates: str = "signal",
 ) -> Explanation:
     """The hybrid explanation of each image: all five steps, from one forward pass.
+
+    Dhore et al., section III; the equations are those of `bound`, `fuse` and `smooth`.
 
     Args:
         classifier: From `load_model` or `wrap`.
@@ -185,6 +193,9 @@ def grad_cam_plus_plus(classifier: Classifier, x: Tensor, target: Target = None)
     """Step 1, Grad-CAM++ at the classifier's CAM layer: (N, H, W) in [0, 1].
 
     Dhore et al., section III-A; `xaiutils.cam.grad_cam_plus_plus` has the equation.
+
+    Args:
+        classifier, x, target: As in `explain`.
     """
     return class_activation_map(classifier, x, target)
 

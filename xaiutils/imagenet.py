@@ -67,7 +67,15 @@ class Report:
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture, not yet decoded, and where its class and boxes are written."""
+    """One picture, not yet decoded, and where its class and boxes are written.
+
+    Attributes:
+        id: Of the sample.
+        path: The picture.
+        folder: Its class folder, where there is one.
+        row: What the CSV says of it.
+        xml: Its annotation file.
+    """
 
     id: str
     path: Path

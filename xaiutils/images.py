@@ -248,7 +248,11 @@ class Transform:
 
 
 def denormalise(x: torch.Tensor, transform: Transform) -> np.ndarray:
-    """Network input ``(N, C, H, W)`` as pictures ``(N, H, W, 3)`` float32, clipped to [0, 1]."""
+    """Network input ``(N, C, H, W)`` as pictures ``(N, H, W, 3)`` float32, clipped to [0, 1].
+
+    Raises:
+        TypeError, ValueError: ``x`` is no finite batch with the channels of ``transform``.
+    """
     checks.images("x", x, transform.channels)
     mean, std = (
         torch.tensor(value, dtype=torch.float32) for value in (transform.mean, transform.std)

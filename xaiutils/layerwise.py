@@ -10,8 +10,9 @@ from torch import Tensor
 
 from xaiutils import cam_layer, tokens
 from xaiutils.composites import Composite
-from xaiutils.hybrid import THRESHOLD, Target, bound, class_activation_map, fuse, relevance, smooth
+from xaiutils.hybrid import THRESHOLD, bound, class_activation_map, fuse, relevance, smooth
 from xaiutils.models import Classifier
+from xaiutils.one_pass import Target
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,10 @@ class Same:
 
 @dataclass
 class Memo:
-    """Answers by key; the oldest are forgotten where they take more than ``limit`` bytes."""
+    """Answers by key; the oldest are forgotten where they take more than ``limit`` bytes.
+
+    ``hits`` counts what was known when it was asked for, ``misses`` what was not.
+    """
 
     limit: int
     hits: int = 0
@@ -46,7 +49,7 @@ class Memo:
     _bytes: int = 0
 
     def once(self, compute: Callable[[], T], *asked: Any, shared: bool = False) -> T:
-        """The answer to ``asked``, computed where it is not known.
+        """The answer to ``asked``, by ``compute`` where it is not known.
 
         It is handed out as a deep copy, that nobody can change what is kept; ``shared`` hands out
         the thing itself, for what nobody changes, such as a network.
@@ -69,7 +72,10 @@ class Memo:
         return answer if shared else _copied(answer)
 
     def keep(self, key: bytes, answer: Any, *, shared: bool = False) -> None:
-        """Keep an answer under a key; the oldest are forgotten where it is too much."""
+        """Keep ``answer`` under ``key``; the oldest are forgotten where it is too much.
+
+        With ``shared`` it is kept itself, else a copy.
+        """
         size = _size(answer)
         if size > self.limit or key in self._answers:
             return
@@ -146,7 +152,10 @@ def active() -> Memo | None:
 
 
 def once(compute: Callable[[], T], *asked: Any, shared: bool = False) -> T:
-    """`Memo.once` of the open memo; without one the answer is computed."""
+    """The answer to ``asked``: `Memo.once` of the open memo; without one ``compute`` gives it.
+
+    ``shared`` hands out the thing itself and no copy.
+    """
     memo = _ACTIVE.get()
     return compute() if memo is None else memo.once(compute, *asked, shared=shared)
 

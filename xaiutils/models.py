@@ -84,7 +84,11 @@ class Classifier:
         ]
 
     def class_index(self, name: str) -> int:
-        """The index of the class called ``name``, or with this number."""
+        """The index of the class called ``name``, or with this number.
+
+        Raises:
+            TypeError, ValueError: There is none; the nearest names are listed.
+        """
         if name.isdecimal() and int(name) < len(self.classes):
             return int(name)
         return self.classes.index(checks.choice("class", name, self.classes))
@@ -107,10 +111,8 @@ class Classifier:
 
     def bounds(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """The darkest and the brightest possible input, (1, C, 1, 1): 0 and 1, normalised."""
-        mean, std = (
-            like.new_tensor(v)[None, :, None, None]
-            for v in (self.transform.mean, self.transform.std)
-        )
+        values = (self.transform.mean, self.transform.std)
+        mean, std = (like.new_tensor(v)[None, :, None, None] for v in values)
         return -mean / std, (1 - mean) / std
 
 
@@ -121,7 +123,7 @@ def probabilities(logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """A name that `load_model` knows: where it comes from and the names of its weights."""
+    """What `load_model` knows by ``name``: its ``family``, the names of published ``weights``."""
 
     name: str
     family: str

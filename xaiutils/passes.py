@@ -23,7 +23,14 @@ class Cancelled(Exception):
 
 @dataclass
 class Watch:
-    """What is seen of the calls in a `watch`: the number of images that networks answered."""
+    """What is seen of the calls in a `watch`.
+
+    Attributes:
+        images: How many networks have answered.
+        cancelled: Whether the caller wants no more, or None.
+        bar: What is moved, or None.
+        outer: The watch around this one.
+    """
 
     images: int = 0
     cancelled: Callable[[], bool] | None = None

@@ -48,8 +48,14 @@ def folder(workload: Workload, out: Path | None = None) -> Path:
 def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.DataFrame:
     """The stored table of an experiment; its configuration is in ``.attrs``.
 
+    Args:
+        name: In `TABLES`.
+        workload: Whose table.
+        out: Where the tables are, see `base`.
+
     Raises:
         FileNotFoundError: Nobody has made it; the message says how.
+        TypeError, ValueError: An unknown name.
     """
     checks.choice("name", name, TABLES)
     found = [folder(workload, home) / f"{name}.parquet" for home in _homes(out)]
@@ -62,7 +68,11 @@ def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.Dat
 
 
 def stored(name: str, out: Path | None = None) -> list[pd.DataFrame]:
-    """The tables of an experiment on every workload that has one, scenes first."""
+    """The tables of an experiment on every workload that has one, scenes first.
+
+    Raises:
+        TypeError, ValueError: An unknown name.
+    """
     checks.choice("name", name, TABLES)
     every = ([*home.glob(f"*/{name}.parquet")] for home in _homes(out))
     found = next(filter(None, every), [])
@@ -83,7 +93,13 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def store(table: pd.DataFrame, out: Path | None = None, workload: str | None = None) -> Path:
-    """Write a table of `make_table`; it is there whole or not at all."""
+    """Write a table of `make_table`; it is there whole or not at all.
+
+    Args:
+        table: With its configuration in ``attrs``.
+        out: Where the tables are, see `base`.
+        workload: See `load_workload`.
+    """
     import pyarrow as pa
 
     path = folder(load_workload(workload, CALIBRATION), out) / f"{table.attrs['name']}.parquet"

@@ -28,10 +28,11 @@ STABILISER = 1e-6  # added to a denominator with its sign, sign(0) = +1; the fie
 
 @dataclass(frozen=True)
 class Part:
-    """One fraction of a rule: ``factor`` times the terms' shares of ``sum of terms + bias``.
+    """One fraction of a rule: ``factor`` times the shares of ``terms`` in their sum and ``bias``.
 
-    ``where`` limits the part to the outputs it is meant for (the gamma rule's two signs).
-    ``sign`` is 1 or -1 where the denominator can only be >= 0 or <= 0, else 0.
+    ``terms`` are pairs of an input (N, ...) and a weight. ``where`` limits the part to the outputs
+    it is meant for (the gamma rule's two signs). ``sign`` is 1 or -1 where the
+    denominator can only be >= 0 or <= 0, else 0.
     """
 
     terms: tuple[tuple[Tensor, Tensor], ...]
@@ -45,8 +46,9 @@ class Part:
 class Situation:
     """What a rule may look at: input, weight and bias of a step, and what is known of the input.
 
-    ``nonnegative`` says that no input can be below zero, so that negative halves are left out;
-    ``bounds`` are the lowest and highest possible inputs (for the first layer).
+    ``x`` is (N, ...), ``w`` the weight and ``b`` the bias. ``nonnegative`` says that no input can
+    be below zero, so that negative halves are left out; ``bounds`` are the lowest and highest
+    possible inputs (for the first layer).
     """
 
     x: Tensor
@@ -79,7 +81,12 @@ class Situation:
 class Rule:
     """A rule with its settings, as `z`, `epsilon`, `alpha_beta` and the others below make it.
 
-    ``plain`` rules divide by the step's own output, which the forward pass has already computed.
+    Attributes:
+        name: What settings and messages call it.
+        parts: Of a situation.
+        epsilon: The stabiliser.
+        plain: Whether it divides by the output of the step itself, which is known already.
+        needs_bounds: Whether it asks for the bounds of the input.
     """
 
     name: str
@@ -105,7 +112,11 @@ def z(*, bias: bool = True) -> Rule:
 
 
 def epsilon(value: float = STABILISER) -> Rule:
-    r"""LRP-ε: LRP-z with :math:`z_j + \varepsilon\,\mathrm{sign}(z_j)` below (ibid., eq. 58)."""
+    r"""LRP-ε: LRP-z with :math:`z_j + \varepsilon\,\mathrm{sign}(z_j)` below (ibid., eq. 58).
+
+    Raises:
+        TypeError, ValueError: ``value`` is below 0.
+    """
     value = checks.number("epsilon", value, low=0)
     return Rule(f"epsilon({value:g})", _plain, epsilon=value, plain=True)
 
@@ -126,6 +137,11 @@ def alpha_beta(
     :math:`x_i w_{ij}`, so the signs of inputs *and* weights are split; :math:`z_j^\pm` their sum
     with the positive or negative part of the bias, or without it (``bias=False``). ``stabiliser``
     is added to the denominators with their sign, as zennit does.
+
+    Args:
+        alpha, beta: α and β, >= 0, with α - β = 1.
+        bias: Whether the bias takes part.
+        stabiliser: Added to the denominators, with their sign.
 
     Raises:
         ValueError: alpha - beta is not 1, or one of them is negative.
@@ -168,6 +184,9 @@ def gamma(value: float = 0.25) -> Rule:
 
     Generalised to inputs of both signs: where :math:`z_j > 0` what pushes upwards is made
     stronger, where :math:`z_j < 0` what pushes downwards (Andéol et al. 2021).
+
+    Raises:
+        TypeError, ValueError: ``value`` is below 0.
     """
     value = checks.number("gamma", value, low=0)
     return Rule(f"gamma({value:g})", partial(_gamma, value=value))

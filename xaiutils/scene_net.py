@@ -21,7 +21,6 @@ from xaiutils.scene_shapes import SIZE
 from xaiutils.shipped import shipped
 
 VGG_WIDTHS: tuple[tuple[int, ...], ...] = ((8,), (16, 16), (32, 32), (64, 64))
-CAM_LAYER = "features.16"  # of the folded vgg: the last ReLU, 64 maps of 16 × 16
 
 
 class SceneVGG(nn.Module):

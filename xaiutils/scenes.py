@@ -59,7 +59,15 @@ MASKS = ("target", "other", "all", "distractors", "target_dilated", "background"
 
 @dataclass(frozen=True)
 class Split:
-    """A frozen set of scenes: ``duo`` is the share of scenes with two targets."""
+    """A frozen set of scenes.
+
+    Attributes:
+        name: Its key in `SPLITS`.
+        seed: Of all its scenes.
+        count: How many there are.
+        duo: The share of scenes with two targets.
+        hard: Whether contrast is low and a leaf covers the target.
+    """
 
     name: str
     seed: int
@@ -188,7 +196,11 @@ def sample(split: str, index: int) -> Sample:
 
 
 def samples(split: str, count: int | None = None, start: int = 0) -> list[Sample]:
-    """Return ``count`` samples of a split from ``start`` on; all that follow by default."""
+    """Return ``count`` samples of ``split`` from ``start`` on; all that follow by default.
+
+    Raises:
+        TypeError, ValueError: An unknown split, or a place outside of it.
+    """
     record = SPLITS[checks.choice("split", split, SPLITS)]
     checks.number("start", start, low=0, high=record.count)
     count = record.count - start if count is None else count

@@ -53,9 +53,17 @@ def compare(
     All images that the table has for the metric and the network are counted, scored or not.
     ``better`` is the direction of the ``metric``: differences are positive where ``method`` leads.
 
+    Args:
+        table: Of scores.
+        metric, method, others: Names that it holds.
+        better: Direction of the metric, ``"higher"`` or ``"lower"``.
+
     Returns:
         One row per network and other method: `GROUP`, metric, method, other, what `Pair` says, and
         ``p_holm``, adjusted over the rows.
+
+    Raises:
+        TypeError, ValueError: It is no score table, or an unknown name.
     """
     checked(table)
     checks.choice("metric", metric, table["metric"].unique())

@@ -49,6 +49,11 @@ class Contender:
 
         Where maps of different classes or networks are compared, relevance starts from one: a
         start from logits of either sign would turn maps over.
+
+        Args:
+            case: The picture.
+            seed: Of the method.
+            across_classes: Whether relevance must start from one.
         """
         if self.method is None:
             return _oracle(case)
@@ -78,6 +83,9 @@ def contender(name: str, label: str | None = None, **settings: Any) -> Contender
         name: The method.
         label: What the table calls it; by default its name, with the settings that were given.
         **settings: Of the method.
+
+    Raises:
+        TypeError, ValueError: An unknown method or setting.
     """
     checks.choice("name", name, (*METHODS, ORACLE))
     method = METHODS.get(name)
@@ -150,10 +158,11 @@ def score_case(
     seed: int,
     ask: Callable[[str, str, Callable[[], Score]], Score] = lambda label, name, score: score(),
 ) -> dict[tuple[str, str], Score]:
-    """The scores of one picture by label and metric, under one seed; open `remember` around it.
+    """The scores of one picture by label and metric, under one ``seed``; open `remember` around it.
 
     ``entrants`` are scored on ``case`` by ``metrics``, a mapping from names to settings.
-    ``ask(label, metric, score)`` calls ``score``: a study times it there and catches its errors.
+    ``ask`` is called with label, metric and ``score``, which it calls: a study times it there and
+    catches its errors.
     """
     # A hybrid's pass has a CAM and a relevance to leave behind, so hybrids are asked first.
     order = sorted(entrants, key=lambda one: one.method is None or one.method.family != "hybrid")

@@ -34,6 +34,9 @@ def mean_interval(values: Tensor, level: float = 0.95) -> tuple[float, float, fl
     Returns:
         Mean, lower and upper end; the ends are NaN where there are fewer than two values, and
         equal the mean where all values are equal; all NaN without any value.
+
+    Raises:
+        TypeError, ValueError: ``level`` is not in (0, 1).
     """
     checks.number("level", level, low=0, below=1)
     known = values[values.isfinite()].double()
@@ -47,13 +50,8 @@ def mean_interval(values: Tensor, level: float = 0.95) -> tuple[float, float, fl
     if len(known) > MANY:
         reach = float(norm.ppf((1 + level) / 2) * known.std() / len(known) ** 0.5)
         return mean, mean - reach, mean + reach
-    found = bootstrap(
-        (known.numpy(),),
-        lambda v, axis: v.mean(axis),
-        n_resamples=2000,
-        confidence_level=level,
-        rng=0,
-    )
+    how: dict[str, Any] = {"n_resamples": 2000, "confidence_level": level, "rng": 0}
+    found = bootstrap((known.numpy(),), lambda v, axis: v.mean(axis), **how)
     return mean, float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
@@ -84,7 +82,7 @@ class Pair(NamedTuple):
 
 
 def paired(scores: ArrayLike, others: ArrayLike, better: str = "higher") -> Pair:
-    """Compare a method's scores (N,) with another's on the same images, in the same order.
+    """Compare a method's ``scores`` (N,) with ``others`` on the same images, in the same order.
 
     ``d = scores - others``, turned where ``better`` is ``"lower"``, so that positive is a lead.
 
@@ -111,13 +109,16 @@ def equivalent(pair: Pair, margin: float) -> bool:
 
     Both are passed at 5 % exactly where the 90 % interval of the difference lies inside
     (-margin, margin); Schuirmann 1987, with the bootstrap interval instead of Student's.
+
+    Raises:
+        TypeError, ValueError: ``margin`` is below 0.
     """
     margin = checks.number("margin", margin, low=0)
     return -margin < pair.low_90 and pair.high_90 < margin
 
 
 def wilcoxon(differences: ArrayLike) -> float:
-    """Two-sided p of the Wilcoxon signed-rank test; 1 where all differences are 0, NaN for none.
+    """Two-sided p of Wilcoxon's signed-rank test of (N,); 1 where all are 0, NaN for none.
 
     Equal magnitudes share their mean rank. Zeros are ranked and then dropped (Pratt 1959), so
     that many images without a difference weaken the rest. Up to 50 differences without a zero or
@@ -134,7 +135,7 @@ def wilcoxon(differences: ArrayLike) -> float:
 
 
 def rank_biserial(differences: ArrayLike) -> float:
-    r"""Effect size of the signed-rank test, in [-1, 1]; NaN without a difference.
+    r"""Effect size of the signed-rank test of (N,), in [-1, 1]; NaN without a difference.
 
     .. math:: r = \frac{W_+ - W_-}{n (n + 1) / 2}
 
@@ -164,10 +165,8 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
         raise ValueError(f"p must be in [0, 1], got {made.min():g} to {made.max():g}")
     order = made.argsort(kind="stable")
     steps = np.minimum(1, made[order] * np.arange(len(made), 0, -1))
-    adjusted = np.empty(len(made))
-    adjusted[order] = np.maximum.accumulate(steps)
     result = np.full(len(values), np.nan)
-    result[known] = adjusted
+    result[np.flatnonzero(known)[order]] = np.maximum.accumulate(steps)
     return result
 
 
@@ -245,7 +244,10 @@ def variance_components(values: ArrayLike) -> Components:
     so one of a small variance can be below 0; it is not cut off.
 
     Args:
-        values: (methods, images, seeds), finite, at least two of each; else a ValueError.
+        values: (M, I, S), of methods, images and seeds, finite, at least two of each.
+
+    Raises:
+        TypeError, ValueError: They are not.
     """
     x = _numbers("values", values, 3)
     if min(x.shape) < 2 or not np.isfinite(x).all():

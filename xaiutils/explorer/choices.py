@@ -34,6 +34,9 @@ class View:
         opacity: Of a map over its picture.
         region: ``"object"`` where the picture's mask or boxes are known, a box (x0, y0, x1, y1)
             in pixels of the network's input, or None: what rank accuracy and mass are counted in.
+
+    Raises:
+        TypeError, ValueError: A choice that cannot be shown; the message says which.
     """
 
     target: int | None = None

@@ -55,7 +55,13 @@ class Tile:
 
 
 def tiles(subject: Subject, view: View, factors: Factors) -> list[Tile]:
-    """The picture, the five stages, the contrast, and the other methods that are there."""
+    """The picture, the five stages, the contrast, and the other methods that are there.
+
+    Args:
+        subject: The picture and the network.
+        view: What is chosen.
+        factors: What the network was asked for.
+    """
     mask = subject.mask(view.region)
     shown = maps(subject, view, factors)
     name = subject.classifier.classes[factors.target]

@@ -45,7 +45,11 @@ METHODS: dict[str, Method] = {
 
 
 def method_named(method: str | Method) -> Method:
-    """The method itself, or the one of that name in `METHODS`."""
+    """The method itself, or the one of that name in `METHODS`.
+
+    Raises:
+        TypeError, ValueError: It is neither; the nearest names are listed.
+    """
     if isinstance(method, Method):
         return method
     return METHODS[checks.choice("method", method, METHODS)]

@@ -50,7 +50,11 @@ def sobel_edges(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
 def bounded_cam(
     classifier: Classifier, x: Tensor, target: Tensor, *, threshold: float, cam: str
 ) -> Tensor:
-    """The bounding figure P = minmax(relu(C - t)) alone, (N, H, W) in [0, 1]: no LRP."""
+    """The bounding figure P = minmax(relu(C - t)) alone, (N, H, W) in [0, 1]: no LRP.
+
+    Args:
+        classifier, x, target, threshold, cam: As in `xaiutils.hybrid.explain`.
+    """
     return bound(class_activation_map(classifier, x, target, cam=cam), threshold)
 
 
@@ -63,7 +67,11 @@ def bounded_cam_smoothed(
     sigma: float | None,
     cam: str,
 ) -> Tensor:
-    """The bounding figure, smoothed, (N, H, W) in [0, 1]: the hybrid with 1 for LRP."""
+    """The bounding figure, smoothed, (N, H, W) in [0, 1]: the hybrid with 1 for LRP.
+
+    Args:
+        classifier, x, target, threshold, sigma, cam: As in `xaiutils.hybrid.explain`.
+    """
     figure = bounded_cam(classifier, x, target, threshold=threshold, cam=cam)
     return smooth_as_explain(figure, sigma)
 
@@ -77,7 +85,11 @@ def lrp_smoothed(
     composite: str | Composite,
     start: str,
 ) -> Tensor:
-    """LRP, mean over channels, smoothed alone, (N, H, W), signed: no CAM."""
+    """LRP, mean over channels, smoothed alone, (N, H, W), signed: no CAM.
+
+    Args:
+        classifier, x, target, sigma, composite, start: As in `xaiutils.hybrid.explain`.
+    """
     return smooth_as_explain(
         relevance(classifier, x, target, composite, start=start).map.mean(1), sigma
     )
@@ -95,6 +107,9 @@ def bounded_noise(
     """The bounding figure times the absolute value of Gaussian noise, smoothed: (N, H, W).
 
     The hybrid with noise for LRP. What the hybrid does no better than this is the CAM's doing.
+
+    Args:
+        classifier, x, target, threshold, sigma, cam: As in `xaiutils.hybrid.explain`.
     """
     noise = [
         torch.randn(x.shape[2:], generator=torch.Generator().manual_seed(seed)).abs()
@@ -117,13 +132,20 @@ def bounded_edges(
 
     The hybrid with an edge filter for LRP. What the hybrid does no better than this needs no
     relevance, only edges where the CAM is high.
+
+    Args:
+        classifier, x, target, threshold, sigma, cam: As in `xaiutils.hybrid.explain`.
     """
     figure = bounded_cam(classifier, x, target, threshold=threshold, cam=cam)
     return smooth_as_explain(fuse(figure, sobel_edges(classifier, x, target).to(figure)), sigma)
 
 
 def hybrid(classifier: Classifier, x: Tensor, target: Tensor, **settings: Any) -> Tensor:
-    """The paper's explanation, `explain(...).hybrid`: (N, H, W), signed, in units of the logit."""
+    """The paper's explanation, `explain(...).hybrid`: (N, H, W), signed, in units of the logit.
+
+    Args:
+        classifier, x, target, **settings: As in `xaiutils.hybrid.explain`.
+    """
     return explain(classifier, x, target, **settings).hybrid
 
 

@@ -67,6 +67,9 @@ def integrated_gradients(
 
     Returns:
         (N, H, W), signed: the mean over the channels.
+
+    Raises:
+        TypeError, ValueError: A setting is no whole number, or out of range.
     """
     from captum.attr import IntegratedGradients
 
@@ -108,6 +111,9 @@ def smooth_grad(
 
     Returns:
         (N, H, W), signed: the mean over the channels.
+
+    Raises:
+        TypeError, ValueError: A setting is no whole number, or out of range.
     """
     from captum.attr import NoiseTunnel, Saliency
 
@@ -155,6 +161,9 @@ def gradient_shap(
 
     Returns:
         (N, H, W), signed: the mean over the channels.
+
+    Raises:
+        TypeError, ValueError: A setting is no whole number, or out of range.
     """
     from captum.attr import GradientShap
 

@@ -68,6 +68,9 @@ def guided_grad_cam(
 
     Returns:
         (N, H, W), signed: the mean over the channels.
+
+    Raises:
+        TypeError, ValueError: Another ``interpolation``.
     """
     from captum.attr import GuidedGradCam
 

@@ -44,6 +44,9 @@ def score_cam(classifier: Classifier, x: Tensor, target: Tensor, *, batch_size: 
 
     Returns:
         (N, H, W) in [0, 1]; no weight is negative.
+
+    Raises:
+        TypeError, ValueError: ``batch_size`` is no whole number >= 1.
     """
     from pytorch_grad_cam import ScoreCAM
 

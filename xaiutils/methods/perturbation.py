@@ -42,6 +42,9 @@ def occlusion(
 
     Returns:
         (N, H, W), signed.
+
+    Raises:
+        TypeError, ValueError: A setting is no whole number, or out of range.
     """
     from captum.attr import Occlusion
 
@@ -85,6 +88,9 @@ def feature_ablation(
 
     Returns:
         (N, H, W), signed.
+
+    Raises:
+        TypeError, ValueError: A setting is no whole number, or out of range.
     """
     from captum.attr import FeatureAblation
 
@@ -117,6 +123,9 @@ def shapley_sampling(
 
     Returns:
         (N, H, W), signed.
+
+    Raises:
+        TypeError, ValueError: A setting is no whole number, or out of range.
     """
     from captum.attr import ShapleyValueSampling
 

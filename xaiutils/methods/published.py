@@ -88,7 +88,7 @@ def library_grad_cam_plus_plus(classifier: Classifier, x: Tensor, target: Tensor
 
 
 def grad_cam_plus_plus_no_target(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
-    """`library_grad_cam_plus_plus` with ``targets=None``: ``target`` is ignored.
+    """`library_grad_cam_plus_plus`, (N, H, W), with ``targets=None``: ``target`` is ignored.
 
     Trap: the library then explains the class that it predicts for each image. Whoever compares
     the map with LRP of another class, or with that of a random class, compares two classes: the

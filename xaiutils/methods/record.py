@@ -15,8 +15,8 @@ from torch import Tensor
 
 from xaiutils import checks, passes
 from xaiutils.composites import Composite
-from xaiutils.hybrid import Target
 from xaiutils.models import Classifier
+from xaiutils.one_pass import Target
 from xaiutils.plan import Plan
 from xaiutils.steps import GraphError
 
@@ -40,7 +40,13 @@ class CannotExplain(ValueError):
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of a method: its default, why, and the library's own default where it differs."""
+    """A setting of a method or metric.
+
+    Attributes:
+        default: Its value where none is given.
+        why: The reason for it.
+        stock: The library's own default, where it differs.
+    """
 
     default: Any
     why: str
@@ -182,7 +188,13 @@ class Method:
         return value_of(self.passes, units, merged(self.name, self.settings, settings))
 
     def expected(self, classifier: Classifier, n: int = 1, /, **settings: Any) -> int | None:
-        """About how many images the network will answer for ``n`` of them, for a bar."""
+        """About how many images the network will answer for ``n`` of them, for a bar.
+
+        Args:
+            classifier: The network.
+            n: How many images.
+            **settings: As in a call.
+        """
         shape = classifier.graph.find(classifier.cam_layer).shape or ()
         C = shape[1 if len(shape) == 4 else -1]  # tokens have their channels last
         try:

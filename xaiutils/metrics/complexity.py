@@ -17,6 +17,9 @@ def gini(maps: Tensor) -> Tensor:
 
     Chalasani et al. 2020 (arXiv 1810.06583). 0 for equal values, 1 - 1/n for a single one,
     0.414 for Gaussian noise; NaN for a map of zeros, which has no distribution.
+
+    Raises:
+        TypeError, ValueError: ``maps`` is no finite batch of maps.
     """
     checks.maps("maps", maps)
     values = maps.flatten(1).abs().double().sort(1).values

@@ -151,7 +151,9 @@ def morf(
     for the centred logit; lower is better. How far it can fall depends on the picture and on what
     replaces the pixels: read it with `lerf`, as `srg` does. Alone it misleads: on the scenes the
     object's mask scores worse than a random map, since a silhouette of one colour is left.
-    The settings are those of `flipping_curve`.
+
+    Args:
+        **settings: Those of `flipping_curve`.
     """
     return flipping_curve(case, attribution, "morf", seed=seed, **settings).area
 
@@ -162,6 +164,9 @@ def lerf(
     """Least relevant first: area under the curve while the lowest pixels are removed first.
 
     The counterpart of `morf`; higher is better.
+
+    Args:
+        **settings: Those of `flipping_curve`.
     """
     return flipping_curve(case, attribution, "lerf", seed=seed, **settings).area
 
@@ -172,6 +177,9 @@ def srg(case: Case, attribution: Tensor, explainer: Explainer, seed: int, **sett
     Blücher et al. 2024 (arXiv 2401.06654). Unbounded, higher is better, in units of the answer.
     A random order and its reverse are equally likely, so a random map scores 0 on average,
     whatever replaces the pixels; a map turned over scores the negative (where nothing is tied).
+
+    Args:
+        **settings: Those of `flipping_curve`.
     """
     low, high = (
         flipping_curve(case, attribution, kind, seed=seed, **settings).area
@@ -185,6 +193,8 @@ def deletion(
 ) -> float:
     """Area under the probability while the highest pixels are removed first.
 
+    ``steps`` and ``base`` are those of `flipping_curve`.
+
     Petsiuk et al. 2018 (arXiv 1806.07421): `morf` of the softmax. In [0, 1]; lower is
     better. Where the network is sure of itself, much evidence can go before it shows.
     """
@@ -196,6 +206,8 @@ def insertion(
     case: Case, attribution: Tensor, explainer: Explainer, seed: int, *, steps: int, base: str
 ) -> float:
     """Area under the probability while the highest pixels are put back first, from a blur on.
+
+    ``steps`` and ``base`` are those of `flipping_curve`.
 
     Petsiuk et al. 2018. In [0, 1]; higher is better.
     """

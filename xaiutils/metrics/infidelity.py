@@ -51,6 +51,9 @@ def infidelity(
             1 in a square. Otherwise a map is a gradient, and I = Delta.
         samples: n.
         normalize: Whether beta is free; 1 otherwise.
+
+    Raises:
+        TypeError, ValueError: A setting is of another type, unknown or out of range.
     """
     from captum.metrics import infidelity as captum_infidelity
     from captum.metrics import infidelity_perturb_func_decorator
@@ -86,7 +89,9 @@ def infidelity_raw(
 
     NOT free of scale: it judges the unit of a map more than the map. A map close to zero scores
     about the mean squared drop of the logit, which is better than a good map in other units.
-    The settings are those of `infidelity`.
+
+    Args:
+        **settings: Those of `infidelity`.
     """
     return infidelity(case, attribution, explainer, seed, normalize=False, **settings)
 

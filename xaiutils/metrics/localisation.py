@@ -147,13 +147,21 @@ def relevance_mass(case: Case, attribution: Tensor, explainer: Explainer, seed: 
 def pointing_game(
     case: Case, attribution: Tensor, explainer: Explainer, seed: int, *, tolerance: float
 ) -> float:
-    """Whether the highest pixel is on the object, or at most ``tolerance`` px away: `hit_rate`."""
+    """Whether the highest pixel is on the object, or at most ``tolerance`` px away: `hit_rate`.
+
+    Raises:
+        TypeError, ValueError: ``tolerance`` is below 0.
+    """
     checks.number("tolerance", tolerance, low=0)
     return float(hit_rate(attribution[None], grow(_mask(case, attribution), tolerance)[None]))
 
 
 def energy_pointing_game(case: Case, attribution: Tensor, explainer: Explainer, seed: int) -> float:
-    """`mass_accuracy` on the pixels inside the boxes of the explained class."""
+    """`mass_accuracy` on the pixels inside the boxes of the explained class.
+
+    Raises:
+        CannotScore: No pixel lies in the boxes, or the map has no positive value.
+    """
     _require_positive(attribution)
     inside = inside_boxes(case.boxes, case.size).to(attribution.device)
     if not bool(inside.any()):
@@ -162,7 +170,11 @@ def energy_pointing_game(case: Case, attribution: Tensor, explainer: Explainer, 
 
 
 def own_object(case: Case, attribution: Tensor, explainer: Explainer, seed: int) -> float:
-    """`own_share` on a scene with two targets."""
+    """`own_share` on a scene with two targets.
+
+    Raises:
+        CannotScore: The map has no positive value on either object.
+    """
     mine, theirs = _mask(case, attribution), _given(case.rival).to(attribution.device)
     share = float(own_share(attribution[None], mine[None], theirs[None]))
     if np.isnan(share):
@@ -171,7 +183,11 @@ def own_object(case: Case, attribution: Tensor, explainer: Explainer, seed: int)
 
 
 def auc(case: Case, attribution: Tensor, explainer: Explainer, seed: int) -> float:
-    """`pixel_auc` on the object's mask."""
+    """`pixel_auc` on the object's mask.
+
+    Raises:
+        CannotScore: The mask covers the whole picture.
+    """
     mask = _mask(case, attribution)
     if bool(mask.all()):
         raise CannotScore("the mask covers the whole picture")

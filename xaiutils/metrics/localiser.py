@@ -101,7 +101,7 @@ def max_box_acc(
 def box_iou(
     case: Case, attribution: Tensor, explainer: Explainer, seed: int, *, threshold: float
 ) -> float:
-    """IoU of the map's `bounding_box` with the nearest of the object's boxes."""
+    """IoU of the map's `bounding_box` at ``threshold`` with the nearest of the object's boxes."""
     return _best(bounding_box(attribution, threshold), case.boxes)
 
 

@@ -41,6 +41,7 @@ def avg_sensitivity(
 
     Raises:
         CannotScore: A perturbed picture's map has no order.
+        TypeError, ValueError: A setting is of another type or out of range.
     """
     if checks.number("radius", radius, low=0) == 0:
         raise ValueError("radius must be above 0, got 0")
@@ -85,6 +86,7 @@ def faithfulness_correlation(
 
     Raises:
         CannotScore: The logit or the sums are the same in every run.
+        TypeError, ValueError: A setting is of another type, unknown or out of range.
     """
     height, width = attribution.shape
     if checks.whole("subset", subset) >= height * width:

@@ -78,8 +78,13 @@ def class_discrimination(
     one, or with ``others`` of them, drawn from the seed, where there are more. A method that shows
     nothing for a class has similarity 0 there.
 
+    Args:
+        similarity: A name in `SIMILARITIES`.
+        others: How many classes at most.
+
     Raises:
         CannotScore: The network has one class.
+        TypeError, ValueError: A setting is unknown or out of range.
     """
     likeness = SIMILARITIES[checks.choice("similarity", similarity, SIMILARITIES)]
     count = checks.whole("others", others)
@@ -127,15 +132,22 @@ def mprt_curve(
 def mprt_spearman(
     case: Case, attribution: Tensor, explainer: Explainer, seed: int, **networks: int
 ) -> float:
-    """The mean of the `mprt_curve` of rank correlations; the settings are those of the curve."""
-    found = mprt_curve(case, attribution, explainer, similarity="spearman", **networks)
-    return float(found.mean())
+    """The mean of the `mprt_curve` of rank correlations.
+
+    Args:
+        **networks: The settings ``stages`` and ``network_seed`` of the curve.
+    """
+    return float(mprt_curve(case, attribution, explainer, similarity="spearman", **networks).mean())
 
 
 def mprt_ssim(
     case: Case, attribution: Tensor, explainer: Explainer, seed: int, **networks: int
 ) -> float:
-    """The mean of the `mprt_curve` of structural similarities; its settings otherwise."""
+    """The mean of the `mprt_curve` of structural similarities.
+
+    Args:
+        **networks: The settings ``stages`` and ``network_seed`` of the curve.
+    """
     return float(mprt_curve(case, attribution, explainer, similarity="ssim", **networks).mean())
 
 
@@ -152,8 +164,13 @@ def emprt(
 
     Efficient MPRT (Hedström et al. 2023, arXiv 2401.06465) with the `histogram_entropy` H.
 
+    Args:
+        bins: Of the histogram, at least 2.
+        network_seed: Of the random network.
+
     Raises:
         CannotScore: The map of the random network is constant and has no complexity.
+        TypeError, ValueError: ``bins`` is no whole number >= 2.
     """
     network = randomised_networks(case.classifier, network_seed=network_seed)[-1]
     other = torch.from_numpy(_explain(case, explainer, network, case.targets))

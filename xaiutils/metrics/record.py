@@ -46,7 +46,12 @@ class Score(NamedTuple):
 
 def always(level: float) -> Callable[[Case], float]:
     """The chance level of a metric for which it is the same on every case."""
-    return lambda case: level
+
+    def chance(case: Case) -> float:
+        """The same on every case."""
+        return level
+
+    return chance
 
 
 _NOT_KNOWN = always(torch.nan)
@@ -162,7 +167,12 @@ class Metric:
         return Score(value)
 
     def cost(self, forward: float = 1, explanation: float = 3, **settings: Any) -> float:
-        """The value of ``passes`` for one image and one method that is scored alone."""
+        """The value of ``passes`` for one image and one method that is scored alone.
+
+        Args:
+            forward, explanation: Of one forward pass, and of one explanation.
+            **settings: As in a call.
+        """
         units = {"F": forward, "E": explanation}
         return value_of(self.passes, units, merged(self.name, self.settings, settings))
 

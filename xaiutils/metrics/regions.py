@@ -55,7 +55,7 @@ def drops(case: Case, removed: NDArray[np.bool_]) -> Floats:
 
 
 def idsds(case: Case, attribution: Tensor, explainer: Explainer, seed: int, *, grid: int) -> float:
-    r"""Single deletion: do the patches' sums have the order of the patches' true effects?
+    r"""Single deletion: whether the patches' sums have the order of the patches' true effects.
 
     .. math:: \rho_\mathrm{Spearman}\Big(\sum_{i \in q} a_i,\; g(x) - g(x_{\setminus q})\Big)
 
@@ -85,7 +85,7 @@ def sensitivity_n(
     sizes: int,
     subsets: int,
 ) -> float:
-    r"""Sensitivity-n: does the map's sum over n regions say how far the answer falls without them?
+    r"""Sensitivity-n: whether the map's sum over n regions says how far the answer then falls.
 
     .. math:: \frac{1}{|\mathcal N|} \sum_{n \in \mathcal N} r_\mathrm{Pearson}\Big(
               \sum_{i \in S} a_i,\; g(x) - g(x_{\setminus S})\Big), \quad |S| = n
@@ -105,6 +105,7 @@ def sensitivity_n(
 
     Raises:
         CannotScore: All subsets of one size have one sum, or the answer is the same without any.
+        TypeError, ValueError: A setting is no whole number, or out of range.
     """
     patch = patches(case.size, grid)
     sizes, subsets = checks.whole("sizes", sizes), checks.whole("subsets", subsets, low=3)

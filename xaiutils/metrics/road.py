@@ -111,6 +111,9 @@ def road(
         noise: Standard deviation of what is added to imputed pixels, as a share of the range that
             pixels have (from black to white), so that it means the same for any preprocessing.
         output: ``"centred"`` or ``"softmax"``.
+
+    Raises:
+        TypeError, ValueError: A setting is unknown or out of range.
     """
     percentiles = checks.whole("percentiles", percentiles)
     noise = checks.number("noise", noise, low=0)

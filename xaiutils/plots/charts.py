@@ -38,6 +38,7 @@ def curves(
     Args:
         x: ``(n,)``. series: name to ``(n,)``. bands: name of a series to its (low, high), each
             ``(n,)``. mark: an x value with a dotted line, e.g. the paper's setting.
+        xlabel, ylabel, title: Of the axes, and above the chart.
 
     Raises:
         TypeError, ValueError: an empty ``series``; values not finite or of another length.
@@ -77,6 +78,7 @@ def bars(
     Args:
         values: name to value. intervals: name to (low, high), drawn as a whisker.
         chance: level of a guess, a dashed line. highlight: the name to set apart.
+        xlabel, title: Below and above the chart.
 
     Raises:
         TypeError, ValueError: no values, a value that is not finite, an unknown ``highlight``.
@@ -124,6 +126,7 @@ def strips(
         intervals: name to (low, high) of the mean, drawn as a whisker.
         chance: level of a guess, a dashed line.
         marked: positions of images to set apart in every row. marks: what they are.
+        xlabel, title: Below and above the chart.
 
     Raises:
         TypeError, ValueError: no values, a row without a finite value, infinity, a position

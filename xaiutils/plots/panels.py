@@ -68,7 +68,10 @@ class Panel:
 
 
 def picture(image: Array, title: str | None = None, **options: Any) -> Figure:
-    """Show a picture ``(H, W, 3)``; ``options`` are fields of `Panel`, e.g. ``mask``, ``boxes``."""
+    """Show the picture ``image``, ``(H, W, 3)``, below ``title``.
+
+    ``options`` are fields of `Panel`, e.g. ``mask``, ``boxes``.
+    """
     return panels([Panel(checked_picture("image", image), title=title or "", **options)], width=3.6)
 
 
@@ -76,13 +79,19 @@ def heatmap(
     map: Array, *, signed: bool | None = None, title: str = "", clip: float | None = None,
     **options: Any,
 ) -> Figure:  # fmt: skip
-    """Show a map ``(H, W)`` with its colour bar; ``options`` are further fields of `Panel`."""
+    """Show ``map``, ``(H, W)``, with its colour bar.
+
+    ``signed``, ``title``, ``clip`` and ``options`` are fields of `Panel`.
+    """
     panel = Panel(map=checked_map("map", map), signed=signed, title=title, clip=clip, **options)
     return panels([panel], width=3.6)
 
 
 def overlay(image: Array, map: Array, *, opacity: float = 0.55, **options: Any) -> Figure:
-    """Show a map over its greyed picture, clear where the map is 0; ``options`` as in `Panel`."""
+    """Show ``map``, ``(H, W)``, over its greyed picture ``image``, clear where the map is 0.
+
+    ``opacity`` and ``options`` are fields of `Panel`.
+    """
     cell = Panel(
         checked_picture("image", image), checked_map("map", map), opacity=opacity, **options
     )

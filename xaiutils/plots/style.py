@@ -61,7 +61,7 @@ def png_bytes(figure: matplotlib.figure.Figure, scale: float = 1.0) -> bytes:
 
 
 def save(figure: matplotlib.figure.Figure, path: str | Path, *, scale: float = 1.0) -> Path:
-    """Write a PNG of 830 pixels' width times ``scale``; the same figure gives the same bytes.
+    """Write ``figure`` as a PNG of 830 pixels' width times ``scale``, the same bytes each time.
 
     Raises:
         ValueError: ``path`` does not end in .png, or ``scale`` is not in 0.1..10.

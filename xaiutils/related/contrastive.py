@@ -19,8 +19,8 @@ from torch import Tensor
 from xaiutils import checks
 from xaiutils.composites import Composite, Row, composite_named
 from xaiutils.graph import Graph
-from xaiutils.hybrid import Target
 from xaiutils.models import Classifier
+from xaiutils.one_pass import Target
 from xaiutils.operations import WEIGHTED
 from xaiutils.plan import Plan
 from xaiutils.related.walks import Pass, forward

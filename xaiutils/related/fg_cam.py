@@ -17,8 +17,8 @@ from xaiutils import checks
 from xaiutils.cam import min_max, to_image
 from xaiutils.composites import Composite, Row
 from xaiutils.graph import Graph
-from xaiutils.hybrid import Target
 from xaiutils.models import Classifier
+from xaiutils.one_pass import Target
 from xaiutils.operations import BATCH_NORM, CONVOLUTION, LINEAR, WEIGHTED
 from xaiutils.plan import Plan
 from xaiutils.related.walks import Pass, below, feature_map, forward, size_of
@@ -52,8 +52,12 @@ def fg_cam(
 ) -> Tensor:
     """FG-CAM: the sum over channels of `explanation_components`, as an image.
 
-    Takes what `explanation_components` takes. Where ``to`` is the CAM layer the map is the base
+    Where ``to`` is the CAM layer the map is the base
     CAM itself.
+
+    Args:
+        classifier, x, target, base, denoise, keep, layer, to, batch: As in
+            `explanation_components`.
 
     Returns:
         (N, H, W) in [0, 1], after ReLU and min-max; zeros where the sum is nowhere positive.

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from xaiutils.cam import grad_cam, to_image
 from xaiutils.composites import Composite, Row
-from xaiutils.hybrid import Target
 from xaiutils.models import Classifier
+from xaiutils.one_pass import Target
 from xaiutils.operations import WEIGHTED
 from xaiutils.plan import Plan
 from xaiutils.related.walks import feature_map, forward, size_of

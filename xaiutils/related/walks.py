@@ -10,9 +10,9 @@ from torch import Tensor
 
 from xaiutils import checks
 from xaiutils.cam_layer import require_map
-from xaiutils.hybrid import Target
 from xaiutils.lrp import propagate
 from xaiutils.models import Classifier
+from xaiutils.one_pass import Target
 from xaiutils.plan import Plan
 from xaiutils.steps import Recording, Step
 

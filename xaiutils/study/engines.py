@@ -271,7 +271,7 @@ def _quiet(name: str) -> Iterator[None]:
 @contextmanager
 def _scheduler_lives(opened: StudyFolder) -> Iterator[None]:
     """Whatever is asked of it just as it dies fails with this."""
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     try:
         yield
