@@ -144,7 +144,7 @@ def hybrid(classifier: Classifier, x: Tensor, target: Tensor, **settings: Any) -
     """The paper's explanation, `explain(...).hybrid`: (N, H, W), signed, in units of the logit.
 
     Args:
-        classifier, x, target, **settings: As in `xaiutils.hybrid.explain`.
+        classifier, x, target, settings: As in `xaiutils.hybrid.explain`.
     """
     return explain(classifier, x, target, **settings).hybrid
 
