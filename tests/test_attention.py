@@ -302,6 +302,56 @@ def test_a_layer_norm_follows_the_literal_rule(kind: str, exact) -> None:
     assert found.ledger.residual.abs().max() < 1e-9
 
 
+class Grouped(nn.Module):
+    """A norm over groups of channels, or over each, between two convolutions."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.before, self.after = nn.Conv2d(3, 6, 1), nn.Conv2d(6, 4, 2, bias=False)
+        self.norm = nn.GroupNorm(2, 6) if "group" in kind else nn.InstanceNorm2d(6, affine=True)
+        for parameter in self.norm.parameters():
+            nn.init.normal_(parameter, mean=1.0)
+        self.kind = kind
+
+    def forward(self, x):
+        x, norm = self.before(x), self.norm
+        if self.kind == "group, function":
+            return self.after(F.group_norm(x, 2, norm.weight, norm.bias, norm.eps)).flatten(1)
+        return self.after(norm(x)).flatten(1)
+
+
+@pytest.mark.parametrize("kind", ["group", "group, function", "instance"])
+def test_a_group_norm_follows_the_literal_rule_of_each_group(kind: str, exact) -> None:
+    torch.manual_seed(2)
+    module, x = Grouped(kind), noise(2, 3, 2, 2)
+    graph, found = walk(module, x, noise(2, 4, seed=3))
+    norm = next(s for s in graph.steps if s.kind == "layer_norm")
+    hidden = module.before(x).detach()
+    arrived, handed = found.layers[norm.path], found.layers[norm.inputs[0].path]
+    groups = 2 if "group" in kind else 6
+    gamma, beta = (p.detach()[:, None, None].expand(6, 2, 2) for p in module.norm.parameters())
+    for i in range(2):
+        booked = 0.0
+        for rows in range(groups):
+            own = slice(rows * 6 // groups, (rows + 1) * 6 // groups)
+            row = [v[own].reshape(-1) for v in (hidden[i], gamma, beta, arrived[i])]
+            shares, bias = layer_norm_rule(*row[:3], module.norm.eps, row[3])
+            torch.testing.assert_close(handed[i, own].reshape(-1), shares, rtol=1e-9, atol=1e-12)
+            booked += bias
+        assert float(found.ledger.steps[norm.name][0][i]) == pytest.approx(booked, rel=1e-9)
+    assert found.ledger.residual.abs().max() < 1e-9
+
+
+def test_one_group_is_a_layer_norm_of_the_whole_map(exact) -> None:
+    torch.manual_seed(2)
+    module, x = Grouped("group"), noise(2, 3, 2, 2)
+    module.norm = nn.GroupNorm(1, 6)
+    _, one = walk(module, x)
+    module.norm = nn.LayerNorm((6, 2, 2))
+    _, other = walk(module, x)
+    torch.testing.assert_close(one.map, other.map, rtol=1e-12, atol=1e-14)
+
+
 def test_a_layer_norm_by_hand() -> None:
     # x = (1, 3): mean 2, deviation 1; γ = (1, 2), β = (0, 1) and no ε: y = (-1, 3). R = (1, 3):
     # s = (-1, 1), γ s = (-1, 2), its mean 1/2: R_1 = 1 (-1 - 1/2) = -3/2, R_2 = 3 (2 - 1/2) = 9/2;

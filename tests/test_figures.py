@@ -86,6 +86,18 @@ def test_a_notebook_that_fails_is_named_and_the_others_are_there(books, capsys, 
     assert executions == ["00_broken", "01_one", "00_broken"]
 
 
+def test_a_notebook_without_a_kernel_is_named_and_the_others_are_there(books, capsys):
+    write(books / "02_killed.ipynb", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    nowhere = nbformat.read(write(books / "03_nowhere.ipynb", DRAW), 4)
+    nowhere.metadata["kernelspec"] = {"name": "nowhere", "display_name": "nowhere"}
+    nbformat.write(nowhere, books / "03_nowhere.ipynb")
+    assert run(books) == 2
+    said = capsys.readouterr().err
+    assert "2 notebooks failed\n02_killed.ipynb: DeadKernelError: " in said
+    assert "03_nowhere.ipynb: NoSuchKernel: No such kernel named nowhere" in said
+    assert "[1](01_one_1.png)" in (books.parent / "out" / "README.md").read_text()
+
+
 @pytest.fixture
 def own(tmp_path, monkeypatch) -> str:
     """A workload of one's own: six scenes that are not called so, one of them mistaken."""

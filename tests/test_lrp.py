@@ -376,8 +376,13 @@ def test_a_product_without_a_gate_is_refused_by_name() -> None:
         ),
         (
             lambda s, x: s.block(x),
-            {"block": nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4))},
-            "no relevance rule for GroupNorm, at block in the network",
+            {"block": nn.Sequential(nn.Conv2d(3, 4, 3), nn.LocalResponseNorm(2))},
+            "no relevance rule for LocalResponseNorm, at block in the network",
+        ),
+        (
+            lambda s, x: s.norm(features(s, x)),
+            {"norm": nn.InstanceNorm2d(4, track_running_stats=True)},
+            "no relevance rule for InstanceNorm2d, at norm in the network",
         ),
         (
             lambda s, x: features(s, s.up(x)),
@@ -400,7 +405,8 @@ def test_a_product_without_a_gate_is_refused_by_name() -> None:
         "padding",
         "cubic",
         "cubic module",
-        "group norm",
+        "response norm",
+        "instance norm of other pictures",
         "transposed convolution",
         "division",
         "weights of the picture",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -72,17 +72,26 @@ def note(
 def _norm_parameters(
     step: Step, env: Mapping[fx.Node, Any]
 ) -> tuple[tuple[int, ...], Tensor | None, Tensor | None, float | None]:
-    """Shape, weight, bias and epsilon of a layer norm or root-mean-square norm."""
+    """Of a norm the shape of its rows, each normalised alone, weight and bias, and epsilon."""
     module: Any = step.module
+    centred = "rms" not in step.operation.lower()
+    names = ("weight", *(("bias",) if centred else ()), "eps")
     if module is not None:
-        bias = getattr(module, "bias", None)
-        return tuple(module.normalized_shape), module.weight, bias, module.eps
-    centred = "rms" not in step.operation
-    names = ("normalized_shape", "weight", *(("bias",) if centred else ()), "eps")
-    given = dict(zip(names, step.node.args[1:], strict=False)) | step.node.kwargs
-    known: Any = fx.node.map_arg(given, lambda node: env[node])
+        known: Any = {name: getattr(module, name) for name in names}
+        first = getattr(module, "normalized_shape", None) or getattr(module, "num_groups", None)
+    else:
+        names = ("first", *names)
+        given = dict(zip(names, step.node.args[1:], strict=False)) | step.node.kwargs
+        known = fx.node.map_arg(given, lambda node: env[node])
+        first = next(known[n] for n in ("first", "normalized_shape", "num_groups") if n in known)
+    x = env[step.inputs[0].node]
+    weight, bias = known.get("weight"), known.get("bias")
     eps = known.get("eps", 1e-5 if centred else None)
-    return tuple(known["normalized_shape"]), known.get("weight"), known.get("bias"), eps
+    if isinstance(first, Sequence):
+        return (*x.shape[: -len(first)], -1), weight, bias, eps
+    per_channel = (-1,) + (1,) * (x.ndim - 2)  # instance norm: one channel a group
+    weight, bias = (v if v is None else v.view(per_channel) for v in (weight, bias))
+    return (x.shape[0], first or x.shape[1], -1), weight, bias, eps
 
 
 def weights_of(step: Step, env: Mapping[fx.Node, Any]) -> tuple[Tensor, Tensor | None]:

@@ -98,8 +98,9 @@ def _hash(*paths: Path) -> str:
 def _execute(path: Path, key: str, out: Path) -> Made:
     """Execute a notebook where it stands; its pictures and its executed copy go to ``out``."""
     import nbformat
+    from jupyter_client.kernelspec import NoSuchKernel
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, DeadKernelError
+    from nbclient.exceptions import CellExecutionError
 
     started = time.perf_counter()
     notebook = nbformat.read(path, as_version=4)
@@ -110,7 +111,7 @@ def _execute(path: Path, key: str, out: Path) -> Made:
         asyncio.run(client.async_execute(env=dict(os.environ)))  # a thread has no loop of its own
     except CellExecutionError as error:
         return Made(key, error=f"{error.ename}: {error.evalue}".splitlines()[0])
-    except DeadKernelError as error:  # killed, for its memory perhaps
+    except (RuntimeError, NoSuchKernel) as error:  # no kernel, or it died, of its memory perhaps
         return Made(key, error=f"{type(error).__name__}: {error}")
     figures: list[str] = []
     tagged: dict[str, str] = {}

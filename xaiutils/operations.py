@@ -24,7 +24,7 @@ ACTIVATION = "activation"  # elementwise, zero at zero
 PASS = "pass"  # hands its input on as it is: dropout in eval mode, a folded batch norm
 GATE = "gate"  # elementwise, says how much passes: sigmoid
 SOFTMAX = "softmax"
-LAYER_NORM = "layer_norm"
+LAYER_NORM = "layer_norm"  # and its kin, by what the picture itself has: group, instance
 MATMUL = "matmul"  # the product of two matrices, or einsum of two tensors
 SUM = "sum"
 PRODUCT = "product"
@@ -48,7 +48,7 @@ MODULES: dict[str, tuple[type[nn.Module], ...]] = {
     + (nn.GELU, nn.Mish, nn.Hardswish, nn.Tanh),
     GATE: (nn.Sigmoid, nn.Hardsigmoid),
     SOFTMAX: (nn.Softmax,),
-    LAYER_NORM: (nn.LayerNorm, nn.RMSNorm),
+    LAYER_NORM: (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d),
 }
 FUNCTIONS: dict[str, tuple[Callable[..., Any], ...]] = {
     CONVOLUTION: (F.conv1d, F.conv2d, F.conv3d),
@@ -65,7 +65,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], ...]] = {
     + (F.gelu, F.mish, F.hardswish, torch.tanh),
     GATE: (torch.sigmoid, F.sigmoid, F.hardsigmoid),
     SOFTMAX: (F.softmax, torch.softmax),
-    LAYER_NORM: (F.layer_norm, F.rms_norm),
+    LAYER_NORM: (F.layer_norm, F.rms_norm, F.group_norm),
     MATMUL: (torch.matmul, operator.matmul, torch.bmm, torch.einsum),
     SUM: (operator.add, operator.sub, torch.add, torch.sub),
     PRODUCT: (operator.mul, operator.truediv, torch.mul, torch.div),
@@ -119,6 +119,8 @@ def is_of_its_kind(step: Any) -> bool:
     if step.target is F.interpolate:
         mode = (*step.node.args[3:4], step.node.kwargs.get("mode"), "nearest")
         return next(m for m in mode if m is not None) in UPSAMPLINGS
+    if isinstance(step.module, nn.modules.instancenorm._InstanceNorm):
+        return not step.module.track_running_stats
     return not isinstance(step.module, nn.Upsample) or step.module.mode in UPSAMPLINGS
 
 

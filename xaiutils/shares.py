@@ -142,28 +142,29 @@ def _of_softmax(
 def _of_norm(
     plan: Plan, record: Recording, step: Step, relevance: Tensor, ledger: Ledger
 ) -> tuple[Any, ...]:
-    r"""Share of a layer norm's input, by LRP-ε with the standard deviation as a constant.
+    r"""Share of a norm's input, row by row, by LRP-ε with the standard deviation as a constant.
 
     .. math:: y_j = \gamma_j \frac{x_j - \bar x}{\sigma} + \beta_j, \qquad
         R_i = x_i \frac1\sigma \Big(\gamma_i s_i - \frac1n \sum_j \gamma_j s_j\Big),
         \quad s_j = \frac{R_j}{y_j + \varepsilon}
 
-    β is bias. The root-mean-square norm has neither mean nor β. ``Composite.norm = "identity"``
-    passes relevance on as it came.
+    A row is what is normalised alone: a token of a layer norm, a group of channels of a group
+    norm, a channel of an instance norm. β is bias. The root-mean-square norm has neither mean nor
+    β. ``Composite.norm = "identity"`` passes relevance on as it came.
     """
     if plan.composite.norm == "identity":
         return (relevance,)
     x, y = record.inputs[step][0].detach(), record.outputs[step].detach()
-    shape, gamma, beta, eps = record.norms[step]
-    dims, centred = list(range(-len(shape), 0)), "rms" not in step.operation.lower()
+    rows, gamma, beta, eps = record.norms[step]
+    centred = "rms" not in step.operation.lower()
     s, absorbed, unreceived = divide(step, relevance, y, STABILISER)
     bias = torch.zeros_like(absorbed) if beta is None else per_image(s * beta, step)
     ledger.book(step, bias, absorbed, unreceived)
-    scaled = s if gamma is None else s * gamma
-    spread = (x - x.mean(dims, keepdim=True) if centred else x).square().mean(dims, keepdim=True)
-    scaled = scaled - scaled.mean(dims, keepdim=True) if centred else scaled
+    scaled, x = (s if gamma is None else s * gamma).reshape(rows), x.reshape(rows)
+    spread = (x - x.mean(-1, keepdim=True) if centred else x).square().mean(-1, keepdim=True)
+    scaled = scaled - scaled.mean(-1, keepdim=True) if centred else scaled
     spread = spread + (torch.finfo(x.dtype).eps if eps is None else eps)
-    return (x * scaled * spread.rsqrt(),)
+    return ((x * scaled * spread.rsqrt()).reshape(y.shape),)
 
 
 def _dimension(step: Step) -> int:

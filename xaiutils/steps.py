@@ -76,7 +76,7 @@ class Recording:
         inputs: Of each recorded step the tensors that it read, in the order of ``Step.varying``.
         outputs: Of each step that was recorded with its gradient graph, the result.
         weights: Of each recorded weighted step, weight and bias (batch norm folded in).
-        norms: Of each recorded layer norm the shape that it works on, weight, bias and epsilon.
+        norms: Of each recorded norm the shape of the rows that it works on, weight, bias, epsilon.
         constants: Of each recorded sum, what it adds that does not depend on the picture; of
             padding or joining, 1 at the places that do not depend on it.
     """
