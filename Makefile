@@ -62,7 +62,7 @@ test-notebooks: $(READY)
 
 # In the Chromium that CHROMIUM names or the path has; without one its tests are skipped.
 test-browser: $(READY)
-	$(BIN)/python -m pytest -rs tests/browser
+	$(TEST) -rs tests/browser
 
 lint: $(READY)
 	$(BIN)/ruff check .

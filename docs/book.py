@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import pkgutil
@@ -40,13 +41,13 @@ def repository(text: str | None = None) -> str:
 
 def theme_options(where: str) -> dict[str, Any]:
     """Launch, source and edit buttons where the repository is known; none are invented."""
+    options: dict[str, Any] = {"use_download_button": True, "max_navbar_depth": 1}
     if not where:
-        return {"use_download_button": True}
+        return options
     launch = {"binderhub_url": "https://mybinder.org"}
     if urlsplit(where).netloc == "github.com":  # Colab opens notebooks of no other host
         launch["colab_url"] = "https://colab.research.google.com"
-    return {
-        "use_download_button": True,
+    return options | {
         "repository_url": where,
         "repository_branch": "main",
         "use_repository_button": True,
@@ -112,14 +113,22 @@ def _title(work: str) -> str:
 
 
 def api_pages(folder: Path) -> list[Path]:
-    """Write a page for each module, and remove those of modules that are gone."""
+    """Write a page for each module and one that lists them; remove those of modules gone.
+
+    A list, no tree of contents: in every page's sidebar they would be the most part, and half of
+    the time that the book takes.
+    """
     folder.mkdir(exist_ok=True)
-    pages = []
+    texts = {"index": "All modules\n===========\n\n"}
     for name in modules():
-        page = folder / f"{name}.rst"
         title = name.removeprefix("xaiutils.")
-        text = f"{title}\n{'=' * len(title)}\n\n.. automodule:: {name}\n   :members:\n"
-        text += "   :ignore-module-all:\n"
+        says = (importlib.import_module(name).__doc__ or "").partition("\n")[0]
+        texts["index"] += f"- :doc:`{title} <{name}>`: {says}\n"
+        texts[name] = f":orphan:\n\n{title}\n{'=' * len(title)}\n\n.. automodule:: {name}\n"
+        texts[name] += "   :members:\n   :ignore-module-all:\n"
+    pages = []
+    for name, text in texts.items():
+        page = folder / f"{name}.rst"
         if not page.exists() or page.read_text("utf-8") != text:
             page.write_text(text, "utf-8")
         pages.append(page)

@@ -46,7 +46,7 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # fields are documented once, where their class is
 
 html_theme = "sphinx_book_theme"
-html_title = "xaiutils"
+html_title, html_favicon = "xaiutils", "style/icon.svg"
 html_context = {"default_mode": "light"}
 html_static_path, html_css_files = ["style"], ["book.css"]
 html_extra_path = ["static"]  # the way in from the root

@@ -58,6 +58,8 @@ def test_every_public_module_has_a_page(tmp_path):
     pages = {page.stem for page in book.api_pages(tmp_path)}
     assert {"xaiutils.hybrid", "xaiutils.study.engines", "xaiutils.explorer.view"} <= pages
     assert {path.stem for path in tmp_path.iterdir()} == pages
+    listed = (tmp_path / "index.rst").read_text()
+    assert all(f" <{name}>`: " in listed for name in pages - {"index"})
     assert "automodule:: xaiutils.hybrid" in (tmp_path / "xaiutils.hybrid.rst").read_text()
 
 

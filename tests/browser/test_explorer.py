@@ -200,8 +200,12 @@ def test_in_jupyterlab(page, tmp_path):
         page.wait_for_selector(
             '.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=60_000
         )
-        page.locator(".jp-CodeCell .cm-content").first.click()
-        page.keyboard.press("Shift+Enter")
+        for _ in range(5):  # a kernel that has just said that it is idle may lose the first one
+            page.locator(".jp-CodeCell .cm-content").first.click()
+            page.keyboard.press("Shift+Enter")
+            page.wait_for_timeout(1000)
+            if page.locator(".jp-CodeCell .jp-InputPrompt").first.inner_text() != "[ ]:":
+                break
         page.wait_for_selector(f"{TILE.format('hybrid')} img", timeout=60_000)
         before = source(page, "hybrid")
         handle(page, "threshold").focus()
