@@ -162,6 +162,7 @@ def test_workers_are_killed_and_the_run_goes_on(study, expected):
     finished(study, expected)
 
 
+@pytest.mark.slow  # two more processes that import torch; a serial run is killed above
 def test_the_run_of_a_cluster_is_killed_and_its_workers_go_too(study, expected):
     process = command(study, "--workers", "2")
     wait_for(study, 3, process)
