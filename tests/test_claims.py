@@ -318,6 +318,26 @@ def test_the_page_gives_the_largest_p_of_the_networks():
     assert f", p = {largest:.3f} |" in report([one], [verdict])[-1]
 
 
+@pytest.mark.parametrize(
+    ("gain", "margin", "p", "said"),
+    [
+        (0.2, 0, 0.04, "holds"),
+        (0.2, 0, 0.06, "holds, weakly"),
+        (-0.2, 0, 0.06, "fails, weakly"),
+        (0.1, 0.5, 0.06, "fails"),  # below the margin: it may well be no difference from 0
+        (0, 0, 0.9, "undecided"),
+    ],
+)
+def test_a_verdict_that_p_does_not_confirm_is_said_to_be_weak(gain, margin, p, said):
+    one = claim(against=("lrp",), margin=margin)
+    found = judge(one, scores({"vgg": (0, gain)}), "higher")
+    verdict = Verdict(found.claim, found.outcomes, found.pairs.assign(p=p))
+    page = report([one], [verdict])
+    assert any(line.startswith(f"| {one.gist} | {said} | [") for line in page)
+    word, _, rest = said.partition(",")
+    assert f"scenes: **{word}**{rest and ',' + rest} " in page[-1]
+
+
 def test_the_page_without_scores():
     nothing = judge(claim(), scores({"vgg": (0, 0)}).iloc[:0], "higher")
     assert (

@@ -15,6 +15,7 @@ from xaiutils.stats import Pair, equivalent, holm
 
 HOLDS, FAILS, UNDECIDED = VERDICTS = ("holds", "fails", "undecided")
 MIN_IMAGES = 20
+LEVEL = 0.05
 TESTED = {
     "better": "{of} better than {others}, by more than {margin}",
     "worse": "{of} worse than {others}, by more than {margin}",
@@ -173,9 +174,10 @@ def report(
         "",
         "Intervals decide. A claim *holds* if they lie beyond its margin against every named",
         "method on every network, *fails* if they exclude it on every network, and is *undecided*",
-        "otherwise. They are not adjusted for the number of claims: where p is large, a verdict",
-        "is weak. Names are those of `METHODS` ([methods](methods.md)) and `METRICS`",
-        "([metrics](metrics.md)); `bounded_noise` is noise in the place of LRP.",
+        "otherwise. They are not adjusted for the number of claims: *weakly* is said where the",
+        f"adjusted p of a difference is above {LEVEL:g}. Names are those of `METHODS`",
+        "([methods](methods.md)) and `METRICS` ([metrics](metrics.md)); `bounded_noise` is noise",
+        "in the place of LRP.",
         "",
         "| workload | holds | fails | undecided |",
         "|---|---|---|---|",
@@ -185,10 +187,10 @@ def report(
         outcomes = [v.outcomes[workload].verdict for v in verdicts if workload in v.outcomes]
         lines.append(_row([workload, *(str(outcomes.count(word)) for word in VERDICTS)]))
     lines += ["", _row(["claim", *workloads, "shown in"]), "|" + "---|" * (2 + len(workloads))]
-    for claim, verdict in zip(claims, verdicts, strict=True):
-        words = [
-            verdict.outcomes[name].verdict if name in verdict.outcomes else "" for name in workloads
-        ]
+    told = list(zip(claims, verdicts, _adjusted(claims, verdicts), strict=True))
+    for claim, verdict, p in told:
+        said = {w: o.verdict + _weakly(claim, verdict, w, p) for w, o in verdict.outcomes.items()}
+        words = [said.get(name, "") for name in workloads]
         lines.append(_row([claim.gist, *words, _link(claim)]))
     lines += [
         "",
@@ -197,14 +199,16 @@ def report(
         "| claim | where | paper | tested | ours | verdict | shown in |",
         "|" + "---|" * 7,
     ]
-    told = zip(claims, verdicts, _adjusted(claims, verdicts), strict=True)
     return lines + [_row(_cells(*one)) for one in told]
 
 
 def _cells(claim: Claim, verdict: Verdict, p: np.ndarray) -> list[str]:
     others, margin = " and ".join(claim.against), f"{claim.margin:g}"
     tested = TESTED[claim.relation].format(of=claim.of, others=others, margin=margin)
-    said = [f"{w}: **{o.verdict}** {o.why}".strip() for w, o in verdict.outcomes.items()]
+    said = [
+        f"{w}: **{o.verdict}**{_weakly(claim, verdict, w, p)} {o.why}".strip()
+        for w, o in verdict.outcomes.items()
+    ]
     return [
         f"{claim.gist}<br>{claim.note}" if claim.note else claim.gist,
         claim.where,
@@ -214,6 +218,15 @@ def _cells(claim: Claim, verdict: Verdict, p: np.ndarray) -> list[str]:
         "<br>".join(said),
         _link(claim),
     ]
+
+
+def _weakly(claim: Claim, verdict: Verdict, workload: str, p: np.ndarray) -> str:
+    """Said of a verdict by intervals on a difference from 0 that the adjusted test does not see."""
+    word = verdict.outcomes[workload].verdict
+    if word == UNDECIDED or (word == FAILS and claim.margin):
+        return ""
+    deciding = (verdict.pairs["workload"] == workload) & (verdict.pairs["verdict"] == word)
+    return ", weakly" if (p[deciding.to_numpy()] > LEVEL).any() else ""
 
 
 def _link(claim: Claim) -> str:
