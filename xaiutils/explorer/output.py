@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def figure(subject: Subject, view: View, factors: Factors) -> Figure:
     found = tiles(subject, view, factors)
     return panels(
         [tile.panel for tile in found],
-        columns=min(COLUMNS, len(found)),
+        columns=ceil(len(found) / ceil(len(found) / COLUMNS)),  # rows of one length
         titles=[tile.title for tile in found],
         captions=[tile.caption for tile in found],
         suptitle=headline(subject, view, factors),
