@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A smaller, CPU-only pair: make TORCH_INDEX=https://download.pytorch.org/whl/cpu demo
 TORCH_INDEX ?=
 READY := $(VENV)/.ready
-NBVAL := --nbval --nbval-current-env --nbval-sanitize-with nbval.ini --nbval-cell-timeout 120
+NBVAL := --nbval --nbval-current-env --nbval-sanitize-with nbval.ini --nbval-cell-timeout 300
 
 .PHONY: setup demo app site test test-all test-fast test-slow test-notebooks test-browser lint notebooks bench evidence scenes newest wheel-test lock opencv clean
 
@@ -42,15 +42,13 @@ site: $(READY)
 	cp -r docs/node_modules/mathjax/es5/tex-chtml.js docs/node_modules/mathjax/es5/input docs/node_modules/mathjax/es5/output build/site/_static/mathjax
 	$(BIN)/python docs/check_site.py build/site build/site-started
 
-# Two processes of one thread each: torch's threads wait for each other, and two files do not; for
-# notebooks three, since each waits for its kernel. Files in their own order, for the longest come
-# early in it.
+# Two processes of one thread each: torch's threads wait for each other, and two files do not. Files
+# in their own order, for the longest come early in it.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# The browser mostly waits: lint runs beside it.
+# Two at a time: the browser and the kernels often wait.
 test: $(READY)
-	$(MAKE) --no-print-directory -j2 lint test-browser
-	$(MAKE) --no-print-directory test-fast test-notebooks
+	$(MAKE) --no-print-directory -j2 lint test-browser test-fast test-notebooks
 
 # And the sweeps, kill loops and trainings that are marked slow, and the wheel.
 test-all: test test-slow wheel-test
@@ -62,7 +60,7 @@ test-slow: $(READY)
 	$(TEST) -m slow tests
 
 test-notebooks: $(READY)
-	$(TEST) -n 3 $(NBVAL) notebooks
+	$(TEST) $(NBVAL) notebooks
 
 # In the Chromium that CHROMIUM names or the path has; without one its tests are skipped.
 test-browser: $(READY)

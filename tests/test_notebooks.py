@@ -24,6 +24,7 @@ SANITIZE = re.compile(r"^regex: (.*)$\n^replace: (.*)$", re.MULTILINE)  # nbval'
 QUICK, LESSONS = NOTEBOOKS[0], NOTEBOOKS[1:]
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+DEAR = ("06", "10", "11", "13", "14", "16")  # whose set-up is the most part of their exercises
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
 
@@ -136,7 +137,13 @@ def test_setup_cells_come_first_and_one_holds_the_parameters(path):
     assert "WORKLOAD = None" in parameters[0].source
 
 
-@each_lesson
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem[:2] in DEAR))
+        for path in LESSONS
+    ],
+)
 def test_two_exercises_whose_solutions_run(path, monkeypatch, capsys):
     code = cells(path, "code")
     text = [cell.source for cell in cells(path, "markdown")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 
 import structure  # noqa: E402
-from test_architecture import PLACE, run  # noqa: E402
+from test_architecture import PLACE  # noqa: E402
 
 STALE = "run: python docs/structure.py"
 
@@ -36,8 +37,8 @@ def test_the_functions_that_it_names_exist():
     text = (ROOT / "docs" / "structure.md").read_text("utf-8")
     named = re.findall(r"`((?:cam|hybrid|rules|composites|lrp)\.\w+)`", text)
     assert len(named) == 10
-    code = "; ".join(f"xaiutils.{name}" for name in named)
-    assert run(f"import xaiutils, xaiutils.lrp; {code}; print('all')") == ["all"]
+    for module, name in (one.split(".") for one in named):
+        assert hasattr(import_module(f"xaiutils.{module}"), name)
 
 
 def test_arrows_lead_down_and_nothing_that_is_imported_is_lost():

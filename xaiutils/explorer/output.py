@@ -33,6 +33,7 @@ def figure(subject: Subject, view: View, factors: Factors) -> Figure:
     return panels(
         [tile.panel for tile in found],
         columns=ceil(len(found) / ceil(len(found) / COLUMNS)),  # rows of one length
+        width=1.9,
         titles=[tile.title for tile in found],
         captions=[tile.caption for tile in found],
         suptitle=headline(subject, view, factors),
