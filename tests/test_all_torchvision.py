@@ -18,8 +18,8 @@ from xaiutils.cam_layer import find_cam_layer
 from xaiutils.composites import COMPOSITES
 from xaiutils.graph import Graph, GraphError
 from xaiutils.lrp import propagate
-from xaiutils.models import MODELS
 from xaiutils.plan import Plan
+from xaiutils.registry import MODELS
 
 NAMES = [name for name, record in MODELS.items() if record.family == "torchvision"]
 RUN = (

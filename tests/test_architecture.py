@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "tokens",
         "scene_shapes",
         "yours",
+        "registry",
     ),  # arrays alone
     ("score_table", "claims", "steps", "images", "rules", "scene_layout", "scene_drawing"),
     ("verdicts", "attention", "ledger", "compute", "scene_net"),
@@ -70,6 +71,7 @@ ONLY: dict[str, set[str]] = {
     "cam": {"checks"},
     "rules": {"checks"},
     "operations": set(),
+    "registry": set(),
     "checks": set(),
     "steps": {"operations"},
     "attention": {"steps"},
@@ -182,6 +184,16 @@ def test_explaining_loads_no_other_explanation_library():
         f"print('xaiutils.hybrid' in sys.modules, *[n for n in {heavy} if n in sys.modules])"
     )
     assert loaded == ["True"]
+
+
+def test_scenes_are_explained_without_torchvision_and_torchs_compiler():
+    """Either takes a second to import, of each kernel and of each worker."""
+    loaded = run(
+        "import sys, xaiutils as x; work = x.load_workload('scenes', 'unit'); "
+        "x.explain(work.classifier, work.batch([0])[1]); "
+        "print(*[n for n in ('torchvision', 'torch._dynamo') if n in sys.modules])"
+    )
+    assert loaded == []
 
 
 def test_every_public_name_can_be_had():

@@ -21,14 +21,8 @@ from torchvision import models as zoo
 from xaiutils.cam_layer import find_cam_layer
 from xaiutils.graph import Graph, GraphError
 from xaiutils.images import Transform, sample_photograph
-from xaiutils.models import (
-    MODELS,
-    Classifier,
-    load_model,
-    load_state_dict,
-    read_state_dict,
-    wrap,
-)
+from xaiutils.models import Classifier, load_model, load_state_dict, read_state_dict, wrap
+from xaiutils.registry import MODELS
 from xaiutils.scene_net import data_folder
 
 SMALL = "squeezenet1_1"  # 1.2 million parameters

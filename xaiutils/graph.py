@@ -9,6 +9,7 @@ parameters at the start of each run, so it never explains by weights that have s
 from __future__ import annotations
 
 import operator
+import sys
 from collections import Counter
 from collections.abc import Container, Iterator
 from typing import Any
@@ -22,13 +23,12 @@ from xaiutils.operations import (
     BATCH_NORM,
     CONSTANT,
     CONVOLUTION,
-    KINDS,
     PASS,
     ROUTING,
     UNKNOWN,
     WEIGHTED,
     is_of_its_kind,
-    lookup,
+    kind_of,
 )
 from xaiutils.steps import GraphError, Recording, Step, as_leaf, detached, holds_tensors
 from xaiutils.tracing import (
@@ -42,6 +42,7 @@ from xaiutils.tracing import (
     why_untraceable,
 )
 
+_SMALL = 1_000_000  # weights
 _BATCH = 23  # images in the run that learns shapes: a number that no layer has by itself
 
 
@@ -78,8 +79,8 @@ class Graph:
         steps: dict[fx.Node, Step] = {}
         for node in nodes[:-1]:
             module = self.copy.get_submodule(str(node.target)) if node.op == "call_module" else None
-            found = lookup(KINDS, node.target if module is None else module)
-            kind = CONSTANT if node.op == "get_attr" else KINDS.get(found, UNKNOWN)
+            kind = kind_of(node.target if module is None else module)
+            kind = CONSTANT if node.op == "get_attr" else kind
             if kind == BATCH_NORM and module is not None and module.running_mean is None:
                 kind = UNKNOWN  # it divides by the batch's own variance, in eval mode too
             inputs = tuple(steps[other] for other in node.all_input_nodes)
@@ -103,10 +104,19 @@ class Graph:
         return list(steps.values())
 
     def _measure(self, shape: tuple[int, int, int]) -> None:
-        """Learn every step's shape from a run on the meta device, which computes nothing."""
+        """Learn every step's shape from a run on the meta device, which computes nothing.
+
+        A small network really runs, on zeros: the meta device needs torch's compiler, and to
+        import that takes longer, a second.
+        """
         step: Step | None = None
+        tensors = [*self.source.parameters(), *self.source.buffers()]
+        real = sum(t.numel() for t in tensors) <= _SMALL and "torch._dynamo" not in sys.modules
+        if real:
+            borrow(self.copy, self.source)
+        device = tensors[0].device if real and tensors else "meta"
         try:
-            x = torch.empty((_BATCH, *shape), device="meta", dtype=dtype(self.copy))
+            x = torch.zeros((_BATCH, *shape), device=device, dtype=dtype(self.copy))
             for step, value in self._values(x):
                 if isinstance(value, Tensor):
                     sizes = list(value.shape)

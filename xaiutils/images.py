@@ -151,16 +151,20 @@ class Transform:
     def __call__(
         self, images: PIL.Image.Image | Sample | Iterable[PIL.Image.Image | Sample]
     ) -> torch.Tensor:
-        """Pictures as the classifier wants them: ``(N, C, H, W)`` float32, normalised."""
-        from torchvision.transforms import functional as v1
+        """Pictures as the classifier wants them: ``(N, C, H, W)`` float32, normalised.
 
+        Bit by bit as torchvision's presets do: divided by 255, less the mean, over the deviation.
+        """
         several = [images] if isinstance(images, (PIL.Image.Image, Sample)) else images
         if not isinstance(several, Iterable):
             raise TypeError(f"images must be pictures or samples, got {checks.describe(images)}")
-        # The presets' own functions: v2 multiplies by 1/255 instead of dividing, one bit away.
-        pixels = (v1.pil_to_tensor(self.geometry(image)) for image in several)
-        values = (v1.convert_image_dtype(x, torch.float32) for x in pixels)
-        batch = [v1.normalize(x, list(self.mean), list(self.std)) for x in values]
+        mean, std = (
+            torch.tensor(value, dtype=torch.float32)[:, None, None]
+            for value in (self.mean, self.std)
+        )
+        pixels = (np.atleast_3d(np.array(self.geometry(image))) for image in several)
+        values = (torch.from_numpy(x).permute(2, 0, 1).contiguous().float() / 255 for x in pixels)
+        batch = [(x - mean) / std for x in values]
         sizes = {tuple(x.shape[-2:]) for x in batch}
         if len(sizes) != 1:
             raise ValueError(
@@ -184,7 +188,7 @@ class Transform:
         if picture.mode != "RGB":
             picture = load_image(picture, upright=False)
         self._check_picture(picture.height, picture.width)
-        return self._pipeline()(picture.convert("L") if self.channels == 1 else picture)
+        return self._fitted(picture.convert("L") if self.channels == 1 else picture)
 
     def boxes(self, boxes: Sequence[Box], image_size: tuple[int, int]) -> torch.Tensor:
         """Boxes through the picture's own resize and crop: ``(n, 4)`` float64, clamped.
@@ -225,7 +229,13 @@ class Transform:
         self._check_picture(*mask.shape)
         # torchvision resizes masks by the top left neighbour: half a pixel off the picture.
         grey = PIL.Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
-        return np.asarray(self._pipeline()(grey)) >= 128
+        return np.asarray(self._fitted(grey)) >= 128
+
+    def _fitted(self, picture: PIL.Image.Image) -> PIL.Image.Image:
+        size = (picture.height, picture.width)
+        if self.resize in (None, size) and self.crop in (None, size):
+            return picture  # the pipeline would not change it
+        return self._pipeline()(picture)
 
     def _pipeline(self) -> Any:
         from torchvision.transforms import v2

@@ -20,13 +20,9 @@ from xaiutils import batches, checks, memo
 from xaiutils.cam_layer import choose_cam_layer
 from xaiutils.graph import Graph
 from xaiutils.images import Transform
+from xaiutils.registry import MODELS, SCENE_NETWORKS, ModelRecord
 from xaiutils.weights import download, load_state_dict, published_hash, read_state_dict, untrained
 from xaiutils.yours import made_by
-
-SCENE_NETWORKS = (
-    *(f"scenes_vgg_seed{seed}" for seed in range(3)),
-    *(f"scenes_{architecture}_seed0" for architecture in ("resnet", "inception", "vit")),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,29 +117,6 @@ def probabilities(logits: Tensor) -> Tensor:
     return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
 
 
-@dataclass(frozen=True)
-class ModelRecord:
-    """What `load_model` knows by ``name``: its ``family``, the names of published ``weights``."""
-
-    name: str
-    family: str
-    weights: tuple[str, ...]
-
-
-def _registry() -> dict[str, ModelRecord]:
-    from torchvision import models
-
-    shipped = [ModelRecord(name, "scenes", ()) for name in SCENE_NETWORKS]
-    published = [
-        ModelRecord(name, "torchvision", tuple(w.name for w in models.get_model_weights(name)))
-        for name in models.list_models(module=models)
-    ]
-    return {record.name: record for record in (*shipped, *published)}
-
-
-MODELS: dict[str, ModelRecord] = _registry()
-
-
 def load_model(
     name: str,
     weights: str | Path | None = None,
@@ -179,11 +152,11 @@ def load_model(
             return made
         layer, reason = choose_cam_layer(made.graph, cam_layer)
         return replace(made, cam_layer=layer, cam_reason=reason)
-    record = MODELS[checks.choice("name", name, MODELS)]
-    if record.family == "scenes":
+    if name in SCENE_NETWORKS:
         if weights is not None:
             raise ValueError(f"weights must be None for the shipped {name}, got {weights!r}")
         return _load_scenes(name, cam_layer)
+    record = MODELS[checks.choice("name", name, MODELS)]
     return _load_torchvision(record, weights, preset, cam_layer)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import Permute, stochastic_depth
 
 CONVOLUTION = "convolution"  # linear in its input, with a weight and a bias
 LINEAR = "linear"
@@ -42,7 +41,7 @@ MODULES: dict[str, tuple[type[nn.Module], ...]] = {
     ROUTING: (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
     + (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
     + (nn.Flatten, nn.Unflatten, nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d)
-    + (nn.CircularPad2d, nn.ChannelShuffle, nn.PixelShuffle, nn.PixelUnshuffle, Permute),
+    + (nn.CircularPad2d, nn.ChannelShuffle, nn.PixelShuffle, nn.PixelUnshuffle),
     PASS: (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout),
     ACTIVATION: (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.SiLU)
     + (nn.GELU, nn.Mish, nn.Hardswish, nn.Tanh),
@@ -60,7 +59,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], ...]] = {
     + (torch.cat, torch.concat, torch.stack, torch.chunk, torch.split, torch.unbind)
     + (torch.swapaxes, torch.unflatten, torch.amax, F.pad)
     + (torch.roll, torch.flip, operator.getitem),
-    PASS: (F.dropout, F.dropout2d, F.alpha_dropout, stochastic_depth, torch.clone),
+    PASS: (F.dropout, F.dropout2d, F.alpha_dropout, torch.clone),
     ACTIVATION: (F.relu, torch.relu, F.relu6, F.leaky_relu, F.elu, F.selu, F.celu, F.silu)
     + (F.gelu, F.mish, F.hardswish, torch.tanh),
     GATE: (torch.sigmoid, F.sigmoid, F.hardsigmoid),
@@ -89,6 +88,10 @@ KINDS: dict[Any, str] = {
     for kind, targets in table.items()
     for target in targets
 }
+TORCHVISION: dict[str, str] = {  # by name: to import it takes a second, which few networks need
+    "torchvision.ops.misc.Permute": ROUTING,
+    "torchvision.ops.stochastic_depth.stochastic_depth": PASS,
+}
 SAFE: dict[Any, Any] = {  # a value that somebody else may read is never overwritten
     operator.iadd: operator.add,
     operator.isub: operator.sub,
@@ -109,6 +112,16 @@ def lookup(table: Any, target: Any) -> Any:
     if isinstance(target, nn.Module):
         return next((c for c in type(target).__mro__ if c in table), None)
     return target if target in table else None
+
+
+def kind_of(target: Any) -> str:
+    """The kind of a module, a function or, by its name, a tensor method."""
+    found = lookup(KINDS, target)
+    if found is not None:
+        return KINDS[found]
+    named = type(target) if isinstance(target, nn.Module) else target
+    names = (getattr(named, "__module__", ""), getattr(named, "__qualname__", ""))
+    return TORCHVISION.get(".".join(map(str, names)), UNKNOWN)
 
 
 def is_of_its_kind(step: Any) -> bool:

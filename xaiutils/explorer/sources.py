@@ -13,7 +13,8 @@ from typing import Any
 from xaiutils import checks, scenes
 from xaiutils.decode import PHOTOGRAPHS
 from xaiutils.images import Sample, load_image, sample_photograph
-from xaiutils.models import SCENE_NETWORKS, Classifier, load_model
+from xaiutils.models import Classifier, load_model
+from xaiutils.registry import SCENE_NETWORKS
 from xaiutils.workloads import Workload
 
 LISTED = 40  # pictures of a workload or a folder
