@@ -115,8 +115,8 @@ def _title(work: str) -> str:
 def api_pages(folder: Path) -> list[Path]:
     """Write a page for each module and one that lists them; remove those of modules gone.
 
-    A list, no tree of contents: in every page's sidebar they would be the most part, and half of
-    the time that the book takes.
+    A list, no tree of contents: in every page's sidebar they would be the most part, and two
+    fifths of the time that the book takes.
     """
     folder.mkdir(exist_ok=True)
     texts = {"index": "All modules\n===========\n\n"}

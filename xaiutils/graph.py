@@ -8,6 +8,7 @@ parameters at the start of each run, so it never explains by weights that have s
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
 from collections import Counter
@@ -42,7 +43,7 @@ from xaiutils.tracing import (
     why_untraceable,
 )
 
-_SMALL = 1_000_000  # weights
+_SMALL = 1_200_000  # weights, and numbers in the pictures: the scenes' 23 of 128 x 128
 _BATCH = 23  # images in the run that learns shapes: a number that no layer has by itself
 
 
@@ -106,12 +107,13 @@ class Graph:
     def _measure(self, shape: tuple[int, int, int]) -> None:
         """Learn every step's shape from a run on the meta device, which computes nothing.
 
-        A small network really runs, on zeros: the meta device needs torch's compiler, and to
-        import that takes longer, a second.
+        A small network on small pictures really runs, on zeros: the meta device needs torch's
+        compiler, and to import that takes longer, a second.
         """
         step: Step | None = None
         tensors = [*self.source.parameters(), *self.source.buffers()]
-        real = sum(t.numel() for t in tensors) <= _SMALL and "torch._dynamo" not in sys.modules
+        small = max(sum(t.numel() for t in tensors), _BATCH * math.prod(shape)) <= _SMALL
+        real = small and "torch._dynamo" not in sys.modules
         if real:
             borrow(self.copy, self.source)
         device = tensors[0].device if real and tensors else "meta"
