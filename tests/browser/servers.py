@@ -40,7 +40,7 @@ def lab(folder: Path) -> Iterator[str]:
             "--LabApp.news_url=None",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         ),
-        "--LabApp.extension_manager=readonly",
+        *("--LabApp.extension_manager=readonly", "--LabApp.expose_app_in_browser=True"),
     ]
     with _running(["jupyterlab", *options], f"http://127.0.0.1:{port}/", "/api/status"):
         yield f"http://127.0.0.1:{port}/"

@@ -15,6 +15,13 @@ from tests.browser.servers import ROOT, lab, voila
 
 TILE = 'figure[data-key="{}"]'
 CELL = "import xaiutils as xai\n\nxai.explore()"
+# JupyterLab's page calls a notebook without a kernel idle, too, and asks in a dialog which one to run
+# a cell by: only its own objects tell that the kernel is there.
+READY = """() => {
+    const session = window.jupyterapp?.shell.currentWidget?.sessionContext;
+    return session?.isReady && session.session?.kernel?.status === "idle";
+}"""
+RUN = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
 
 
 @pytest.fixture(scope="module")
@@ -197,15 +204,8 @@ def test_in_jupyterlab(page, tmp_path):
     nbformat.write(notebook, tmp_path / "app.ipynb")
     with lab(tmp_path) as address:
         page.goto(f"{address}lab/tree/app.ipynb")
-        page.wait_for_selector(
-            '.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=60_000
-        )
-        for _ in range(5):  # a kernel that has just said that it is idle may lose the first one
-            page.locator(".jp-CodeCell .cm-content").first.click()
-            page.keyboard.press("Shift+Enter")
-            page.wait_for_timeout(1000)
-            if page.locator(".jp-CodeCell .jp-InputPrompt").first.inner_text() != "[ ]:":
-                break
+        page.wait_for_function(READY, timeout=120_000)
+        page.evaluate(RUN)
         page.wait_for_selector(f"{TILE.format('hybrid')} img", timeout=60_000)
         before = source(page, "hybrid")
         handle(page, "threshold").focus()
