@@ -15,8 +15,8 @@ from tests.browser.servers import ROOT, lab, voila
 
 TILE = 'figure[data-key="{}"]'
 CELL = "import xaiutils as xai\n\nxai.explore()"
-# JupyterLab's page calls a notebook without a kernel idle, too, and asks in a dialog which one to run
-# a cell by: only its own objects tell that the kernel is there.
+# JupyterLab's page calls a notebook without a kernel idle, too, and asks in a dialog which one to
+# run a cell by: only its own objects tell that the kernel is there.
 READY = """() => {
     const session = window.jupyterapp?.shell.currentWidget?.sessionContext;
     return session?.isReady && session.session?.kernel?.status === "idle";
