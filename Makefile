@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # A smaller, CPU-only pair: make TORCH_INDEX=https://download.pytorch.org/whl/cpu demo
 TORCH_INDEX ?=
 READY := $(VENV)/.ready
+# Fetches and unpacks many packages at a time where pip takes one by one.
+UV := $(BIN)/uv pip install --python $(BIN)/python --system-certs -q
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with nbval.ini --nbval-cell-timeout 300
 
 .PHONY: setup demo app site test test-all test-fast test-slow test-notebooks test-browser lint notebooks bench evidence scenes newest wheel-test lock opencv clean
@@ -14,16 +16,17 @@ setup: $(READY)
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, this is {v}; make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(if $(TORCH_INDEX),$(BIN)/pip install --disable-pip-version-check -q --index-url $(TORCH_INDEX) $(shell grep -E '^torch(vision)?==' requirements.lock))
-	$(BIN)/pip install --disable-pip-version-check -q -r requirements.lock
-	$(MAKE) --no-print-directory opencv PIP=$(BIN)/pip
-	$(BIN)/pip install --disable-pip-version-check -q --no-deps -e .
+	$(BIN)/pip install --disable-pip-version-check -q $(shell grep '^uv==' requirements.lock)
+	$(if $(TORCH_INDEX),$(UV) --index-url $(TORCH_INDEX) $(shell grep -E '^torch(vision)?==' requirements.lock))
+	$(UV) --compile-bytecode -r requirements.lock
+	$(MAKE) --no-print-directory opencv PIP='$(UV)'
+	$(UV) --no-deps -e .
 	touch $(READY)
 
 # grad-cam and Quantus bring two OpenCV packages that own the same files: the headless one wins.
-PIP ?= pip
+PIP ?= pip install --disable-pip-version-check -q
 opencv:
-	$(PIP) install --disable-pip-version-check -q --force-reinstall --no-deps $(shell grep '^opencv-python-headless==' requirements.lock)
+	$(PIP) --force-reinstall --no-deps $(shell grep '^opencv-python-headless==' requirements.lock)
 
 demo: $(READY)
 	$(BIN)/xaiutils figures --out results/demo
@@ -94,11 +97,12 @@ scenes: $(READY)
 # The newest releases that pyproject.toml allows, and a new lock of them, to which the tests hold.
 newest:
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(if $(TORCH_INDEX),$(BIN)/pip install --disable-pip-version-check -q --index-url $(TORCH_INDEX) torch torchvision)
-	$(BIN)/pip install --disable-pip-version-check -q --upgrade -e '.[dev]'
+	$(BIN)/pip install --disable-pip-version-check -q --upgrade uv
+	$(if $(TORCH_INDEX),$(UV) --upgrade --index-url $(TORCH_INDEX) torch torchvision)
+	$(UV) --upgrade --compile-bytecode -e '.[dev]'
 	touch $(READY)
 	$(MAKE) --no-print-directory lock
-	$(MAKE) --no-print-directory opencv PIP=$(BIN)/pip
+	$(MAKE) --no-print-directory opencv PIP='$(UV)'
 	touch $(READY)
 
 # The wheel in an empty environment, with all dependencies: minutes and gigabytes.
