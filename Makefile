@@ -62,12 +62,13 @@ test-fast: $(READY)
 test-slow: $(READY)
 	$(TEST) -m slow tests
 
+# From the last, for the longest are among the later ones.
 test-notebooks: $(READY)
-	$(TEST) $(NBVAL) notebooks
+	$(TEST) $(NBVAL) $(shell ls -r notebooks/[0-9]*.ipynb)
 
 # In the Chromium that CHROMIUM names or the path has; without one its tests are skipped.
 test-browser: $(READY)
-	$(TEST) -rs tests/browser
+	$(TEST) -rs -m "not slow" tests/browser
 
 lint: $(READY)
 	$(BIN)/ruff check .

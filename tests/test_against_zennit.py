@@ -38,7 +38,7 @@ SIDES = {  # of the picture; these networks take any size that their pooling all
     "resnet18": 64,
     "resnet50": 64,
 }
-LARGE = ("vgg16", "vgg16_bn", "resnet50")
+LARGE = ("resnet18", "vgg16", "vgg16_bn", "resnet50")
 TWICE = ("vgg16_bn", "resnet50")  # vgg16 and resnet18 ask the same
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}  # times max |R|
 BOUND = 3.0
