@@ -160,6 +160,11 @@ OPERATIONS: dict[str, tuple[Callable[[Any, Tensor], Tensor], dict[str, Callable[
         lambda s, x: F.silu(F.gelu(F.hardswish(s.a(torch.tanh(s.conv(x)))))),
         {"a": lambda: nn.LeakyReLU(0.2)},
     ),
+    "clamps": (
+        lambda s, x: s.hard(F.hardtanh(s.conv(x).clamp(max=1.5), max_val=2)).clamp_(min=0),
+        {"hard": lambda: nn.Hardtanh(-0.5, 1)},
+    ),
+    "clamps by functions": (lambda s, x: torch.clip(torch.clamp(s.conv(x), -1), 0, max=2), {}),
     "functional convolution": (
         lambda s, x: F.relu(F.conv2d(x, s.w, s.b, stride=2, padding=1)),
         {"w": lambda: parameter(4, 3, 3, 3), "b": lambda: parameter(4)},
@@ -364,6 +369,13 @@ def test_a_product_without_a_gate_is_refused_by_name() -> None:
     [
         (lambda s, x: features(s, x).pow(2), {}, "no relevance rule for pow, at pow_1 in the"),
         (lambda s, x: F.pad(features(s, x), (1, 1), value=2), {}, "no relevance rule for pad, at"),
+        (lambda s, x: s.conv(x).clamp(0.5), {}, "no relevance rule for clamp, at clamp in"),
+        (
+            lambda s, x: torch.clip(s.conv(x), max=s.conv(x) + 1),
+            {},
+            "no relevance rule for clip, at clip in",
+        ),
+        (lambda s, x: F.hardtanh(s.conv(x), 0.1, 2), {}, "no relevance rule for hardtanh, at"),
         (
             lambda s, x: F.interpolate(features(s, x), (9, 9), mode="bicubic"),
             {},
@@ -403,6 +415,9 @@ def test_a_product_without_a_gate_is_refused_by_name() -> None:
     ids=[
         "pow",
         "padding",
+        "clamp above zero",
+        "clamp at the picture",
+        "hard tanh above zero",
         "cubic",
         "cubic module",
         "response norm",

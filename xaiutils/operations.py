@@ -6,6 +6,7 @@ the table is `UNKNOWN`: it runs in the forward pass, and relevance refuses it by
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +45,7 @@ MODULES: dict[str, tuple[type[nn.Module], ...]] = {
     + (nn.CircularPad2d, nn.ChannelShuffle, nn.PixelShuffle, nn.PixelUnshuffle),
     PASS: (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout),
     ACTIVATION: (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.SiLU)
-    + (nn.GELU, nn.Mish, nn.Hardswish, nn.Tanh),
+    + (nn.GELU, nn.Mish, nn.Hardswish, nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Softshrink),
     GATE: (nn.Sigmoid, nn.Hardsigmoid),
     SOFTMAX: (nn.Softmax,),
     LAYER_NORM: (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d),
@@ -61,7 +62,8 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], ...]] = {
     + (torch.roll, torch.flip, operator.getitem),
     PASS: (F.dropout, F.dropout2d, F.alpha_dropout, torch.clone),
     ACTIVATION: (F.relu, torch.relu, F.relu6, F.leaky_relu, F.elu, F.selu, F.celu, F.silu)
-    + (F.gelu, F.mish, F.hardswish, torch.tanh),
+    + (F.gelu, F.mish, F.hardswish, torch.tanh, F.hardtanh, F.softsign, F.softshrink)
+    + (torch.clamp, torch.clip),
     GATE: (torch.sigmoid, F.sigmoid, F.hardsigmoid),
     SOFTMAX: (F.softmax, torch.softmax),
     LAYER_NORM: (F.layer_norm, F.rms_norm, F.group_norm),
@@ -75,7 +77,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     + ("contiguous", "chunk", "split", "unbind", "expand", "repeat", "unflatten", "swapaxes")
     + ("amax",),
     PASS: ("clone",),
-    ACTIVATION: ("relu", "tanh"),
+    ACTIVATION: ("relu", "tanh", "clamp", "clip"),
     GATE: ("sigmoid",),
     SOFTMAX: ("softmax",),
     MATMUL: ("matmul", "bmm"),
@@ -99,12 +101,13 @@ SAFE: dict[Any, Any] = {  # a value that somebody else may read is never overwri
     operator.itruediv: operator.truediv,
     torch.relu_: torch.relu,
     F.relu_: torch.relu,
-    **{f"{name}_": name for name in ("relu", "add", "sub", "mul", "div")},
+    **{f"{name}_": name for name in ("relu", "clamp", "add", "sub", "mul", "div")},
     "view": "reshape",  # the same numbers, whatever the memory layout
 }
 UPSAMPLINGS = ("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "area")  # not cubic
 RELU = (nn.ReLU, F.relu, torch.relu, "relu")
 NONNEGATIVE = (*RELU, nn.ReLU6, F.relu6)
+CLAMPS = (torch.clamp, torch.clip, "clamp", "clip", F.hardtanh)
 
 
 def lookup(table: Any, target: Any) -> Any:
@@ -132,9 +135,23 @@ def is_of_its_kind(step: Any) -> bool:
     if step.target is F.interpolate:
         mode = (*step.node.args[3:4], step.node.kwargs.get("mode"), "nearest")
         return next(m for m in mode if m is not None) in UPSAMPLINGS
+    if step.target in CLAMPS or isinstance(step.module, nn.Hardtanh):
+        low, high = _limits(step)
+        return low <= 0 <= high  # zero at zero
     if isinstance(step.module, nn.modules.instancenorm._InstanceNorm):
         return not step.module.track_running_stats
     return not isinstance(step.module, nn.Upsample) or step.module.mode in UPSAMPLINGS
+
+
+def _limits(step: Any) -> list[float]:
+    """Between which numbers a clamp keeps its input; what is no number compares with none."""
+    if step.module is not None:
+        return [step.module.min_val, step.module.max_val]
+    names = ("min_val", "max_val") if step.target is F.hardtanh else ("min", "max")
+    given = dict(zip(names, step.node.args[1:], strict=False)) | step.node.kwargs
+    wide = {"min_val": -1, "max_val": 1, "min": -math.inf, "max": math.inf}
+    limits = [wide[name] if given.get(name) is None else given[name] for name in names]
+    return [value if isinstance(value, int | float) else math.nan for value in limits]
 
 
 def affine(
