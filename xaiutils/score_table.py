@@ -67,17 +67,17 @@ def compare(
     """
     checked(table)
     checks.choice("metric", metric, table["metric"].unique())
-    chosen = table[table["metric"] == metric]
+    chosen = _bare(table[table["metric"] == metric])
     known = chosen["method"].unique()
     names = [checks.choice("others", other, known) for other in others]
     checks.choice("method", method, known)
     rows: list[dict[str, Any]] = []
     for place, group in chosen.groupby(GROUP):
         images = _images(group)
+        of = {m: group[group["method"] == m] for m in {method, *names}}
         for name in names:
-            both = group[group["method"].isin((method, name))]
-            seeds = both["seed"].unique()
-            a, b = (_per_image(both[both["method"] == m], images, seeds) for m in (method, name))
+            seeds = pd.concat([of[method]["seed"], of[name]["seed"]]).unique()
+            a, b = (_per_image(of[m], images, seeds) for m in (method, name))
             found = paired(a, b, better)
             row = dict(zip(GROUP, place, strict=True))
             rows.append(row | {"metric": metric, "method": method, "other": name} | found._asdict())
@@ -96,7 +96,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     checked(table)
     keys = [*GROUP, "method", "metric"]
     rows: list[tuple[Any, ...]] = []
-    for names, group in table.groupby(keys):
+    for names, group in _bare(table).groupby(keys):
         values = _per_image(group, _images(group), group["seed"].unique())
         n = int(np.isfinite(values).sum())
         spread = mean_interval(torch.from_numpy(values))
@@ -109,11 +109,19 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 
 def _per_image(rows: pd.DataFrame, images: list[Any], seeds: NDArray[Any]) -> NDArray[np.float64]:
     """Mean over seeds of one method's scores, per image; NaN where one of them is missing."""
-    scores = rows.pivot(index="image", columns="seed", values="value")
-    scores = scores.reindex(index=images, columns=seeds)
-    return scores.mean(axis=1, skipna=False).to_numpy(float, copy=True)
+    scores = np.full((len(images), len(seeds)), np.nan)
+    places = pd.Index(images).get_indexer(rows["image"]), pd.Index(seeds).get_indexer(rows["seed"])
+    scores[places] = rows["value"]
+    return scores.mean(axis=1)
 
 
 def _images(rows: pd.DataFrame) -> list[Any]:
     """In an order that is not that of the rows: the resamples draw by place."""
     return sorted(rows["image"].unique())
+
+
+def _bare(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the configuration, which pandas would copy, all of it, at every step."""
+    bare = table[COLUMNS]
+    bare.attrs = {}
+    return bare
