@@ -80,7 +80,9 @@ def test_figures_and_index_of_the_scenes(books, capsys, executions):
 def test_a_notebook_that_fails_is_named_and_the_others_are_there(books, capsys, executions):
     write(books / "00_broken.ipynb", "1 / 0")
     assert run(books) == 2
-    assert "1 notebooks failed\n00_broken.ipynb: ZeroDivisionError" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "00_broken.ipynb failed: ZeroDivisionError: division by zero" in told.out  # at once
+    assert "1 notebooks failed\n00_broken.ipynb: ZeroDivisionError" in told.err
     index = (books.parent / "out" / "README.md").read_text()
     assert "| 00_broken | ZeroDivisionError: division by zero |" in index
     assert "[1](01_one_1.png)" in index

@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"xaiutils {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"xaiutils {options.command}: interrupted", file=sys.stderr)
+        again = "; the same command again goes on" if options.command == "figures" else ""
+        print(f"xaiutils {options.command}: interrupted{again}", file=sys.stderr)
         return 130
     return 0
 

@@ -72,7 +72,9 @@ def make_notebooks(
             if made.key == key and all((out / name).is_file() for name in made.figures):
                 return made
         made = _execute(path, key, out)
-        if not made.error:
+        if made.error:
+            tqdm.write(f"{path.name} failed: {made.error}")
+        else:
             stamp.parent.mkdir(exist_ok=True)
             note = json.dumps(asdict(made), indent=1).encode()
             write_whole(stamp, lambda stream: stream.write(note))
@@ -83,7 +85,7 @@ def make_notebooks(
             bar = tqdm(pool.map(one, found), total=len(found), unit="notebook")
             return dict(zip(found, bar, strict=True))
         except KeyboardInterrupt:
-            tqdm.write("stopping: what runs is finished and kept, the rest is left")
+            tqdm.write("stopping, minutes perhaps: notebooks that run are finished and kept")
             pool.shutdown(cancel_futures=True)
             raise
 

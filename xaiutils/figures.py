@@ -106,9 +106,10 @@ def make_figures(
                 say(reason)
             _make_tables(found, work, workload, images or IMAGES, workers, tables, say)
         home = results.folder(work, tables)
+        table = _write_table_one(out, work, tables, say)
         with _set({"XAIUTILS_RESULTS": str(tables.resolve())}):
             made = make_notebooks(found, work, partial(_reads, home), out, workers)
-        _write_index(out, work, tables, made, say)
+        _write_index(out, work, table, made, say)
     failed = [f"{path.name}: {made[path].error}" for path in found if made[path].error]
     if failed:
         raise ChildProcessError("\n".join([f"{len(failed)} notebooks failed", *failed]))
@@ -225,8 +226,31 @@ def _cell(rows: pd.DataFrame) -> str:
     return f"{mean:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low < high else "")
 
 
+def _write_table_one(
+    out: Path, work: Workload, tables: Path, say: Callable[[str], None]
+) -> list[str]:
+    """Table I as files, before the notebooks, which take longer; its lines, none without tables."""
+    if not (results.folder(work, tables) / "table_one.parquet").is_file():
+        return []
+    summary = table_one(work, tables)
+    summary.to_csv(out / "table_1.csv", index=False)
+    lines = [
+        f"Table I and the mass on the object, {int(summary['n'].max())} pictures: mean, BCa 95 % "
+        "interval over pictures; over several networks the range of their means.",
+        "",
+        *markdown(summary),
+    ]
+    (out / "table_1.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    say("\n".join(lines))
+    return lines
+
+
 def _write_index(
-    out: Path, work: Workload, tables: Path, made: dict[Path, Made], say: Callable[[str], None]
+    out: Path,
+    work: Workload,
+    table: list[str],
+    made: dict[Path, Made],
+    say: Callable[[str], None],
 ) -> None:
     paper = {tag: (path, name) for path, one in made.items() for tag, name in one.tagged.items()}
     lines = [
@@ -246,20 +270,9 @@ def _write_index(
             if tag in paper
         ),
     ]
-    if (results.folder(work, tables) / "table_one.parquet").is_file():
-        summary = table_one(work, tables)
-        summary.to_csv(out / "table_1.csv", index=False)
-        count = int(summary["n"].max())
-        table = [
-            f"Table I and the mass on the object, {count} pictures: mean, BCa 95 % interval over "
-            "pictures; over several networks the range of their means.",
-            "",
-            *markdown(summary),
-        ]
-        (out / "table_1.md").write_text("\n".join(table) + "\n", encoding="utf-8")
+    if table:
         lines += ["| Table I | [table_1.md](table_1.md), [.csv](table_1.csv) | 11_metrics |"]
         lines += ["", *table]
-        say("\n".join(table))
     lines += ["", "| notebook | figures | seconds |", "|---|---|---|"]
     for path, one in made.items():
         names = " ".join(f"[{i}]({name})" for i, name in enumerate(one.figures, start=1))
