@@ -157,7 +157,9 @@ OPERATIONS: dict[str, tuple[Callable[[Any, Tensor], Tensor], dict[str, Callable[
         {"drop": nn.Dropout},
     ),
     "activations": (
-        lambda s, x: F.silu(F.gelu(F.hardswish(s.a(torch.tanh(s.conv(x)))))),
+        lambda s, x: F.silu(
+            F.gelu(F.hardswish(s.a(F.softsign(F.softshrink(torch.tanh(s.conv(x)), 0.01)))))
+        ),
         {"a": lambda: nn.LeakyReLU(0.2)},
     ),
     "clamps": (
