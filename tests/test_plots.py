@@ -124,6 +124,9 @@ def test_an_overlay_is_clear_where_the_map_is_zero_and_grows_with_its_size():
     photo, shown = figure.axes[0].images
     alpha = shown.get_alpha()
     assert photo.get_array().ndim == 2  # greyed
+    assert (photo.get_array().min(), photo.get_array().max()) == (0.5, 1)  # and light
+    shown_alone = plots.overlay(PICTURE, np.abs(ramp)).axes[0].images[0].get_array()
+    assert (shown_alone.min(), shown_alone.max()) == (0, 1)  # below one colour all of the greys
     assert alpha[5, 5] == 0
     np.testing.assert_allclose(alpha, 0.6 * np.abs(ramp))
 

@@ -51,7 +51,7 @@ class View:
     inside: bool = False
     positive: bool = False
     clip: float = 99.0
-    opacity: float = 0.55
+    opacity: float = 0.8
     region: str | Box | None = OBJECT
 
     def __post_init__(self) -> None:

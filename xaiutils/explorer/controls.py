@@ -34,8 +34,8 @@ CSS = """
 .xai-tile div { position: relative; }
 .xai-tile img { width: 100%; display: block; image-rendering: pixelated; }
 .xai-tile svg { position: absolute; inset: 0; width: 100%; height: 100%; overflow: visible; }
-.xai-tile path { fill: none; stroke: #fff; stroke-width: 1.6px; vector-effect: non-scaling-stroke; }
-.xai-tile path.xai-under { stroke: #000; stroke-width: 3.6px; }
+.xai-tile path { fill: none; stroke: #fff; stroke-width: 1.1px; vector-effect: non-scaling-stroke; }
+.xai-tile path.xai-under { stroke: #000; stroke-width: 2.9px; }
 .xai-tile p { margin: 0; font-size: 12px; }
 .xai-say { color: #a40000; font-weight: 600; }
 .xai-explorer img.xai-chart { max-width: 100%; }
@@ -66,7 +66,7 @@ class Controls:
         self.alpha = _slide("α (β = α − 1)", 1, 1, 3, 0.5)
         self.positive = _check("positive part only")
         self.clip = _slide("colour clip, %", 99, 90, 100, 0.5)
-        self.opacity = _slide("opacity", 0.55, 0, 1, 0.05)
+        self.opacity = _slide("opacity", 0.8, 0, 1, 0.05)
         self.region = _drop("score inside")
         self.across, self.down = _range("box across"), _range("box down")
         self.methods = w.SelectMultiple(

@@ -61,7 +61,7 @@ class Panel:
     signed: bool | None = None
     clip: float | None = None
     limits: tuple[float, float] | None = None
-    opacity: float = 0.55
+    opacity: float = 0.8
     colorbar: bool = True
     mask: Any = None
     boxes: Any = None
@@ -87,7 +87,7 @@ def heatmap(
     return panels([panel], width=3.6)
 
 
-def overlay(image: Array, map: Array, *, opacity: float = 0.55, **options: Any) -> Figure:
+def overlay(image: Array, map: Array, *, opacity: float = 0.8, **options: Any) -> Figure:
     """Show ``map``, ``(H, W)``, over its greyed picture ``image``, clear where the map is 0.
 
     ``opacity`` and ``options`` are fields of `Panel`.
@@ -277,14 +277,26 @@ def is_signed(panel: Panel) -> bool:
     return panel.signed if panel.signed is not None else bool(panel.map.min() < 0)
 
 
+def grey_ground(panel: Panel) -> np.ndarray:
+    """The picture below its map, (H, W) in [0, 1], from black to white.
+
+    Below two colours it is light, since their dark ends are what should be seen; below one, which
+    begins at black, it is not.
+    """
+    grey = panel.image @ LUMINANCE
+    dark, bright = float(grey.min()), float(grey.max())
+    grey = (grey - dark) / (bright - dark or 1.0)
+    return 0.5 + grey / 2 if is_signed(panel) else grey
+
+
 def draw(axes: Axes, panel: Panel) -> AxesImage | None:
     """Draw picture, map and regions; return the drawn map, if any."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(visible=True, color="#888888", linewidth=0.6)
     drawn = None
     if panel.image is not None:
-        grey = panel.image @ LUMINANCE if panel.map is not None else None
-        axes.imshow(panel.image if grey is None else grey, cmap="gray")
+        ground = panel.image if panel.map is None else grey_ground(panel)
+        axes.imshow(ground, cmap="gray", vmin=0, vmax=1)
     if panel.map is not None:
         low, high = limits_of(panel)
         alpha = None
@@ -292,16 +304,17 @@ def draw(axes: Axes, panel: Panel) -> AxesImage | None:
             alpha = panel.opacity * np.clip(np.abs(panel.map) / max(-low, high), 0, 1)
         colors = DIVERGING if is_signed(panel) else SEQUENTIAL
         drawn = axes.imshow(panel.map, cmap=colors, vmin=low, vmax=high, alpha=alpha)
-    edges: list[Any] = [withStroke(linewidth=3.2, foreground="black")]
+    width = 1.4 if panel.map is None else 0.8  # edges are what a map is read at
+    edges: list[Any] = [withStroke(linewidth=width + 1.8, foreground="black")]
     if panel.mask is not None:
         padded = np.pad(panel.mask.astype(float), 1)  # closes the outline at the picture's border
         ys, xs = (np.arange(-1, n + 1) for n in panel.mask.shape)
         if panel.mask.any():
-            lines = axes.contour(xs, ys, padded, [0.5], colors="white", linewidths=1.4)
+            lines = axes.contour(xs, ys, padded, [0.5], colors="white", linewidths=width)
             lines.set_path_effects(edges)
     for x0, y0, x1, y1 in panel.boxes if panel.boxes is not None else ():
         box = Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor="white")
-        box.set(linewidth=1.4, path_effects=edges)
+        box.set(linewidth=width, path_effects=edges)
         axes.add_patch(box)
     rows, columns = (panel.image if panel.map is None else panel.map).shape[:2]
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))

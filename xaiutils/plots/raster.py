@@ -8,8 +8,8 @@ import matplotlib
 import numpy as np
 import PIL.Image
 
-from xaiutils.plots.panels import Panel, checked_panel, is_signed, limits_of
-from xaiutils.plots.style import DIVERGING, LUMINANCE, SEQUENTIAL
+from xaiutils.plots.panels import Panel, checked_panel, grey_ground, is_signed, limits_of
+from xaiutils.plots.style import DIVERGING, SEQUENTIAL
 
 
 def pixels(panel: Panel) -> np.ndarray:
@@ -19,23 +19,17 @@ def pixels(panel: Panel) -> np.ndarray:
         TypeError, ValueError: As `xaiutils.plots.panels`.
     """
     panel = checked_panel("panel", panel, {})
-    picture = panel.image
-    if picture is not None and picture.dtype == np.uint8:
-        picture = picture / 255
     if panel.map is None:
-        return _bytes(picture)
+        return panel.image if panel.image.dtype == np.uint8 else _bytes(panel.image)
     low, high = limits_of(panel)
     colors = matplotlib.colormaps[DIVERGING if is_signed(panel) else SEQUENTIAL]
     table = colors(np.arange(256))[:, :3]
     steps = ((panel.map - low) * (256 / (high - low))).clip(0, 255).astype(np.uint8)
     drawn = table[steps]
-    if picture is None:
+    if panel.image is None:
         return _bytes(drawn)
-    grey = picture @ LUMINANCE
-    dark, bright = float(grey.min()), float(grey.max())
-    grey = (grey - dark) / (bright - dark or 1.0)
     alpha = panel.opacity * np.clip(np.abs(panel.map) / max(-low, high), 0, 1)[..., None]
-    return _bytes(grey[..., None] * (1 - alpha) + drawn * alpha)
+    return _bytes(grey_ground(panel)[..., None] * (1 - alpha) + drawn * alpha)
 
 
 def quick_png(array: np.ndarray) -> bytes:
