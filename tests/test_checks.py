@@ -116,7 +116,7 @@ ERRORS = {
     "number: NaN": (lambda: checks.number("t", float("nan")), ValueError,
                     "t must be finite, got nan"),
     "number: infinity": (lambda: checks.number("t", float("inf"), low=0), ValueError,
-                         "t must be >= 0, got inf"),
+                         "t must be finite and >= 0, got inf"),
     "images: type": (lambda: images(np.zeros((1, 3, 2, 2))), TypeError,
                      "x must be a torch.Tensor (N, C, H, W), got ndarray"),
     "images: rank": (lambda: images(IMAGE[0]), ValueError,

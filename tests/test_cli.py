@@ -44,9 +44,31 @@ def test_explain_takes_a_class_by_name_and_every_setting(picture, tmp_path):
         assert str(saved["setting_cam_layer"]) == "features.9"
 
 
+def test_a_picture_that_cannot_be_read_does_not_stop_the_others(picture, tmp_path, capsys):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("not asked for")
+    scenes.sample("unit", 4).image.save(folder / "four.png")
+    out = tmp_path / "out"
+    assert cli.main(["explain", str(folder), str(picture), "--out", str(out)]) == 2
+    assert sorted(path.stem for path in out.glob("*.npz")) == ["four", "three"]
+    said = capsys.readouterr().err
+    assert "broken.png must be a picture" in said
+    assert "1 of 3 pictures could not be read" in said
+    with np.load(out / "four.npz") as saved:
+        assert saved["target_name"] == scenes.CLASSES[int(saved["target"])]
+        assert saved["model"] == "scenes_vgg_seed0"
+        shares = [float(saved[key]) for key in saved if key.startswith("share_")]
+    assert sum(shares) == pytest.approx(1, abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["sample:chelsea", "--target", "7"], "class must be in 0..5, got 7"),
+        (["sample:chelsea", "--set", "steps=3"], "--set must go with --method"),
+        (["."], "must be a folder with pictures"),
         (["absent.png"], "must be an existing file"),
         (["sample:chelsea", "--model", "scenes_vgg_sed0"], "did you mean scenes_vgg_seed0"),
         (["sample:chelsea", "--target", "rung"], "did you mean ring"),
@@ -67,7 +89,7 @@ def test_another_method_is_drawn_alone_and_inside_the_figure(picture, tmp_path, 
     out = tmp_path / "out"
     command = ["explain", str(picture), "--method", "lrp_epsilon", "--target", "ring"]
     assert cli.main([*command, "--out", str(out)]) == 0
-    assert "ring -> " in capsys.readouterr().out
+    assert "ring (0.1%) -> " in capsys.readouterr().out
     classifier = load_model("scenes_vgg_seed0")
     x = classifier.preprocess(scenes.sample("unit", 3).image)
     target = classifier.class_index("ring")

@@ -156,10 +156,11 @@ def test_maps_are_float32_detached_whatever_the_network_and_the_mode() -> None:
     found = method(plain)(small(torch.float64), x)
     assert found.dtype == torch.float32
     assert not found.requires_grad
+    network = small()
     with torch.inference_mode():
         inside = images()
         result = method(lambda c, x, t: torch.autograd.grad(_sum(x), _leaves[-1])[0].mean(1))(
-            small(), inside, 0
+            network, inside, 0
         )
     assert torch.equal(result, torch.full((3, 6, 6), 2.0))
 

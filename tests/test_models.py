@@ -18,9 +18,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models as zoo
 
+from xaiutils.cam import CAMS
 from xaiutils.cam_layer import find_cam_layer
+from xaiutils.composites import COMPOSITES
 from xaiutils.graph import Graph, GraphError
+from xaiutils.hybrid import explain, grad_cam_plus_plus
 from xaiutils.images import Transform, sample_photograph
+from xaiutils.methods import METHODS
+from xaiutils.metrics import METRICS
 from xaiutils.models import Classifier, load_model, load_state_dict, read_state_dict, wrap
 from xaiutils.registry import MODELS
 from xaiutils.scene_net import data_folder
@@ -274,9 +279,9 @@ def test_another_suffix_and_no_file(tmp_path):
     (tmp_path / "model.h5").touch()
     with pytest.raises(ValueError, match=r"weights must be .safetensors, .pth or .pt, got model"):
         load_model(SMALL, tmp_path / "model.h5")
-    with pytest.raises(FileNotFoundError, match="weights must be a file with a state dict, there"):
+    with pytest.raises(FileNotFoundError, match=r"a state dict, .*none.pth is none"):
         load_model(SMALL, tmp_path / "none.pth")
-    with pytest.raises(FileNotFoundError, match="there is no IMAGENET1K_V9"):
+    with pytest.raises(FileNotFoundError, match="IMAGENET1K_V9 is none"):
         load_model(SMALL, "IMAGENET1K_V9")
 
 
@@ -443,6 +448,18 @@ def test_top_and_class_index():
         classifier.class_index("dgo")
 
 
+def test_a_class_called_by_a_number_is_not_the_class_of_that_number():
+    digits = wrap(Tiny().eval(), ["1", "2", "crane"])
+    assert [digits.class_index(name) for name in ("1", "2", "0", 2)] == [0, 1, 0, 2]
+    for wrong in ("3", 3, -1):
+        with pytest.raises(ValueError, match=rf"class must be in 0\.\.2, got {wrong}"):
+            digits.class_index(wrong)
+    cranes = wrap(Tiny().eval(), ["crane", "dog", "crane"])
+    assert cranes.class_index("dog") == 1
+    with pytest.raises(ValueError, match="'crane' are 0 and 2: give the number"):
+        cranes.class_index("crane")
+
+
 REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "no module": (lambda: wrap("resnet50"), TypeError, "module must be a torch.nn.Module, got str"),
     "classes": (lambda: wrap(Tiny().eval(), ["a"]), ValueError,
@@ -460,7 +477,18 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
                "module must be traceable by torch.fx, Branching is not: .*; its forward must"),
     "two arguments": (lambda: wrap(TwoArguments().eval()), GraphError,
                       "module must take one tensor of images .* got 2 arguments"),
-    "tuple": (lambda: wrap(Tuple().eval()), GraphError, "got 1 arguments and tuple returned"),
+    "tuple": (lambda: wrap(Tuple().eval()), GraphError, "got 1 arguments and a tuple returned"),
+    "two channels": (lambda: wrap(nn.Sequential(nn.Conv2d(2, 3, 1))), ValueError,
+                     "module must read 1 or 3 channels, .* its first convolution reads 2"),
+    "not finite": (lambda: wrap(_with_nan()), ValueError,
+                   "module must have finite weights, classes.bias has NaN or infinity"),
+    "inference": (lambda: wrap(_inferred()), ValueError,
+                  "module must be made outside of torch.inference_mode"),
+    "batch statistics": (lambda: wrap(nn.Sequential(
+        Tiny(), nn.BatchNorm1d(3, track_running_stats=False)).eval()), ValueError,
+        "module must keep statistics in its batch norms, 1 has none"),
+    "one text": (lambda: wrap(Tiny().eval(), "cat"), TypeError, "classes must be a name for each"),
+    "a file": (lambda: load_model("mine.py"), ValueError, "module:function, as mine:make, got"),
     "maps": (lambda: wrap(Maps().eval(), size=20), GraphError,
              r"module must return logits \(N, K\), got shape \(1, 4, 18, 18\)"),
     "no linear": (lambda: wrap(NoClasses().eval()), GraphError,
@@ -482,6 +510,18 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "device": (lambda: wrap(Tiny().eval().to("meta")).check(images()), TypeError,
                "x must be torch.float32 on meta as the classifier's weights, got torch"),
 }  # fmt: skip
+
+
+def _with_nan() -> nn.Module:
+    module = Tiny().eval()
+    with torch.no_grad():
+        module.classes.bias[1] = torch.nan
+    return module
+
+
+def _inferred() -> nn.Module:
+    with torch.inference_mode():
+        return Tiny().eval()
 
 
 def _half_trained() -> nn.Module:
@@ -510,3 +550,57 @@ def test_wrap_refuses_a_module_whose_hook_changes_what_it_computes():
     network[0].register_forward_hook(lambda module, inputs, output: output * 9 + 3)
     with pytest.raises(ValueError, match="hooks that change results are not traced"):
         wrap(network, size=16)
+
+
+def test_a_linear_layer_written_as_a_product_gives_the_classes():
+    class Product(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+            self.weight = nn.Parameter(torch.randn(3, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.features(x).mean((2, 3)) @ self.weight.t()
+
+    classifier = wrap(Product().eval(), size=16)
+    assert classifier.cam_layer == "features"
+    x = images(side=16)
+    found = explain(classifier, x, composite="epsilon")
+    shares = found.conservation.shares()
+    torch.testing.assert_close(sum(shares.values()), torch.ones(2), rtol=0, atol=1e-4)
+
+
+def test_the_network_itself_is_no_classifier():
+    for call in (explain, grad_cam_plus_plus, METHODS["saliency"]):
+        with pytest.raises(TypeError, match=r"must be a Classifier, as wrap .* Tiny"):
+            call(Tiny().eval(), images())
+
+
+def test_settings_tell_apart_what_gives_other_maps():
+    x = images(side=16)
+    at_relu, at_conv = (wrap(Tiny().eval(), cam_layer=layer) for layer in ("relu", "convolution"))
+    one, two = (explain(c, x, cam_layer="relu").settings for c in (at_relu, at_conv))
+    assert one != two
+    assert (one["head_after"], two["head_after"]) == ("relu", "convolution")
+    assert explain(at_relu, x, gates="half").settings["gates"] == "half"
+
+
+def test_weights_say_how_they_do_not_fit(tmp_path):
+    state = random_net().state_dict()
+    torch.save({f"module.{key}": value for key, value in state.items()}, tmp_path / "parallel.pth")
+    with pytest.raises(ValueError, match=r"all of these begin with 'module.'"):
+        load_model(SMALL, tmp_path / "parallel.pth")
+    state["classifier.1.bias"] = torch.zeros(5)
+    torch.save(state, tmp_path / "five.pth")
+    with pytest.raises(ValueError, match=r"a network that you changed, give to wrap"):
+        load_model(SMALL, tmp_path / "five.pth")
+    with pytest.raises(FileNotFoundError, match=r"must be a file with a state dict, .* is none"):
+        load_model(SMALL, tmp_path)
+
+
+@pytest.mark.parametrize("table", [METHODS, METRICS, COMPOSITES, CAMS])
+def test_a_table_answers_a_wrong_name_with_the_nearest(table):
+    name = next(iter(table))
+    with pytest.raises(KeyError, match=f"must be a known name, got .*; did you mean .*{name}"):
+        table[f"{name}x"]
+    assert table.get("absent") is None

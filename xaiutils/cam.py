@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xaiutils import checks
+from xaiutils.registry import Registry
 
 
 def grad_cam(a: Tensor, g: Tensor) -> Tensor:
@@ -133,17 +134,20 @@ class Cam:
     source: str
 
 
-CAMS: dict[str, Cam] = {
-    record.name: record
-    for record in (
-        Cam("grad_cam_plus_plus", grad_cam_plus_plus, "Chattopadhay et al. 2018, eq. 19"),
-        Cam("grad_cam", grad_cam, "Selvaraju et al. 2017, eqs. 1 and 2"),
-        Cam("hires_cam", hires_cam, "Draelos and Carin 2020, eq. 4"),
-        Cam("layer_cam", layer_cam, "Jiang et al. 2021"),
-        Cam("xgrad_cam", xgrad_cam, "Fu et al. 2020, eq. 9"),
-        Cam("cam", cam, "Zhou et al. 2016, eq. 2"),
-    )
-}
+CAMS: Registry[Cam] = Registry(
+    "cam",
+    {
+        record.name: record
+        for record in (
+            Cam("grad_cam_plus_plus", grad_cam_plus_plus, "Chattopadhay et al. 2018, eq. 19"),
+            Cam("grad_cam", grad_cam, "Selvaraju et al. 2017, eqs. 1 and 2"),
+            Cam("hires_cam", hires_cam, "Draelos and Carin 2020, eq. 4"),
+            Cam("layer_cam", layer_cam, "Jiang et al. 2021"),
+            Cam("xgrad_cam", xgrad_cam, "Fu et al. 2020, eq. 9"),
+            Cam("cam", cam, "Zhou et al. 2016, eq. 2"),
+        )
+    },
+)
 
 
 def to_image(raw: Tensor, size: tuple[int, int]) -> Tensor:

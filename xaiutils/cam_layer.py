@@ -47,6 +47,8 @@ def find_cam_layer(graph: Graph) -> tuple[Step, str]:
         )
     weighted = [s for s in graph.before(graph.output) if s.kind in (CONVOLUTION, LINEAR)]
     weighted += [graph.output] if graph.output.kind in (CONVOLUTION, LINEAR) else []
+    if graph.output.kind == MATMUL and len(graph.output.varying) == 1:
+        weighted.append(graph.output)  # a linear layer written as features @ weight
     if not weighted:
         raise GraphError("module must have a linear layer or convolution that gives the classes")
     maps = [s for s in graph.before(weighted[-1]) if _is_map(s) and s is not graph.input]

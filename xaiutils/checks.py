@@ -65,11 +65,12 @@ def number(
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{argument} must be a number, got {describe(value)}")
     result = float(value)
-    rules = [f">= {low:g}"] if low > -math.inf else []
+    rules = [] if math.isfinite(result) else ["finite"]
+    rules += [f">= {low:g}"] if low > -math.inf else []
     rules += [f"<= {high:g}"] if high < math.inf else []
     rules += [f"< {below:g}"] if below < math.inf else []
     if not math.isfinite(result) or not (low <= result <= high) or not result < below:
-        raise ValueError(f"{argument} must be {' and '.join(rules) or 'finite'}, got {result:g}")
+        raise ValueError(f"{argument} must be {' and '.join(rules)}, got {result:g}")
     return result
 
 

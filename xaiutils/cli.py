@@ -46,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     explain = commands.add_parser("explain", help="explain pictures: a PNG and an NPZ for each")
-    explain.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file, or sample:chelsea")
+    explain.add_argument(
+        "pictures", nargs="+", metavar="PICTURE", help="a file, a folder, or sample:chelsea"
+    )
     explain.add_argument(
         "--model", default="scenes_vgg_seed0", help="a name in MODELS, or module:function"
     )
@@ -98,49 +100,88 @@ def _parser() -> argparse.ArgumentParser:
 def _explain(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from xaiutils import hybrid, models, plots
+    from xaiutils import models
     from xaiutils.images import load_image
 
+    if options.set and options.method is None:
+        raise ValueError(f"--set must go with --method, whose setting it is, got {options.set[0]}")
     classifier = models.load_model(
         options.model, options.weights, preset=options.preset, cam_layer=options.cam_layer
     )
     target = None if options.target is None else classifier.class_index(options.target)
-    names = _file_names(options.pictures)
+    pictures = _files(options.pictures)
+    names = _file_names(pictures)
     options.out.mkdir(parents=True, exist_ok=True)
-    for picture, name in zip(tqdm(options.pictures, unit="picture"), names, strict=True):
-        image = load_image(picture)
-        x = classifier.preprocess(image)
-        if options.method is not None:
-            tqdm.write(f"{picture}: {_by_method(options, classifier, image, x, target, name)}")
+    by = _by_hybrid if options.method is None else _by_method
+    failed = []
+    for picture, name in zip(tqdm(pictures, unit="picture"), names, strict=True):
+        try:
+            image = load_image(picture)
+        except (ValueError, OSError) as error:
+            if len(pictures) == 1:
+                raise
+            tqdm.write(f"xaiutils explain: {picture}: {error}", file=sys.stderr)
+            failed.append(picture)
             continue
-        found = hybrid.explain(
-            classifier,
-            x,
-            target,
-            threshold=options.threshold,
-            sigma=options.sigma,
-            composite=options.composite or "paper",
-            cam=options.cam,
-        )
-        chosen = int(found.target[0])
-        probability = float(models.probabilities(found.logits)[0, chosen])
-        figure = plots.stages(
-            classifier.picture(image),
-            found.cam[0],
-            found.bounded[0],
-            found.relevance[0],
-            found.hybrid[0],
-            product=found.product[0],
-            suptitle=f"{classifier.name}: {classifier.classes[chosen]} ({probability:.1%})",
-            clip=99.5,
-        )
-        plots.save(figure, options.out / f"{name}.png", scale=2)
-        _save_maps(options.out / f"{name}.npz", found)
-        tqdm.write(
-            f"{picture}: {classifier.classes[chosen]} ({probability:.1%}) -> "
-            f"{options.out / name}.png, .npz; {_spent(found)}"
-            + "".join(f"; {note}" for note in found.notes)
-        )
+        x = classifier.preprocess(image)
+        tqdm.write(f"{picture}: {by(options, classifier, image, x, target, name)}")
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(pictures)} pictures could not be read")
+
+
+def _files(pictures: Sequence[str]) -> list[str]:
+    """The pictures of the folders among ``pictures``, in the order of their names, and the rest."""
+    from xaiutils.decode import pictures_in
+
+    found = [
+        [str(path) for path in pictures_in(Path(one))] if Path(one).is_dir() else [one]
+        for one in pictures
+    ]
+    return [path for paths in found for path in paths]
+
+
+def _by_hybrid(
+    options: argparse.Namespace,
+    classifier: Classifier,
+    image: Image,
+    x: Tensor,
+    target: int | None,
+    name: str,
+) -> str:
+    """One picture explained by the paper's five steps."""
+    from xaiutils import hybrid, plots
+
+    found = hybrid.explain(
+        classifier,
+        x,
+        target,
+        threshold=options.threshold,
+        sigma=options.sigma,
+        composite=options.composite or "paper",
+        cam=options.cam,
+    )
+    said = _said(classifier, found.logits, int(found.target[0]))
+    figure = plots.stages(
+        classifier.picture(image),
+        found.cam[0],
+        found.bounded[0],
+        found.relevance[0],
+        found.hybrid[0],
+        product=found.product[0],
+        suptitle=f"{classifier.name}: {said}",
+        clip=99.5,
+    )
+    plots.save(figure, options.out / f"{name}.png", scale=2)
+    _save_maps(options.out / f"{name}.npz", classifier, found)
+    notes = "".join(f"; {note}" for note in found.notes)
+    return f"{said} -> {options.out / name}.png, .npz; {_spent(found)}{notes}"
+
+
+def _said(classifier: Classifier, logits: Tensor, chosen: int) -> str:
+    """The class that is explained, with its probability."""
+    from xaiutils.models import probabilities
+
+    return f"{classifier.classes[chosen]} ({float(probabilities(logits)[0, chosen]):.1%})"
 
 
 def _spent(found: Explanation) -> str:
@@ -165,7 +206,9 @@ def _by_method(
     from xaiutils.methods import method_named
 
     method = method_named(options.method)
-    chosen = int(classifier.predict(x).argmax()) if target is None else target
+    logits = classifier.predict(x)
+    chosen = int(logits.argmax()) if target is None else target
+    said = _said(classifier, logits, chosen)
     found = method(classifier, x, chosen, progress=True, **_settings(options, method))
     cam = hybrid.class_activation_map(
         classifier, x, chosen, cam=options.cam, cam_layer=options.cam_layer
@@ -173,8 +216,8 @@ def _by_method(
     inside = hybrid.fuse(hybrid.bound(cam, options.threshold), found)
     figure = plots.panels(
         [classifier.picture(image), found[0], inside[0]],
-        titles=["image", method.title, "in the bounding figure"],
-        suptitle=f"{classifier.name}: {classifier.classes[chosen]}",
+        titles=["picture", method.title, "in the bounding figure"],
+        suptitle=f"{classifier.name}: {said}",
         clip=99.5,
     )
     plots.save(figure, options.out / f"{name}_{method.name}.png", scale=2)
@@ -184,8 +227,10 @@ def _by_method(
         inside=inside[0].cpu().numpy(),
         cam=cam[0].cpu().numpy(),
         target=chosen,
+        target_name=classifier.classes[chosen],
+        model=classifier.name,
     )
-    return f"{classifier.classes[chosen]} -> {options.out / name}_{method.name}.png, .npz"
+    return f"{said} -> {options.out / name}_{method.name}.png, .npz"
 
 
 def _settings(options: argparse.Namespace, method: Method) -> dict[str, Any]:
@@ -218,13 +263,17 @@ def _methods(options: argparse.Namespace) -> None:
             print(f"  {method.name:40} {method.passes if reason is None else 'no: ' + reason}")
 
 
-def _save_maps(path: Path, found: Explanation) -> None:
-    """All maps of one explained picture, with its target, logits and settings."""
+def _save_maps(path: Path, classifier: Classifier, found: Explanation) -> None:
+    """All maps of one explained picture, with its target, logits, ledger and settings."""
     import numpy as np
 
     maps = ("cam", "bounded", "relevance", "product", "hybrid", "relevance_per_channel", "logits")
     arrays: dict[str, Any] = {key: getattr(found, key)[0].cpu().numpy() for key in maps}
-    arrays |= {"target": int(found.target[0])}
+    target = int(found.target[0])
+    arrays |= {"target": target, "target_name": classifier.classes[target]}
+    arrays |= {"model": classifier.name}
+    shares = found.conservation.shares()
+    arrays |= {f"share_{key}": float(share[0]) for key, share in shares.items()}
     arrays |= {f"setting_{key}": value for key, value in found.settings.items()}
     np.savez_compressed(path, **arrays)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from xaiutils import checks
 from xaiutils.operations import BATCH_NORM, CONVOLUTION, LINEAR, WEIGHTED
+from xaiutils.registry import Registry
 from xaiutils.rules import Rule, alpha_beta, epsilon, flat, gamma, z, z_box, z_plus
 from xaiutils.steps import GraphError, Step
 
@@ -110,23 +111,28 @@ def _by_type(
     )
 
 
-COMPOSITES: dict[str, Composite] = {
-    composite.name: composite
-    for composite in (
-        paper(),
-        _by_type("z", z(), z(), source="Bach et al. 2015, eq. 56, on every layer"),
-        _by_type(
-            "epsilon", epsilon(), epsilon(), source="Bach et al. 2015, eq. 58, on every layer"
-        ),
-        _by_type("epsilon_plus", z_plus(), epsilon()),
-        _by_type("epsilon_alpha2_beta1", alpha_beta(2, 1), epsilon()),
-        _by_type("epsilon_plus_flat", z_plus(), epsilon(), flat()),
-        _by_type("epsilon_alpha2_beta1_flat", alpha_beta(2, 1), epsilon(), flat()),
-        _by_type("epsilon_gamma_box", gamma(), epsilon(), z_box()),
-        _by_type("attnlrp", gamma(0.25), gamma(0.05), source=_ATTNLRP),
-        replace(_by_type("cp_lrp", gamma(0.25), gamma(0.05), source=_CP_LRP), attention="value"),
-    )
-}
+COMPOSITES: Registry[Composite] = Registry(
+    "composite",
+    {
+        composite.name: composite
+        for composite in (
+            paper(),
+            _by_type("z", z(), z(), source="Bach et al. 2015, eq. 56, on every layer"),
+            _by_type(
+                "epsilon", epsilon(), epsilon(), source="Bach et al. 2015, eq. 58, on every layer"
+            ),
+            _by_type("epsilon_plus", z_plus(), epsilon()),
+            _by_type("epsilon_alpha2_beta1", alpha_beta(2, 1), epsilon()),
+            _by_type("epsilon_plus_flat", z_plus(), epsilon(), flat()),
+            _by_type("epsilon_alpha2_beta1_flat", alpha_beta(2, 1), epsilon(), flat()),
+            _by_type("epsilon_gamma_box", gamma(), epsilon(), z_box()),
+            _by_type("attnlrp", gamma(0.25), gamma(0.05), source=_ATTNLRP),
+            replace(
+                _by_type("cp_lrp", gamma(0.25), gamma(0.05), source=_CP_LRP), attention="value"
+            ),
+        )
+    },
+)
 
 
 def composite_named(composite: str | Composite) -> Composite:

@@ -22,6 +22,7 @@ Source = (
 )  # fmt: skip
 
 MAX_PIXELS = 100_000_000
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 # Files inside scikit-image's wheel (its other pictures are downloads), free to redistribute.
 PHOTOGRAPHS = {
@@ -34,6 +35,20 @@ PHOTOGRAPHS = {
     "coins": "coins.png",
     "moon": "moon.png",
 }
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The files of a folder that are called as pictures, by name; not those of folders in it.
+
+    Raises:
+        ValueError: It has none.
+    """
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+    if not found:
+        raise ValueError(
+            f"source must be a folder with pictures ({', '.join(ENDINGS)}), {folder} has none"
+        )
+    return found
 
 
 def load_image(

@@ -276,4 +276,4 @@ def _returned(result: Any) -> str:
     """What a network returns, in words: of a dict the keys."""
     if isinstance(result, dict):
         return f"a dict of {', '.join(map(str, result))}"
-    return type(result).__name__
+    return "a tensor" if isinstance(result, fx.Node) else f"a {type(result).__name__}"

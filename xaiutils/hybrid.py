@@ -122,13 +122,15 @@ def explain(
         sigma: Of the Gaussian, in pixels. The default, H / 64, is as arbitrary.
         composite: A name in `COMPOSITES` or a composite such as ``paper(alpha=2, beta=1)``.
         cam: A name in `CAMS`.
-        cam_layer: Another layer for the CAM alone; the composite's head stays where it is.
+        cam_layer: Another layer for the CAM alone; the composite's head stays where it is,
+            behind the classifier's own ``cam_layer``.
         input_rule: A rule for the layer that reads the image, before the composite's own.
         start: ``"logit"``: relevance starts with the logit and is in its units. ``"one"``: it
             starts with 1, so that each pixel gets its share of the logit; where logits differ in
             sign the two turn maps over against each other, and comparisons across classes need
             this one.
-        gates: See `xaiutils.plan.Plan`.
+        gates: ``"signal"``: of a product, as in squeeze and excitation, the signal takes all
+            relevance and its gate counts as a constant; ``"half"``: each factor takes half.
 
     Raises:
         TypeError, ValueError: An argument is wrong; the message says which, the rule and what
@@ -152,6 +154,8 @@ def explain(
         "cam_layer": cam_layer or classifier.cam_layer,
         "input_rule": "" if input_rule is None else input_rule.name,
         "start": start,
+        "gates": gates,
+        "head_after": classifier.cam_layer,
     }
     empty = "bounding figure is empty: the CAM nowhere exceeds the threshold"
     return Explanation(

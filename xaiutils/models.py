@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from xaiutils.cam_layer import choose_cam_layer
 from xaiutils.graph import Graph
 from xaiutils.images import Transform
 from xaiutils.registry import MODELS, SCENE_NETWORKS, ModelRecord
+from xaiutils.usable import channels_of, example, require_same, require_usable
 from xaiutils.weights import download, load_state_dict, published_hash, read_state_dict, untrained
 from xaiutils.yours import made_by
 
@@ -53,7 +53,7 @@ class Classifier:
 
     def preprocess(self, images: Any) -> Tensor:
         """Pictures as the network wants them: (N, C, H, W), on its device and in its dtype."""
-        like = _example(self.module)
+        like = example(self.module)
         return self.transform(images).to(like.device, like.dtype)
 
     def picture(self, image: Any) -> np.ndarray:
@@ -79,15 +79,23 @@ class Classifier:
             for row_i, row_p in zip(found.indices.tolist(), found.values.tolist(), strict=True)
         ]
 
-    def class_index(self, name: str) -> int:
-        """The index of the class called ``name``, or with this number.
+    def class_index(self, name: str | int) -> int:
+        """The index of the class called ``name``; if none is called so, the one of this number.
 
         Raises:
-            TypeError, ValueError: There is none; the nearest names are listed.
+            TypeError, ValueError: There is none; the nearest names are listed. Or two have this
+                name, as two of ImageNet's cranes.
         """
-        if name.isdecimal() and int(name) < len(self.classes):
-            return int(name)
-        return self.classes.index(checks.choice("class", name, self.classes))
+        found = [i for i, known in enumerate(self.classes) if known == name]
+        if len(found) > 1:
+            numbers = " and ".join(map(str, found))
+            raise ValueError(f"class must be one class, {name!r} are {numbers}: give the number")
+        if found:
+            return found[0]
+        number = int(name) if isinstance(name, str) and name.isdecimal() else name
+        if isinstance(number, int):
+            return int(checks.targets("class", number, 1, len(self.classes)))
+        return self.classes.index(checks.choice("class", number, self.classes))
 
     def check(self, x: Tensor) -> Tensor:
         """``x`` if the network can take it.
@@ -97,7 +105,7 @@ class Classifier:
             ValueError: It is not (N, C, H, W) and finite, with the network's channels.
         """
         checks.images("x", x, self.transform.channels)
-        like = _example(self.module)
+        like = example(self.module)
         if x.dtype != like.dtype or x.device != like.device:
             raise TypeError(
                 f"x must be {like.dtype} on {like.device} as the classifier's weights, "
@@ -110,6 +118,20 @@ class Classifier:
         values = (self.transform.mean, self.transform.std)
         mean, std = (like.new_tensor(v)[None, :, None, None] for v in values)
         return -mean / std, (1 - mean) / std
+
+
+def checked_classifier(value: Any) -> Classifier:
+    """Return ``value`` if it is a classifier.
+
+    Raises:
+        TypeError: It is something else, such as the network itself.
+    """
+    if not isinstance(value, Classifier):
+        raise TypeError(
+            "classifier must be a Classifier, as wrap and load_model give it, "
+            f"got {type(value).__name__}"
+        )
+    return value
 
 
 def probabilities(logits: Tensor) -> Tensor:
@@ -144,6 +166,8 @@ def load_model(
         ValueError: Unknown name, weights that do not fit (the keys are listed), a pickle.
         FileNotFoundError: No such file; or the weights are neither on disk nor to be downloaded.
     """
+    if name.endswith(".py"):
+        raise ValueError(f"name must be module:function, as {Path(name).stem}:make, got {name!r}")
     if ":" in name:
         if weights is not None or preset is not None:
             raise ValueError(f"weights and preset must be left to {name}")
@@ -180,7 +204,8 @@ def wrap(
         size: Pictures are resized to exactly this (side, or height and width); by default they
             are taken as they are.
         cam_layer: The layer to read the CAM from, by module path; by default the last feature map
-            behind an activation before the layer whose channels are the classes.
+            behind an activation before the layer whose channels are the classes. What follows it
+            is the head of LRP's composites too; `explain` has a ``cam_layer`` for the CAM alone.
         name: What tables call it; by default the module's class.
         transform: The preprocessing itself, instead of ``mean``, ``std`` and ``size``.
 
@@ -191,15 +216,17 @@ def wrap(
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {checks.describe(module)}")
+    if isinstance(classes, str):
+        raise TypeError(f"classes must be a name for each logit, got {checks.describe(classes)}")
     if transform is None:
-        channels = _channels(module) if mean is None and std is None else len(mean or std or ())
+        channels = channels_of(module) if mean is None and std is None else len(mean or std or ())
         pair = (size, size) if isinstance(size, int) else size
         resize = None if pair is None else (int(pair[0]), int(pair[1]))
         means = tuple(mean) if mean is not None else (0.0,) * channels
         stds = tuple(std) if std is not None else (1.0,) * channels
         transform = Transform(resize, None, means, stds)
     found = _classifier(name or type(module).__name__, module, classes, transform, cam_layer, "own")
-    _require_same(found)
+    require_same(module, found.predict, _shape(transform))
     return found
 
 
@@ -212,10 +239,11 @@ def _classifier(
     weights: str,
     notes: tuple[str, ...] = (),
 ) -> Classifier:
-    kind = _example(module).dtype
+    require_usable(module)
+    kind = example(module).dtype
     if kind not in (torch.float32, torch.float64):
         raise ValueError(f"module must be of float32 or float64, got {kind}; call module.float()")
-    graph = Graph(module, (transform.channels, *(transform.size or (224, 224))))
+    graph = Graph(module, _shape(transform))
     names = tuple(classes or (f"class {i}" for i in range(graph.classes)))
     if len(names) != graph.classes:
         raise ValueError(f"classes must name each of {graph.classes} logits, got {len(names)}")
@@ -223,22 +251,9 @@ def _classifier(
     return Classifier(name, module, names, transform, graph, layer, reason, weights, notes)
 
 
-def _require_same(classifier: Classifier) -> None:
-    """Raise unless the traced network computes what the module computes, hooks and all."""
-    like = _example(classifier.module)
-    if like.is_meta:
-        return  # no numbers to compare
-    shape = (1, classifier.transform.channels, *(classifier.transform.size or (224, 224)))
-    noise = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    x = noise.to(like.device, like.dtype)
-    with torch.random.fork_rng(), torch.no_grad():
-        expected = classifier.module(x)
-    worst = float((classifier.predict(x) - expected).abs().max())
-    if not worst <= 1e-3 * float(expected.abs().max()) + 1e-6:
-        raise ValueError(
-            "module must compute what its traced forward computes, but the logits differ by "
-            f"{worst:g}: hooks that change results are not traced, nor is chance in eval mode"
-        )
+def _shape(transform: Transform) -> tuple[int, int, int]:
+    """Of the network's input, (C, H, W); of a common side where pictures stay as they are."""
+    return (transform.channels, *(transform.size or (224, 224)))
 
 
 def _load_scenes(name: str, cam_layer: str | None) -> Classifier:
@@ -280,13 +295,3 @@ def _load_torchvision(
     classes = chosen.meta["categories"]
     transform = Transform.from_weights(chosen)
     return _classifier(record.name, module.eval(), classes, transform, cam_layer, source, notes)
-
-
-def _example(module: nn.Module) -> Tensor:
-    tensors = (t for t in chain(module.parameters(), module.buffers()) if t.is_floating_point())
-    return next(tensors, torch.empty(0))
-
-
-def _channels(module: nn.Module) -> int:
-    convolutions = (m for m in module.modules() if isinstance(m, nn.Conv2d))
-    return next((m.in_channels for m in convolutions), 3)

@@ -14,7 +14,7 @@ from xaiutils.cam import CAMS, to_image, undefined_alphas
 from xaiutils.cam_layer import require_map
 from xaiutils.composites import Composite, composite_named
 from xaiutils.lrp import Relevance, propagate
-from xaiutils.models import Classifier
+from xaiutils.models import Classifier, checked_classifier
 from xaiutils.plan import Plan
 from xaiutils.rules import Rule
 from xaiutils.steps import Recording
@@ -76,7 +76,7 @@ def look(
     Inside `xaiutils.memo.remember` the two halves are kept, each by itself: a CAM of another kind
     needs the same gradients, a hybrid the same relevance.
     """
-    graph = classifier.graph
+    graph = checked_classifier(classifier).graph
     classifier.check(x)
     x = x.contiguous()  # laid out last, a backward pass can kill the process: training.py
     checks.choice("start", start, ("logit", "one"))

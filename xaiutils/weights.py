@@ -54,7 +54,7 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], str]:
     """
     file = Path(path)
     if not file.is_file():
-        raise FileNotFoundError(f"weights must be a file with a state dict, there is no {file}")
+        raise FileNotFoundError(f"weights must be a file with a state dict, {file} is none")
     if file.suffix not in (".safetensors", ".pth", ".pt"):
         raise ValueError(f"weights must be .safetensors, .pth or .pt, got {file.name}")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -66,7 +66,7 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], str]:
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # each format has errors of its own
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = re.sub(r"\x1b\[\d*m", "", str(error)).partition("\n")[0] or type(error).__name__
         raise ValueError(
             f"weights must be a state dict of tensors, {file.name} is not: it is damaged or needs "
             f"pickle, which can run code and is refused ({reason})"
@@ -93,10 +93,16 @@ def load_state_dict(module: nn.Module, state: dict[str, Tensor]) -> None:
         for key in own
         if key in state and own[key].shape != state[key].shape
     ]
+    if unexpected and all(key.startswith("module.") for key in unexpected):
+        raise ValueError(
+            "weights must have the network's own keys, all of these begin with 'module.' (of a "
+            "DataParallel): save network.module.state_dict()"
+        )
     if missing or unexpected or shapes:
         raise ValueError(
             f"weights must fit {type(module).__name__}; missing: {_some(missing)}; "
             f"unexpected: {_some(unexpected)}; of another shape: {_some(shapes)}"
+            + ("; a network that you changed, give to wrap" if shapes else "")
         )
     module.load_state_dict(state, strict=False)  # only batch counters can be missing
 

@@ -21,7 +21,7 @@ from xaiutils.explorer.subject import with_maps
 from xaiutils.explorer.view import chance, curves
 from xaiutils.metrics.flipping import flipping_curve
 from xaiutils.plots import raster
-from xaiutils.plots.panels import Panel, checked_panel, draw
+from xaiutils.plots.panel import Panel, checked_panel, draw
 from xaiutils.plots.style import Figure, png_bytes
 from xaiutils.workloads import load_workload
 

@@ -26,7 +26,14 @@ def right(work: Workload):
     raise AssertionError("no picture is classified correctly")
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+DEAR = ("feature_ablation", "lime", "occlusion_segments", "kernel_shap", "deep_lift_shap")
+CASES = [
+    pytest.param(method, id=name, marks=[pytest.mark.slow] * (name in DEAR))
+    for name, method in METHODS.items()
+]
+
+
+@pytest.mark.parametrize("method", CASES)
 def test_a_real_photograph_is_explained_or_the_method_says_why_not(method, work, right):
     x, label, mask = right
     quick = {"n_samples": 70 if method.name in SEGMENTS else 10, "n_steps": 10}

@@ -105,6 +105,7 @@ def test_a_scheduler_that_is_not_there_is_named(fresh):
         run_study(fresh, scheduler="tcp://127.0.0.1:1", wait=0.5)
 
 
+@pytest.mark.slow  # that one is gone is said above
 def test_a_scheduler_that_dies_while_it_is_asked_is_named(fresh, monkeypatch, running):
     from distributed import Future
     from distributed.comm import CommClosedError

@@ -102,8 +102,9 @@ def test_the_whole_run_is_killed_at_any_moment(zygote, tmp_path, expected):
     assert counted == 14
 
 
-def test_the_whole_run_is_killed_between_writing_and_renaming(zygote, study, expected):
-    for pause in (1, 2, 3):
+@pytest.mark.parametrize("pauses", [(2,), pytest.param((1, 2, 3), marks=pytest.mark.slow)])
+def test_the_whole_run_is_killed_between_writing_and_renaming(zygote, study, expected, pauses):
+    for pause in pauses:
         before = parts(study)
         number = start(zygote, study, pause)
         assert until(zygote, "between") == ["between"]
@@ -190,7 +191,8 @@ def test_the_scheduler_is_killed(study, expected, tmp_path):
     finished(study, expected)
 
 
-@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(study, expected, workers):
     process = command(study, "--workers", workers)
     wait_for(study, 2, process)

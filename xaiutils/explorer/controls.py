@@ -10,8 +10,8 @@ import ipywidgets as w
 from xaiutils.cam import CAMS
 from xaiutils.cam_layer import blocks
 from xaiutils.composites import COMPOSITES
+from xaiutils.decode import ENDINGS
 from xaiutils.explorer.choices import OBJECT, View
-from xaiutils.explorer.sources import ENDINGS
 from xaiutils.explorer.subject import Subject
 from xaiutils.hybrid import SIGMA_SHARE, THRESHOLD
 from xaiutils.images import Box

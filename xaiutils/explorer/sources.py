@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xaiutils import checks, scenes
-from xaiutils.decode import PHOTOGRAPHS
+from xaiutils.decode import PHOTOGRAPHS, pictures_in
 from xaiutils.images import Sample, load_image, sample_photograph
 from xaiutils.models import Classifier, load_model
 from xaiutils.registry import SCENE_NETWORKS
@@ -19,7 +19,6 @@ from xaiutils.workloads import Workload
 
 LISTED = 40  # pictures of a workload or a folder
 UPLOAD = 64_000_000  # pixels; a larger picture is refused from its header
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 
 @dataclass(frozen=True)
@@ -130,14 +129,9 @@ def _listed(work: Workload, index: int) -> str:
 
 
 def _of_folder(folder: Path) -> list[Choice]:
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
-    if not files:
-        raise ValueError(
-            f"source must be a folder with pictures ({', '.join(ENDINGS)}), {folder} has none"
-        )
     return [
         Choice(path.name, partial(_read, path), f"xai.load_image({str(path)!r})")
-        for path in files[:LISTED]
+        for path in pictures_in(folder)[:LISTED]
     ]
 
 

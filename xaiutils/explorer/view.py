@@ -24,7 +24,7 @@ from xaiutils.methods.record import SIGNED
 from xaiutils.metrics.flipping import Curve, flipping_curve
 from xaiutils.metrics.localisation import mass_accuracy, rank_accuracy
 from xaiutils.metrics.record import CannotScore
-from xaiutils.plots.panels import Panel
+from xaiutils.plots.panel import Panel
 
 CURVES = {"deletion": "morf", "insertion": "insertion"}
 

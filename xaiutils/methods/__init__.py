@@ -23,25 +23,29 @@ from xaiutils.methods import (
 )
 from xaiutils.methods.combine import combine as _combine
 from xaiutils.methods.record import FAMILIES, CannotExplain, Method, Setting
+from xaiutils.registry import Registry
 
 __all__ = ["FAMILIES", "METHODS", "CannotExplain", "Method", "Setting", "combine", "method_named"]
 
-METHODS: dict[str, Method] = {
-    method.name: method
-    for table in (
-        own.TABLE,
-        masking.TABLE,
-        gradients.TABLE,
-        guided.TABLE,
-        deep_lift.TABLE,
-        perturbation.TABLE,
-        surrogates.TABLE,
-        related_work.TABLE,
-        controls.TABLE,
-        published.TABLE,
-    )
-    for method in table
-}
+METHODS: Registry[Method] = Registry(
+    "method",
+    {
+        method.name: method
+        for table in (
+            own.TABLE,
+            masking.TABLE,
+            gradients.TABLE,
+            guided.TABLE,
+            deep_lift.TABLE,
+            perturbation.TABLE,
+            surrogates.TABLE,
+            related_work.TABLE,
+            controls.TABLE,
+            published.TABLE,
+        )
+        for method in table
+    },
+)
 
 
 def method_named(method: str | Method) -> Method:

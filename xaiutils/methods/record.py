@@ -15,7 +15,7 @@ from torch import Tensor
 
 from xaiutils import checks, passes
 from xaiutils.composites import Composite
-from xaiutils.models import Classifier
+from xaiutils.models import Classifier, checked_classifier
 from xaiutils.one_pass import Target
 from xaiutils.plan import Plan
 from xaiutils.steps import GraphError
@@ -149,7 +149,7 @@ class Method:
             CannotExplain: The method does not apply to this network.
             TypeError, ValueError: An argument is wrong; the message says which and why.
         """
-        classifier.check(x)
+        checked_classifier(classifier).check(x)
         seed = checks.whole("seed", seed, low=0)
         used = merged(self.name, self.settings, settings)
         reason = self.refuses(classifier)

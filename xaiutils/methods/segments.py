@@ -106,8 +106,21 @@ def by_segment(
 
     Returns:
         (N, H, W).
+
+    Raises:
+        ValueError: An image has one segment alone.
     """
     labels = slic(classifier, x) if segments is None else check(segments, x)
+    alone = [i for i, image in enumerate(labels) if not int(image.max())]
+    if alone:
+        remedy = (
+            ": SLIC joins what is noisy from pixel to pixel; give segments=slic(classifier, x, "
+            "compactness=100) of xaiutils.methods.segments"
+        )
+        raise ValueError(
+            f"segments must be at least 2 per image to compare, image {alone[0]} has 1"
+            + (remedy if segments is None else "")
+        )
     labels = labels.to(x.device)
     x0 = reference(baseline, x)
     twin = Twin(classifier.graph)

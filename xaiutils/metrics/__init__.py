@@ -15,16 +15,20 @@ from xaiutils.metrics.case import Case, Piece, load_cases
 from xaiutils.metrics.complexity import gini
 from xaiutils.metrics.localisation import mass_accuracy, own_share, rank_accuracy
 from xaiutils.metrics.record import CannotScore, Explainer, Metric, Score
+from xaiutils.registry import Registry
 from xaiutils.stats import mean_interval
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for module in (
-        *(paper, infidelity, flipping, road, regions, counterfactual, localisation, localiser),
-        randomisation,
-    )
-    for metric in module.TABLE
-}
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    {
+        metric.name: metric
+        for module in (
+            *(paper, infidelity, flipping, road, regions, counterfactual, localisation, localiser),
+            randomisation,
+        )
+        for metric in module.TABLE
+    },
+)
 
 __all__ = [
     "METRICS",

@@ -129,11 +129,14 @@ def load_cases(
 
     Raises:
         ValueError: No index.
+        IndexError: One that no sample has.
     """
     if not len(indices):
         raise ValueError("indices must name at least one sample, got none")
     found = []
     for index in indices:
+        if not -len(work.samples) <= index < len(work.samples):
+            raise IndexError(f"indices must be in 0..{len(work.samples) - 1}, got {index}")
         (sample,), x = work.batch([index])
         case = _case(work, sample, x, classifier or work.classifier)
         if not right_only or int(case.classifier.predict(x).argmax(1)) == case.target:
@@ -142,7 +145,10 @@ def load_cases(
 
 
 def _case(work: Workload, sample: Sample, x: Tensor, classifier: Classifier) -> Case:
-    target = sample.label if sample.label is not None else int(classifier.predict(x).argmax(1))
+    if sample.label is None:
+        target = int(classifier.predict(x).argmax(1))
+    else:
+        target = int(checks.targets("label", sample.label, 1, len(classifier.classes)))
     case = Case(sample.id, classifier, x, target, workload=work.name, split=work.split)
     if sample.mask is not None:
         case = replace(case, mask=torch.from_numpy(classifier.transform.mask(sample.mask)))

@@ -6,7 +6,8 @@ Pictures are ``(H, W, 3)``, float in [0, 1] or uint8; maps are ``(H, W)``, finit
 """
 
 from xaiutils.plots.charts import bars, curves, ledger, strips
-from xaiutils.plots.panels import Panel, gallery, heatmap, overlay, panels, picture, stages
+from xaiutils.plots.panel import Panel
+from xaiutils.plots.panels import gallery, heatmap, overlay, panels, picture, stages
 from xaiutils.plots.pipeline import pipeline
 from xaiutils.plots.style import COLORS, STYLE, Figure, save
 

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 from matplotlib.patheffects import withStroke
 
-from xaiutils.plots.panels import Panel, aligned, draw
+from xaiutils.plots.panel import Panel, draw
+from xaiutils.plots.panels import aligned
 from xaiutils.plots.style import (
     COLORS,
     MARGIN,

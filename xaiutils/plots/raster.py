@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 import PIL.Image
 
-from xaiutils.plots.panels import Panel, checked_panel, grey_ground, is_signed, limits_of
+from xaiutils.plots.panel import Panel, checked_panel, grey_ground, is_signed, limits_of
 from xaiutils.plots.style import DIVERGING, SEQUENTIAL
 
 

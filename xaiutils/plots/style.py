@@ -63,12 +63,15 @@ def png_bytes(figure: matplotlib.figure.Figure, scale: float = 1.0) -> bytes:
 def save(figure: matplotlib.figure.Figure, path: str | Path, *, scale: float = 1.0) -> Path:
     """Write ``figure`` as a PNG of 830 pixels' width times ``scale``, the same bytes each time.
 
+    Folders that are not there are made.
+
     Raises:
         ValueError: ``path`` does not end in .png, or ``scale`` is not in 0.1..10.
     """
     path = Path(path)
     if path.suffix != ".png":
         raise ValueError(f"path must end in .png, got {path.name!r}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(png_bytes(figure, checks.number("scale", scale, low=0.1, high=10)))
     return path
 

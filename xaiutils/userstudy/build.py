@@ -17,7 +17,7 @@ import torch
 from xaiutils import checks, questions
 from xaiutils.images import Sample
 from xaiutils.methods import method_named
-from xaiutils.plots.panels import Panel
+from xaiutils.plots.panel import Panel
 from xaiutils.plots.raster import pixels
 from xaiutils.userstudy.design import ASKS, PICTURES, SIDES, TASKS, Design, Item, write_design
 from xaiutils.workloads import Workload, load_workload

@@ -1,0 +1,80 @@
+"""What a network of yours must be, so that maps of it are right and messages say why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+
+def require_usable(module: nn.Module) -> None:
+    """Refuse a module whose maps would be wrong, or whose errors would not say why.
+
+    Raises:
+        ValueError: Parameters made in `torch.inference_mode`, or not finite; a batch norm
+            without statistics of its own.
+    """
+    if any(tensor.is_inference() for tensor in module.parameters()):
+        raise ValueError("module must be made outside of torch.inference_mode: gradients need it")
+    for path, part in module.named_modules():
+        batch_norm = isinstance(part, nn.modules.batchnorm._BatchNorm)
+        if batch_norm and part.running_var is None:
+            raise ValueError(
+                f"module must keep statistics in its batch norms, {path} has none: what it says "
+                "of a picture would depend on the others in the batch"
+            )
+    for name, tensor in module.named_parameters():
+        if not (tensor.is_meta or bool(tensor.isfinite().all())):
+            raise ValueError(f"module must have finite weights, {name} has NaN or infinity")
+
+
+def require_same(
+    module: nn.Module, predict: Callable[[Tensor], Tensor], shape: tuple[int, int, int]
+) -> None:
+    """Compare the traced network's logits with the module's, hooks and all, on a random picture.
+
+    Args:
+        module: The network.
+        predict: Its traced copy: pictures (N, C, H, W) to logits (N, K).
+        shape: (C, H, W).
+
+    Raises:
+        ValueError: They compute different logits.
+    """
+    like = example(module)
+    if like.is_meta:
+        return  # no numbers to compare
+    noise = torch.rand((1, *shape), generator=torch.Generator().manual_seed(0))
+    x = noise.to(like.device, like.dtype)
+    with torch.random.fork_rng(), torch.no_grad():
+        expected = module(x)
+    worst = float((predict(x) - expected).abs().max())
+    if not worst <= 1e-3 * float(expected.abs().max()) + 1e-6:
+        raise ValueError(
+            "module must compute what its traced forward computes, but the logits differ by "
+            f"{worst:g}: hooks that change results are not traced, nor is chance in eval mode"
+        )
+
+
+def example(module: nn.Module) -> Tensor:
+    """A tensor of the module's dtype and device, of any shape (...,)."""
+    tensors = (t for t in chain(module.parameters(), module.buffers()) if t.is_floating_point())
+    return next(tensors, torch.empty(0))
+
+
+def channels_of(module: nn.Module) -> int:
+    """How many channels the first convolution reads.
+
+    Raises:
+        ValueError: Other than pictures have.
+    """
+    convolutions = (m for m in module.modules() if isinstance(m, nn.Conv2d))
+    channels = next((m.in_channels for m in convolutions), 3)
+    if channels not in (1, 3):
+        raise ValueError(
+            f"module must read 1 or 3 channels, as pictures have, its first convolution reads "
+            f"{channels}; wrap a module that makes them of three, and give three means"
+        )
+    return channels
