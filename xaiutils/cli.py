@@ -117,13 +117,13 @@ def _explain(options: argparse.Namespace) -> None:
     for picture, name in zip(tqdm(pictures, unit="picture"), names, strict=True):
         try:
             image = load_image(picture)
+            x = classifier.preprocess(image)
         except (ValueError, OSError) as error:
             if len(pictures) == 1:
                 raise
             tqdm.write(f"xaiutils explain: {picture}: {error}", file=sys.stderr)
             failed.append(picture)
             continue
-        x = classifier.preprocess(image)
         tqdm.write(f"{picture}: {by(options, classifier, image, x, target, name)}")
     if failed:
         raise ValueError(f"{len(failed)} of {len(pictures)} pictures could not be read")
