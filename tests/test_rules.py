@@ -471,7 +471,7 @@ def test_an_output_of_exactly_zero_hands_nothing_down_and_is_booked() -> None:
         (lambda: rules.alpha_beta(-1, -2), "alpha must be >= 0, got -1"),
         (lambda: rules.alpha_beta(stabiliser=-1), "stabiliser must be >= 0, got -1"),
         (lambda: rules.epsilon(-0.1), "epsilon must be >= 0, got -0.1"),
-        (lambda: rules.epsilon(float("nan")), "epsilon must be >= 0, got nan"),
+        (lambda: rules.epsilon(float("nan")), "epsilon must be finite and >= 0, got nan"),
         (lambda: rules.gamma(-1), "gamma must be >= 0, got -1"),
         (lambda: paper(alpha=3), r"alpha - beta must be 1, got 3 - 0 = 3"),
         (lambda: composite_named("epsilon_pluss"), "did you mean epsilon_plus"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from xaiutils import scenes
+from xaiutils.methods import METHODS
 from xaiutils.methods.segments import check, slic
 from xaiutils.models import Classifier, load_model, wrap
 
@@ -122,3 +123,15 @@ def test_labels_are_accepted_exactly_when_they_have_no_gap(values: list[int]) ->
 def test_wrong_segments_are_refused(segments, error, message) -> None:
     with pytest.raises(error, match=message):
         check(segments, torch.zeros(1, 3, 2, 2))
+
+
+@pytest.mark.parametrize("name", ["feature_ablation", "lime", "shapley_sampling"])
+def test_noise_that_slic_sees_as_one_segment_is_refused_with_a_remedy(name: str) -> None:
+    classifier = classifier_of(3, 64)
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert int(slic(classifier, x).max()) == 0
+    with pytest.raises(ValueError, match=r"at least 2 per image to compare, image 0 has 1: SLIC"):
+        METHODS[name](classifier, x, 1)
+    finer = slic(classifier, x, compactness=100)
+    assert int(finer.max()) > 20
+    assert METHODS[name](classifier, x, 1, segments=finer).std() > 0

@@ -148,6 +148,7 @@ def running(tmp_path_factory):
         yield found
 
 
+@pytest.mark.slow  # two workers of one thread are asked above
 def test_a_worker_elsewhere_of_many_threads_gives_the_same_bytes(fresh, result, running):
     address, _, worker = running
     run_study(fresh, scheduler=address)

@@ -108,19 +108,9 @@ def by_segment(
         (N, H, W).
 
     Raises:
-        ValueError: An image has one segment alone.
+        ValueError: `slic` sees one segment in an image. Whoever wants one alone gives it.
     """
-    labels = slic(classifier, x) if segments is None else check(segments, x)
-    alone = [i for i, image in enumerate(labels) if not int(image.max())]
-    if alone:
-        remedy = (
-            ": SLIC joins what is noisy from pixel to pixel; give segments=slic(classifier, x, "
-            "compactness=100) of xaiutils.methods.segments"
-        )
-        raise ValueError(
-            f"segments must be at least 2 per image to compare, image {alone[0]} has 1"
-            + (remedy if segments is None else "")
-        )
+    labels = _own(classifier, x) if segments is None else check(segments, x)
     labels = labels.to(x.device)
     x0 = reference(baseline, x)
     twin = Twin(classifier.graph)
@@ -135,3 +125,16 @@ def by_segment(
         everything = x.new_ones(1, int(labels[i].max()) + 1)
         maps.append(effects(logit, everything)[0][labels[i]])
     return torch.stack(maps)
+
+
+def _own(classifier: Classifier, x: Tensor) -> Tensor:
+    """Those of `slic`, if there is something to compare in each image."""
+    labels = slic(classifier, x)
+    alone = [i for i, image in enumerate(labels) if not int(image.max())]
+    if alone:
+        raise ValueError(
+            f"segments must be at least 2 per image to compare, image {alone[0]} has 1: SLIC joins "
+            "what is noisy from pixel to pixel; give segments=slic(classifier, x, "
+            "compactness=100) of xaiutils.methods.segments"
+        )
+    return labels

@@ -109,6 +109,8 @@ def lime(
 
 def _require_samples(n_samples: int, present: Tensor) -> None:
     segments = present.shape[1]
+    if segments < 2:
+        raise ValueError(f"segments must be at least 2 per image to compare, got {segments}")
     if n_samples < segments + 1:
         raise ValueError(
             f"n_samples must be at least the number of segments + 1, {segments + 1}, for a linear "
