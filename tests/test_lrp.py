@@ -226,6 +226,17 @@ OPERATIONS: dict[str, tuple[Callable[[Any, Tensor], Tensor], dict[str, Callable[
         lambda s, x: F.max_pool2d(s.up(features(s, x)).repeat(1, 2, 1, 1)[:, 2:6], 2),
         {"up": lambda: nn.Upsample(scale_factor=2)},
     ),
+    "local response norm": (
+        lambda s, x: F.local_response_norm(s.near(features(s, x)), 2),
+        {"near": lambda: nn.LocalResponseNorm(3, alpha=1)},
+    ),
+    "transposed convolution and its norm": (
+        lambda s, x: F.relu(s.norm(s.up(features(s, x)))),
+        {
+            "up": lambda: nn.ConvTranspose2d(4, 4, 3, stride=2, groups=2),
+            "norm": lambda: nn.BatchNorm2d(4),
+        },
+    ),
     "largest": (lambda s, x: s.conv(x).amax((2, 3), keepdim=True).relu(), {}),
     "reflection padding": (
         lambda s, x: F.relu(s.c(x)),
@@ -390,8 +401,8 @@ def test_a_product_without_a_gate_is_refused_by_name() -> None:
         ),
         (
             lambda s, x: s.block(x),
-            {"block": nn.Sequential(nn.Conv2d(3, 4, 3), nn.LocalResponseNorm(2))},
-            "no relevance rule for LocalResponseNorm, at block in the network",
+            {"block": nn.Sequential(nn.Conv2d(3, 4, 3), nn.LPPool2d(2, 2))},
+            "no relevance rule for LPPool2d, at block in the network",
         ),
         (
             lambda s, x: s.norm(features(s, x)),
@@ -399,9 +410,9 @@ def test_a_product_without_a_gate_is_refused_by_name() -> None:
             "no relevance rule for InstanceNorm2d, at norm in the network",
         ),
         (
-            lambda s, x: features(s, s.up(x)),
-            {"up": nn.ConvTranspose2d(3, 3, 2)},
-            "no relevance rule for ConvTranspose2d, at up in the network",
+            lambda s, x: features(s, F.conv_transpose2d(x, torch.ones(3, 3, 2, 2).double())),
+            {},
+            "no relevance rule for conv_transpose2d, at conv_transpose2d in",
         ),
         (
             lambda s, x: features(s, x) / features(s, x).mean((2, 3), keepdim=True),
@@ -422,9 +433,9 @@ def test_a_product_without_a_gate_is_refused_by_name() -> None:
         "hard tanh above zero",
         "cubic",
         "cubic module",
-        "response norm",
+        "power-average pooling",
         "instance norm of other pictures",
-        "transposed convolution",
+        "transposed by a function",
         "division",
         "weights of the picture",
     ],
@@ -755,3 +766,13 @@ def test_a_recording_that_is_kept_can_be_walked_twice() -> None:
 
 def test_the_classifier_is_of_the_public_type() -> None:
     assert isinstance(wrap(chain(bias=True), size=SIZE), Classifier)
+
+
+def test_a_local_response_norm_counts_its_sums_as_constants():
+    net = made(lambda s, x: s.near(features(s, x)), near=nn.LocalResponseNorm(3, alpha=1, k=0.5))
+    classifier = wrap(net, size=SIZE)
+    found = relevance(classifier, pictures(), 1, "epsilon", layers=("near", "relu"))
+    torch.testing.assert_close(found.layers["relu"], found.layers["near"], rtol=0, atol=0)
+    before, behind = (classifier.graph.find(name) for name in ("relu", "near"))
+    assert before.nonnegative
+    assert behind.nonnegative

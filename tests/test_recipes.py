@@ -182,14 +182,14 @@ def test_what_is_no_classifier_is_refused(name, error, message, here, monkeypatc
 class Net(nn.Module):
     def __init__(self, last: Any = None, channels: int = 3, classes: int = 4) -> None:
         super().__init__()
-        self.conv, self.norm = nn.Conv2d(channels, 8, 3), nn.LocalResponseNorm(2)
+        self.conv, self.norm = nn.Conv2d(channels, 8, 3), nn.LPPool2d(2, 2)
         self.head, self.last = nn.Linear(8, classes), last or (lambda logits: logits)
 
     def forward(self, x: Tensor) -> Any:
         return self.last(self.head(F.relu(self.conv(x)).mean((2, 3))))
 
 
-class Normed(Net):
+class Pooled(Net):
     def forward(self, x: Tensor) -> Any:
         return self.head(F.relu(self.norm(self.conv(x))).mean((2, 3)))
 
@@ -222,7 +222,7 @@ REFUSED = {
     ).eval(),
     "no relevance rule for sigmoid": lambda: Net(torch.sigmoid).eval(),
     "no relevance rule for log_softmax": lambda: Net(lambda y: F.log_softmax(y, 1)).eval(),
-    "no relevance rule for LocalResponseNorm": lambda: Normed().eval(),
+    "no relevance rule for LPPool2d": lambda: Pooled().eval(),
     "hooks that change results are not traced, nor is chance": lambda: Net(F.dropout).eval(),
     "must be of float32 or float64": lambda: Net().eval().half(),
     "module must read 1 or 3 channels": lambda: Net(channels=5).eval(),

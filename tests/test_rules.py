@@ -222,6 +222,11 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "conv dilation 2 padding 2": lambda: nn.Conv2d(2, 3, 3, dilation=2, padding=2),
     "conv groups 2": lambda: nn.Conv2d(4, 6, 3, groups=2, padding=1),
     "conv depthwise": lambda: nn.Conv2d(3, 3, (2, 3), groups=3, stride=2),
+    "transposed": lambda: nn.ConvTranspose2d(2, 3, 3),
+    "transposed stride 2 groups 2": lambda: nn.ConvTranspose2d(
+        4, 6, 3, stride=2, padding=1, output_padding=1, groups=2
+    ),
+    "transposed dilation 2": lambda: nn.ConvTranspose2d(2, 3, 2, dilation=2, bias=False),
     "conv without bias": lambda: nn.Conv2d(2, 3, 3, padding=1, bias=False),
 }
 
@@ -240,17 +245,22 @@ def test_rule_equals_its_twin(name: str, layer_name: str) -> None:
     found = one_layer(layer, x, RULES[name], start, bounds=(low, high))
 
     weight = layer.weight.detach().numpy()
-    bias = np.zeros(len(weight)) if layer.bias is None else layer.bias.detach().numpy()
+    count = start.shape[1]
+    bias = np.zeros(count) if layer.bias is None else layer.bias.detach().numpy()
     if layer_name == "linear":
         w, seen, places = weight, np.ones_like(weight), 1
     else:
         options = {key: getattr(layer, key)[0] for key in ("stride", "padding", "dilation")} | {
             "groups": layer.groups
         }
-        w, shape = twin.convolution_matrix(weight, (6, 5), **options)
-        seen, _ = twin.convolution_matrix(np.ones_like(weight), (6, 5), **options)
-        assert shape == start.shape[1:]
-        places = shape[1] * shape[2]
+        back = isinstance(layer, nn.ConvTranspose2d)  # the matrix of a convolution, transposed
+        reads, gives = (start, x) if back else (x, start)
+        size = tuple(reads.shape[2:])
+        w, shape = twin.convolution_matrix(weight, size, **options)
+        seen, _ = twin.convolution_matrix(np.ones_like(weight), size, **options)
+        assert shape == gives.shape[1:]
+        w, seen = (w.T, seen.T) if back else (w, seen)
+        places = start[0, 0].numel()
     b = np.repeat(bias, places)
     assert np.allclose(
         w @ x[0].flatten().numpy() + b, layer(x)[0].detach().flatten().numpy(), atol=1e-12

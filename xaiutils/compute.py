@@ -19,6 +19,7 @@ from xaiutils.operations import (
     PASS,
     PRODUCT,
     RELU,
+    RESPONSE_NORM,
     ROUTING,
     SOFTMAX,
     SUM,
@@ -42,7 +43,7 @@ def is_nonnegative(step: Step) -> bool:
     """Whether the result cannot be negative, whatever the picture: known from the graph alone."""
     if lookup(NONNEGATIVE, step.target) is not None or step.kind in (GATE, SOFTMAX):
         return True
-    keeps_sign = step.kind in (ROUTING, AVERAGE, PASS)
+    keeps_sign = step.kind in (ROUTING, AVERAGE, PASS, RESPONSE_NORM)
     if step.kind in (SUM, PRODUCT):  # two pictures; with a number nothing is known
         subtracts = step.operation == "sub" or "alpha" in step.node.kwargs
         keeps_sign = not subtracts and len(step.inputs) == 2

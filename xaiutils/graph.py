@@ -26,6 +26,7 @@ from xaiutils.operations import (
     CONVOLUTION,
     PASS,
     ROUTING,
+    TRANSPOSED,
     UNKNOWN,
     WEIGHTED,
     is_of_its_kind,
@@ -145,6 +146,7 @@ class Graph:
             if step.kind == BATCH_NORM:
                 before = step.inputs[0]
                 alone = before.kind == CONVOLUTION and before.users == [step]
+                alone = alone and not isinstance(before.module, TRANSPOSED)
                 if alone and before.module and calls[str(before.node.target)] == 1:
                     before.batch_norm, step.kind = step.module, PASS
             if step.operation in ("truediv", "div") and step.varying != step.inputs[:1]:

@@ -24,6 +24,7 @@ ACTIVATION = "activation"  # elementwise, zero at zero
 PASS = "pass"  # hands its input on as it is: dropout in eval mode, a folded batch norm
 GATE = "gate"  # elementwise, says how much passes: sigmoid
 SOFTMAX = "softmax"
+RESPONSE_NORM = "response_norm"  # local: divides by what is near
 LAYER_NORM = "layer_norm"  # and its kin, by what the picture itself has: group, instance
 MATMUL = "matmul"  # the product of two matrices, or einsum of two tensors
 SUM = "sum"
@@ -32,9 +33,10 @@ CONSTANT = "constant"  # does not depend on the picture
 UNKNOWN = "unknown"
 
 WEIGHTED = (CONVOLUTION, LINEAR, BATCH_NORM)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 MODULES: dict[str, tuple[type[nn.Module], ...]] = {
-    CONVOLUTION: (nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    CONVOLUTION: (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED),
     LINEAR: (nn.Linear,),
     BATCH_NORM: (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
     AVERAGE: (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
@@ -48,6 +50,7 @@ MODULES: dict[str, tuple[type[nn.Module], ...]] = {
     + (nn.GELU, nn.Mish, nn.Hardswish, nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Softshrink),
     GATE: (nn.Sigmoid, nn.Hardsigmoid),
     SOFTMAX: (nn.Softmax,),
+    RESPONSE_NORM: (nn.LocalResponseNorm,),
     LAYER_NORM: (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d),
 }
 FUNCTIONS: dict[str, tuple[Callable[..., Any], ...]] = {
@@ -66,6 +69,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], ...]] = {
     + (torch.clamp, torch.clip),
     GATE: (torch.sigmoid, F.sigmoid, F.hardsigmoid),
     SOFTMAX: (F.softmax, torch.softmax),
+    RESPONSE_NORM: (F.local_response_norm,),
     LAYER_NORM: (F.layer_norm, F.rms_norm, F.group_norm),
     MATMUL: (torch.matmul, operator.matmul, torch.bmm, torch.einsum),
     SUM: (operator.add, operator.sub, torch.add, torch.sub),
@@ -170,6 +174,10 @@ def affine(
     """
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
         return module._conv_forward(x, w, b)
+    if isinstance(module, TRANSPOSED):
+        transposed = {3: F.conv_transpose1d, 4: F.conv_transpose2d, 5: F.conv_transpose3d}[w.ndim]
+        sizes: Any = (module.stride, module.padding, module.output_padding)
+        return transposed(x, w, b, *sizes, module.groups, module.dilation)
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         per_channel = (1, -1) + (1,) * (x.ndim - 2)
         return x * w.view(per_channel) + (0 if b is None else b.view(per_channel))

@@ -15,6 +15,7 @@ from xaiutils.operations import (
     MATMUL,
     PASS,
     PRODUCT,
+    RESPONSE_NORM,
     ROUTING,
     SOFTMAX,
     SUM,
@@ -25,7 +26,7 @@ from xaiutils.steps import GraphError, Step
 
 _HANDED_DOWN = (
     *(*WEIGHTED, ACTIVATION, AVERAGE, PASS, PRODUCT, ROUTING, SUM),
-    *(LAYER_NORM, MATMUL, SOFTMAX),
+    *(LAYER_NORM, MATMUL, RESPONSE_NORM, SOFTMAX),
 )
 _BY_GRADIENT = (
     AVERAGE,

@@ -1,10 +1,11 @@
 """How steps without weights divide relevance among their inputs.
 
-Activations pass it on, maximum pooling gives it to the winner, average pooling and
-``+`` divide it in proportion, the signal takes all of a product and its gate none. Attention has
-the rules of AttnLRP (Achtibat et al. 2024, arXiv 2402.05602): a layer norm is linear but for its
-standard deviation, which counts as a constant; a matrix product halves relevance between its
-factors; the softmax keeps what its Taylor expansion calls bias.
+Activations pass it on, and so does a local response norm, whose sums count as constants (Binder et
+al. 2016, arXiv 1604.00825, expand it instead); maximum pooling gives it to the winner, average
+pooling and ``+`` divide it in proportion, the signal takes all of a product and its gate none.
+Attention has the rules of AttnLRP (Achtibat et al. 2024, arXiv 2402.05602): a layer norm is linear
+but for its standard deviation, which counts as a constant; a matrix product halves relevance
+between its factors; the softmax keeps what its Taylor expansion calls bias.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from xaiutils.operations import (
     MATMUL,
     PASS,
     PRODUCT,
+    RESPONSE_NORM,
     ROUTING,
     SOFTMAX,
     SUM,
@@ -32,7 +34,7 @@ from xaiutils.plan import Plan
 from xaiutils.rules import STABILISER
 from xaiutils.steps import Recording, Step
 
-PASSED_ON = (ACTIVATION, PASS, GATE)
+PASSED_ON = (ACTIVATION, PASS, GATE, RESPONSE_NORM)
 
 
 def per_image(value: Tensor, step: Step) -> Tensor:
