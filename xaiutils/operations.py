@@ -176,8 +176,8 @@ def affine(
         return module._conv_forward(x, w, b)
     if isinstance(module, TRANSPOSED):
         transposed = {3: F.conv_transpose1d, 4: F.conv_transpose2d, 5: F.conv_transpose3d}[w.ndim]
-        sizes: Any = (module.stride, module.padding, module.output_padding)
-        return transposed(x, w, b, *sizes, module.groups, module.dilation)
+        m: Any = module  # its own forward takes the module's weight alone
+        return transposed(x, w, b, m.stride, m.padding, m.output_padding, m.groups, m.dilation)
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         per_channel = (1, -1) + (1,) * (x.ndim - 2)
         return x * w.view(per_channel) + (0 if b is None else b.view(per_channel))
