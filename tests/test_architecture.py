@@ -52,7 +52,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("executed", "study"),
     ("figures",),
     ("userstudy",),
-    ("cli_evidence", "cli_study", "cli_user_study"),
+    ("cli_evidence", "cli_explain", "cli_study", "cli_user_study"),
     ("cli",),
 )
 PLACE = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -69,7 +69,7 @@ ONLY: dict[str, set[str]] = {
     "shipped": set(),
     "files": set(),
     "baselines": {"checks"},
-    "cam": {"checks", "registry"},
+    "cam": {"checks"},
     "rules": {"checks"},
     "operations": set(),
     "registry": {"checks"},
@@ -82,7 +82,7 @@ ONLY: dict[str, set[str]] = {
     "twin": {"passes", "compute", "graph", "steps", "tracing"},
     "tokens": {"checks"},
     "cam_layer": {"tokens", "operations", "graph", "steps"},
-    "composites": {"checks", "registry", "operations", "steps", "rules"},
+    "composites": {"checks", "operations", "steps", "rules"},
     "ledger": {"steps"},
     "plan": {"checks", "operations", "graph", "steps", "rules", "composites"},
     "shares": {"operations", "steps", "rules", "plan", "ledger"},

@@ -142,10 +142,10 @@ def test_load_cases_are_the_asked_ones_in_order():
     assert [case.id for case in load_cases(work, [2, 0])] == ["unit-00002", "unit-00000"]
     with pytest.raises(ValueError, match="indices must name at least one sample, got none"):
         load_cases(work, [])
-    with pytest.raises(IndexError, match=r"indices must be in 0\.\.15, got 16"):
+    with pytest.raises(IndexError, match=r"indices must be in -16\.\.15, got 16"):
         load_cases(work, [16])
     yours = replace(work, samples=[replace(work.samples[0], label=9)])
-    with pytest.raises(IndexError, match=r"indices must be in 0\.\.0, got 1"):
+    with pytest.raises(IndexError, match=r"indices must be in -1\.\.0, got 1"):
         load_cases(yours, [1])
     with pytest.raises(ValueError, match=r"label must be in 0\.\.5, got 9"):
         load_cases(yours, [0])

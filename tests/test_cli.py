@@ -34,6 +34,28 @@ def test_explain_writes_the_maps_that_explain_computes(picture, tmp_path, capsys
     assert classifier.classes[int(found.target[0])] in capsys.readouterr().out
 
 
+def test_pictures_of_one_name_get_their_endings(picture, tmp_path):
+    with PIL.Image.open(picture) as image:
+        image.save(tmp_path / "three.bmp")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "._three.png").write_bytes(b"of another system")
+    assert cli.main(["explain", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    names = sorted(path.stem for path in (tmp_path / "out").glob("*.npz"))
+    assert names == ["three_bmp", "three_png"]
+
+
+def test_a_picture_that_a_method_cannot_explain_does_not_stop_the_others(picture, tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    PIL.Image.fromarray(noise).save(tmp_path / "noise.png")
+    command = ["explain", str(tmp_path / "noise.png"), str(picture)]
+    command += ["--method", "feature_ablation", "--set", "batch_size=8", "--out", str(tmp_path)]
+    assert cli.main(command) == 2
+    assert "noise.png: segments must be at least 2" in capsys.readouterr().err
+    with np.load(tmp_path / "three_feature_ablation.npz") as saved:
+        assert saved["setting_threshold"] == 0.2
+        assert saved["setting_feature_ablation_batch_size"] == 8
+
+
 def test_explain_takes_a_class_by_name_and_every_setting(picture, tmp_path):
     options = ["--target", "ring", "--threshold", "0.4", "--sigma", "0", "--composite", "epsilon"]
     options += ["--cam", "layer_cam", "--cam-layer", "features.9", "--out", str(tmp_path)]
@@ -55,7 +77,8 @@ def test_a_picture_that_cannot_be_read_does_not_stop_the_others(picture, tmp_pat
     assert sorted(path.stem for path in out.glob("*.npz")) == ["four", "three"]
     said = capsys.readouterr().err
     assert "broken.png must be a picture" in said
-    assert "1 of 3 pictures could not be read" in said
+    assert "notes" not in said
+    assert "1 of 3 pictures could not be explained" in said
     with np.load(out / "four.npz") as saved:
         assert saved["target_name"] == scenes.CLASSES[int(saved["target"])]
         assert saved["model"] == "scenes_vgg_seed0"
@@ -66,15 +89,16 @@ def test_a_picture_that_cannot_be_read_does_not_stop_the_others(picture, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sample:chelsea", "--target", "7"], "class must be in 0..5, got 7"),
+        (["sample:chelsea", "--target", "7"], "class must be a name or in 0..5, got 7"),
         (["sample:chelsea", "--set", "steps=3"], "--set must go with --method"),
         (["."], "must be a folder with pictures"),
+        ([""], "got an empty name"),
         (["absent.png"], "must be an existing file"),
         (["sample:chelsea", "--model", "scenes_vgg_sed0"], "did you mean scenes_vgg_seed0"),
         (["sample:chelsea", "--target", "rung"], "did you mean ring"),
         (["sample:chelsea", "--threshold", "1"], "threshold must be >= 0 and < 1, got 1"),
         (["sample:chelsea", "--sigma", "-1"], "sigma must be >= 0, got -1"),
-        (["a/one.png", "b/one.png"], "different file names, got one twice"),
+        (["a/one.png", "b/one.png"], "different file names, got one_png twice"),
         (["sample:chelsea", "--cam-layer", "features.99"], "layer must be a known name"),
     ],
 )

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import pytest
 import torch
@@ -24,7 +25,9 @@ from xaiutils.composites import COMPOSITES
 from xaiutils.graph import Graph, GraphError
 from xaiutils.hybrid import explain, grad_cam_plus_plus
 from xaiutils.images import Transform, sample_photograph
+from xaiutils.layerwise import explain_layers
 from xaiutils.methods import METHODS
+from xaiutils.methods.segments import slic
 from xaiutils.metrics import METRICS
 from xaiutils.models import Classifier, load_model, load_state_dict, read_state_dict, wrap
 from xaiutils.registry import MODELS
@@ -451,8 +454,12 @@ def test_top_and_class_index():
 def test_a_class_called_by_a_number_is_not_the_class_of_that_number():
     digits = wrap(Tiny().eval(), ["1", "2", "crane"])
     assert [digits.class_index(name) for name in ("1", "2", "0", 2)] == [0, 1, 0, 2]
-    for wrong in ("3", 3, -1):
-        with pytest.raises(ValueError, match=rf"class must be in 0\.\.2, got {wrong}"):
+    assert digits.class_index(np.int64(2)) == 2
+    for wrong in (True, 1.0, None):
+        with pytest.raises(TypeError, match="class must be a name or a number, got"):
+            digits.class_index(wrong)
+    for wrong in ("3", 3, -1, "9" * 5000):
+        with pytest.raises(ValueError, match=rf"class must be a name or in 0\.\.2, got {wrong}"):
             digits.class_index(wrong)
     cranes = wrap(Tiny().eval(), ["crane", "dog", "crane"])
     assert cranes.class_index("dog") == 1
@@ -479,9 +486,13 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
                       "module must take one tensor of images .* got 2 arguments"),
     "tuple": (lambda: wrap(Tuple().eval()), GraphError, "got 1 arguments and a tuple returned"),
     "two channels": (lambda: wrap(nn.Sequential(nn.Conv2d(2, 3, 1))), ValueError,
-                     "module must read 1 or 3 channels, .* its first convolution reads 2"),
+                     "module must read 1 or 3 channels, .* names first reads 2"),
     "not finite": (lambda: wrap(_with_nan()), ValueError,
-                   "module must have finite weights, classes.bias has NaN or infinity"),
+                   "module must have finite weights and statistics, classes.bias has NaN"),
+    "statistics": (lambda: wrap(_with_nan(nn.BatchNorm1d(3))), ValueError,
+                   "module must have finite weights and statistics, 1.running_var has NaN"),
+    "lazy": (lambda: wrap(nn.Sequential(Tiny(), nn.LazyLinear(3)).eval()), ValueError,
+             "module must know its weights' shapes, 1.weight has none: call it once"),
     "inference": (lambda: wrap(_inferred()), ValueError,
                   "module must be made outside of torch.inference_mode"),
     "batch statistics": (lambda: wrap(nn.Sequential(
@@ -512,11 +523,14 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
 }  # fmt: skip
 
 
-def _with_nan() -> nn.Module:
+def _with_nan(norm: nn.Module | None = None) -> nn.Module:
     module = Tiny().eval()
     with torch.no_grad():
-        module.classes.bias[1] = torch.nan
-    return module
+        if norm is None:
+            module.classes.bias[1] = torch.nan
+            return module
+        norm.running_var[1] = torch.nan
+    return nn.Sequential(module, norm).eval()
 
 
 def _inferred() -> nn.Module:
@@ -552,16 +566,21 @@ def test_wrap_refuses_a_module_whose_hook_changes_what_it_computes():
         wrap(network, size=16)
 
 
-def test_a_linear_layer_written_as_a_product_gives_the_classes():
+@pytest.mark.parametrize(
+    "head", [lambda y, w, b: y @ w, lambda y, w, b: y @ w + b, lambda y, w, b: (y @ w) * 2]
+)
+def test_a_linear_layer_written_as_a_product_gives_the_classes(head):
     class Product(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
-            self.weight = nn.Parameter(torch.randn(3, 4))
+            layers = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU()
+            self.features = nn.Sequential(*layers)
+            self.weight, self.bias = nn.Parameter(torch.randn(4, 3)), nn.Parameter(torch.randn(3))
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.features(x).mean((2, 3)) @ self.weight.t()
+            return head(self.features(x).mean((2, 3)), self.weight, self.bias)
 
+    torch.manual_seed(0)
     classifier = wrap(Product().eval(), size=16)
     assert classifier.cam_layer == "features"
     x = images(side=16)
@@ -571,7 +590,7 @@ def test_a_linear_layer_written_as_a_product_gives_the_classes():
 
 
 def test_the_network_itself_is_no_classifier():
-    for call in (explain, grad_cam_plus_plus, METHODS["saliency"]):
+    for call in (explain, grad_cam_plus_plus, METHODS["saliency"], explain_layers, slic):
         with pytest.raises(TypeError, match=r"must be a Classifier, as wrap .* Tiny"):
             call(Tiny().eval(), images())
 
@@ -598,7 +617,7 @@ def test_weights_say_how_they_do_not_fit(tmp_path):
         load_model(SMALL, tmp_path)
 
 
-@pytest.mark.parametrize("table", [METHODS, METRICS, COMPOSITES, CAMS])
+@pytest.mark.parametrize("table", [METHODS, METRICS, COMPOSITES, CAMS, MODELS])
 def test_a_table_answers_a_wrong_name_with_the_nearest(table):
     name = next(iter(table))
     with pytest.raises(KeyError, match=f"must be a known name, got .*; did you mean .*{name}"):

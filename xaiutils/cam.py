@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.registry import Registry
+from xaiutils.checks import Registry
 
 
 def grad_cam(a: Tensor, g: Tensor) -> Tensor:

@@ -45,10 +45,7 @@ def find_cam_layer(graph: Graph) -> tuple[Step, str]:
             f"tokens of {patches} patches, normalised for the last attention: behind it only "
             "the class token counts; they can be negative"
         )
-    weighted = [s for s in graph.before(graph.output) if s.kind in (CONVOLUTION, LINEAR)]
-    weighted += [graph.output] if graph.output.kind in (CONVOLUTION, LINEAR) else []
-    if graph.output.kind == MATMUL and len(graph.output.varying) == 1:
-        weighted.append(graph.output)  # a linear layer written as features @ weight
+    weighted = [s for s in (*graph.before(graph.output), graph.output) if _is_weighted(s)]
     if not weighted:
         raise GraphError("module must have a linear layer or convolution that gives the classes")
     maps = [s for s in graph.before(weighted[-1]) if _is_map(s) and s is not graph.input]
@@ -66,6 +63,12 @@ def find_cam_layer(graph: Graph) -> tuple[Step, str]:
         f"last feature map before {weighted[-1].path}; no activation comes last, so it can be "
         "negative"
     )
+
+
+def _is_weighted(step: Step) -> bool:
+    """A convolution or linear layer, one that is written as ``features @ weight`` too."""
+    product = step.kind == MATMUL or step.operation == "addmm"
+    return step.kind in (CONVOLUTION, LINEAR) or (product and len(step.varying) == 1)
 
 
 def _is_map(step: Step) -> bool:

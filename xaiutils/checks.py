@@ -10,14 +10,16 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     import torch
+
+Value = TypeVar("Value")
 
 
 def choice(argument: str, value: str, options: Iterable[str]) -> str:
@@ -40,6 +42,31 @@ def choice(argument: str, value: str, options: Iterable[str]) -> str:
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names[:12])}"
         raise ValueError(f"{argument} must be a known name, got {value!r}; {hint}")
     return value
+
+
+def absent(argument: str, value: str, options: Iterable[str]) -> str:
+    """What `choice` says of a name that is none of ``options``, for a KeyError."""
+    try:
+        return choice(argument, value, options)
+    except (TypeError, ValueError) as error:
+        return str(error)
+
+
+class Registry(dict[str, Value]):
+    """A table by name, in which a name that is not there is answered with the nearest."""
+
+    def __init__(self, what: str, known: Mapping[str, Value]) -> None:
+        """Call the names ``what`` in messages."""
+        super().__init__(known)
+        self.what = what
+
+    def __missing__(self, name: str) -> Value:
+        """Raise.
+
+        Raises:
+            KeyError: Always, with the nearest names.
+        """
+        raise KeyError(absent(self.what, name, self))
 
 
 def number(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from xaiutils import checks
+from xaiutils.checks import Registry
 from xaiutils.operations import BATCH_NORM, CONVOLUTION, LINEAR, WEIGHTED
-from xaiutils.registry import Registry
 from xaiutils.rules import Rule, alpha_beta, epsilon, flat, gamma, z, z_box, z_plus
 from xaiutils.steps import GraphError, Step
 

@@ -43,7 +43,8 @@ def pictures_in(folder: Path) -> list[Path]:
     Raises:
         ValueError: It has none.
     """
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+    files = (path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+    found = sorted(path for path in files if path.suffix.lower() in ENDINGS)
     if not found:
         raise ValueError(
             f"source must be a folder with pictures ({', '.join(ENDINGS)}), {folder} has none"

@@ -11,7 +11,7 @@ from torch import Tensor
 from xaiutils import cam_layer, tokens
 from xaiutils.composites import Composite
 from xaiutils.hybrid import THRESHOLD, bound, class_activation_map, fuse, relevance, smooth
-from xaiutils.models import Classifier
+from xaiutils.models import Classifier, checked_classifier
 from xaiutils.one_pass import Target
 
 
@@ -56,7 +56,7 @@ def explain_layers(
         layers: Names; by default the last map of each size up to the CAM layer.
         sigma: Of the Gaussian in pixels; none by default, the maps are coarse already.
     """
-    graph = classifier.graph
+    graph = checked_classifier(classifier).graph
     chosen = cam_layer.blocks(graph, classifier.cam_layer)
     if layers is not None:
         chosen = [graph.find(name) for name in layers]

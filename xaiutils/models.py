@@ -6,6 +6,7 @@ weights or a file of yours; `wrap` takes your own network. Neither changes the m
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -83,19 +84,24 @@ class Classifier:
         """The index of the class called ``name``; if none is called so, the one of this number.
 
         Raises:
-            TypeError, ValueError: There is none; the nearest names are listed. Or two have this
-                name, as two of ImageNet's cranes.
+            TypeError: Neither a name nor a whole number.
+            ValueError: There is none; the nearest names are listed. Or two have this name, as
+                two of ImageNet's cranes.
         """
         found = [i for i, known in enumerate(self.classes) if known == name]
         if len(found) > 1:
-            numbers = " and ".join(map(str, found))
-            raise ValueError(f"class must be one class, {name!r} are {numbers}: give the number")
+            several = " and ".join(map(str, found))
+            raise ValueError(f"class must be one class, {name!r} are {several}: give the number")
         if found:
             return found[0]
-        number = int(name) if isinstance(name, str) and name.isdecimal() else name
-        if isinstance(number, int):
-            return int(checks.targets("class", number, 1, len(self.classes)))
-        return self.classes.index(checks.choice("class", number, self.classes))
+        if isinstance(name, str) and not name.isdecimal():
+            raise ValueError(checks.absent("class", name, self.classes))
+        if isinstance(name, bool) or not isinstance(name, str | numbers.Integral):
+            raise TypeError(f"class must be a name or a number, got {checks.describe(name)}")
+        last = len(self.classes) - 1
+        if len(str(name)) > 9 or not 0 <= int(name) <= last:
+            raise ValueError(f"class must be a name or in 0..{last}, got {name}")
+        return int(name)
 
     def check(self, x: Tensor) -> Tensor:
         """``x`` if the network can take it.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 from xaiutils import checks
 
@@ -13,29 +12,6 @@ SCENE_NETWORKS = (
     *(f"scenes_vgg_seed{seed}" for seed in range(3)),
     *(f"scenes_{architecture}_seed0" for architecture in ("resnet", "inception", "vit")),
 )
-
-Value = TypeVar("Value")
-
-
-class Registry(dict[str, Value]):
-    """A table by name, in which a name that is not there is answered with the nearest."""
-
-    def __init__(self, what: str, known: Mapping[str, Value]) -> None:
-        """Call the names ``what`` in messages."""
-        super().__init__(known)
-        self.what = what
-
-    def __missing__(self, name: str) -> Value:
-        """Raise.
-
-        Raises:
-            KeyError: Always, with the nearest names.
-        """
-        try:
-            checks.choice(self.what, name, self)
-        except (TypeError, ValueError) as error:
-            raise KeyError(str(error)) from None
-        raise AssertionError
 
 
 @dataclass(frozen=True)
@@ -62,6 +38,8 @@ class _Models(Mapping[str, ModelRecord]):
         return {record.name: record for record in (*shipped, *published)}
 
     def __getitem__(self, name: str) -> ModelRecord:
+        if name not in self._records:
+            raise KeyError(checks.absent("model", name, self._records))
         return self._records[name]
 
     def __iter__(self) -> Iterator[str]:

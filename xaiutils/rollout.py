@@ -8,13 +8,13 @@ from torch import Tensor
 from xaiutils import tokens
 from xaiutils.cam import to_image
 from xaiutils.cam_layer import is_attention
-from xaiutils.models import Classifier
+from xaiutils.models import Classifier, checked_classifier
 from xaiutils.steps import GraphError, Step
 
 
 def attention_steps(classifier: Classifier) -> list[Step]:
     """The softmaxes of the network's attentions over patches, in order."""
-    height, width = (classifier.graph.input.shape or ())[2:]
+    height, width = (checked_classifier(classifier).graph.input.shape or ())[2:]
     found = []
     for step in classifier.graph.steps:
         shape = step.shape or ()

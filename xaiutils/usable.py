@@ -7,15 +7,19 @@ from itertools import chain
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 
 def require_usable(module: nn.Module) -> None:
     """Refuse a module whose maps would be wrong, or whose errors would not say why.
 
     Raises:
-        ValueError: Parameters made in `torch.inference_mode`, or not finite; a batch norm
-            without statistics of its own.
+        ValueError: Parameters made in `torch.inference_mode`, or without a shape yet; NaN or
+            infinity in them; a batch norm without statistics of its own.
     """
+    for name, parameter in module.named_parameters():
+        if is_lazy(parameter):
+            raise ValueError(f"module must know its weights' shapes, {name} has none: call it once")
     if any(tensor.is_inference() for tensor in module.parameters()):
         raise ValueError("module must be made outside of torch.inference_mode: gradients need it")
     for path, part in module.named_modules():
@@ -25,9 +29,13 @@ def require_usable(module: nn.Module) -> None:
                 f"module must keep statistics in its batch norms, {path} has none: what it says "
                 "of a picture would depend on the others in the batch"
             )
-    for name, tensor in module.named_parameters():
+    statistics = ("running_mean", "running_var")  # other buffers may hold infinity, as masks do
+    buffers = [(n, t) for n, t in module.named_buffers() if n.rpartition(".")[2] in statistics]
+    for name, tensor in (*module.named_parameters(), *buffers):
         if not (tensor.is_meta or bool(tensor.isfinite().all())):
-            raise ValueError(f"module must have finite weights, {name} has NaN or infinity")
+            raise ValueError(
+                f"module must have finite weights and statistics, {name} has NaN or infinity"
+            )
 
 
 def require_same(
@@ -74,7 +82,8 @@ def channels_of(module: nn.Module) -> int:
     channels = next((m.in_channels for m in convolutions), 3)
     if channels not in (1, 3):
         raise ValueError(
-            f"module must read 1 or 3 channels, as pictures have, its first convolution reads "
-            f"{channels}; wrap a module that makes them of three, and give three means"
+            "module must read 1 or 3 channels, as pictures have, and the convolution that it "
+            f"names first reads {channels}: give mean and std, one value or three, if another "
+            "reads the pictures; else wrap a module that makes its channels of a picture's"
         )
     return channels

@@ -8,6 +8,7 @@ asks of all others.
 from __future__ import annotations
 
 from xaiutils import checks
+from xaiutils.checks import Registry
 from xaiutils.hybrid import THRESHOLD
 from xaiutils.methods import (
     controls,
@@ -23,7 +24,6 @@ from xaiutils.methods import (
 )
 from xaiutils.methods.combine import combine as _combine
 from xaiutils.methods.record import FAMILIES, CannotExplain, Method, Setting
-from xaiutils.registry import Registry
 
 __all__ = ["FAMILIES", "METHODS", "CannotExplain", "Method", "Setting", "combine", "method_named"]
 

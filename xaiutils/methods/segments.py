@@ -17,7 +17,8 @@ from torch import Tensor
 from xaiutils import checks
 from xaiutils.images import denormalise
 from xaiutils.methods.arguments import Baseline, reference
-from xaiutils.models import Classifier
+from xaiutils.methods.record import CannotExplain
+from xaiutils.models import Classifier, checked_classifier
 from xaiutils.twin import Twin
 
 Forward = Callable[[Tensor], Tensor]
@@ -48,7 +49,7 @@ def slic(
     """
     from skimage.segmentation import slic as superpixels
 
-    classifier.check(x)
+    checked_classifier(classifier).check(x)
     n_segments = checks.whole("n_segments", n_segments)
     compactness = checks.number("compactness", compactness)
     if compactness <= 0:
@@ -108,7 +109,7 @@ def by_segment(
         (N, H, W).
 
     Raises:
-        ValueError: `slic` sees one segment in an image. Whoever wants one alone gives it.
+        CannotExplain: `slic` sees one segment in an image. Whoever wants one alone gives it.
     """
     labels = _own(classifier, x) if segments is None else check(segments, x)
     labels = labels.to(x.device)
@@ -132,7 +133,7 @@ def _own(classifier: Classifier, x: Tensor) -> Tensor:
     labels = slic(classifier, x)
     alone = [i for i, image in enumerate(labels) if not int(image.max())]
     if alone:
-        raise ValueError(
+        raise CannotExplain(
             f"segments must be at least 2 per image to compare, image {alone[0]} has 1: SLIC joins "
             "what is noisy from pixel to pixel; give segments=slic(classifier, x, "
             "compactness=100) of xaiutils.methods.segments"

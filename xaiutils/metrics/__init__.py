@@ -1,5 +1,6 @@
 """What an explanation is judged by: `METRICS`, each with its direction, anchors and source."""
 
+from xaiutils.checks import Registry
 from xaiutils.metrics import (
     counterfactual,
     flipping,
@@ -15,7 +16,6 @@ from xaiutils.metrics.case import Case, Piece, load_cases
 from xaiutils.metrics.complexity import gini
 from xaiutils.metrics.localisation import mass_accuracy, own_share, rank_accuracy
 from xaiutils.metrics.record import CannotScore, Explainer, Metric, Score
-from xaiutils.registry import Registry
 from xaiutils.stats import mean_interval
 
 METRICS: Registry[Metric] = Registry(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ from torch import Tensor
 from xaiutils import checks, scenes
 from xaiutils.boxes import sample_target
 from xaiutils.images import Box, Sample
-from xaiutils.models import Classifier
+from xaiutils.models import Classifier, checked_classifier
 from xaiutils.workloads import Workload
 
 
@@ -133,12 +134,13 @@ def load_cases(
     """
     if not len(indices):
         raise ValueError("indices must name at least one sample, got none")
-    found = []
+    found, count = [], len(work.samples)
+    network = checked_classifier(classifier or work.classifier)
     for index in indices:
-        if not -len(work.samples) <= index < len(work.samples):
-            raise IndexError(f"indices must be in 0..{len(work.samples) - 1}, got {index}")
+        if not -count <= checks.whole("indices", index, low=-math.inf) < count:
+            raise IndexError(f"indices must be in {-count}..{count - 1}, got {index}")
         (sample,), x = work.batch([index])
-        case = _case(work, sample, x, classifier or work.classifier)
+        case = _case(work, sample, x, network)
         if not right_only or int(case.classifier.predict(x).argmax(1)) == case.target:
             found.append(case)
     return found
