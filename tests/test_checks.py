@@ -178,4 +178,13 @@ def test_every_check_is_tested():
     functions = inspect.getmembers(checks, inspect.isfunction)
     public = {name for name, f in functions if f.__module__ == checks.__name__}
     tested = {case.partition(":")[0].replace(" ", "_") for case in ERRORS}
-    assert public - {"describe", "shape"} == tested
+    assert public - {"absent", "describe", "shape"} == tested
+
+
+def test_a_registry_says_what_choice_says():
+    table = checks.Registry("cam", {"grad_cam": 1})
+    assert table["grad_cam"] == 1
+    assert table.get("grad_cm") is None
+    for name, text in (("grad_cm", "did you mean grad_cam"), (3, "must be a name")):
+        with pytest.raises(KeyError, match=text):
+            table[name]
