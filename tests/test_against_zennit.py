@@ -156,6 +156,26 @@ def test_composites_equal_zennits(name: str, dtype: torch.dtype) -> None:
         assert deviation <= TOLERANCES[dtype], (pair, which)
 
 
+@pytest.mark.parametrize("pair", [name for name in PAIRS if name != "epsilon_gamma_box"])
+def test_transposed_convolutions_equal_zennits(pair: str) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(3, 6, 3), nn.ReLU(),
+            nn.ConvTranspose2d(6, 4, 3, stride=2, padding=1, output_padding=1, groups=2), nn.ReLU(),
+            nn.Flatten(), nn.Linear(4 * 12 * 12, 5),
+        ).double().eval()  # fmt: skip
+        x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    graph = Graph(net, (3, 8, 8))
+    logits = graph.run(x).logits
+    start = torch.zeros_like(logits).scatter(1, logits.argmax(1, keepdim=True), 1)
+    plan = Plan(graph, COMPOSITES[pair], None)
+    record = graph.run(x, inputs_of=plan.inputs_of, graph_of=plan.graph_of)
+    ours = propagate(plan, record, start, bounds=(x, x)).map
+    theirs = by_zennit(pair, net, x, start, False)
+    assert float((ours - theirs).abs().max()) <= 1e-10 * float(theirs.abs().max())
+
+
 def test_a_wrong_composite_would_be_seen() -> None:
     net, x = network("alexnet", torch.float32), pictures("alexnet", torch.float32)
     start = torch.zeros(2, 1000).index_fill(1, torch.tensor([7]), 1.0)
