@@ -45,7 +45,11 @@ def choice(argument: str, value: str, options: Iterable[str]) -> str:
 
 
 def absent(argument: str, value: str, options: Iterable[str]) -> str:
-    """What `choice` says of a name that is none of ``options``, for a KeyError."""
+    """What `choice` says of a name that is none of ``options``, for a KeyError.
+
+    Args:
+        argument, value, options: As in `choice`.
+    """
     try:
         return choice(argument, value, options)
     except (TypeError, ValueError) as error:
