@@ -164,6 +164,7 @@ def test_a_cluster_of_single_threads_gives_the_same_bytes(fresh, result, tmp_pat
     assert table(fresh) == result
 
 
+@pytest.mark.slow
 def test_two_copies_on_one_cluster_are_both_whole(fresh, result, tmp_path, running):
     other = open_study(shutil.copytree(fresh.path, tmp_path / "copy"))
     with ThreadPoolExecutor(2) as pool:

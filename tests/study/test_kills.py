@@ -18,6 +18,8 @@ from tests.study.conftest import table
 from tests.study.test_engines import ROOT, cluster
 from xaiutils.study import create_study, load_study, open_study, run_study, study_status
 
+pytestmark = pytest.mark.slow  # notebook 14 kills a worker, the user study's tests their server
+
 ASKED = {
     "methods": ["hybrid", "random_map"],
     "metrics": ["relevance_mass", "srg"],  # none of Quantus, which takes seconds to import
@@ -77,7 +79,6 @@ def until(zygote, word: str) -> list[str]:
     return lines
 
 
-@pytest.mark.slow
 def test_the_whole_run_is_killed_at_any_moment(zygote, tmp_path, expected):
     chance, counted = random.Random(0), 0
     for study in range(10):
@@ -102,9 +103,8 @@ def test_the_whole_run_is_killed_at_any_moment(zygote, tmp_path, expected):
     assert counted == 14
 
 
-@pytest.mark.parametrize("pauses", [(2,), pytest.param((1, 2, 3), marks=pytest.mark.slow)])
-def test_the_whole_run_is_killed_between_writing_and_renaming(zygote, study, expected, pauses):
-    for pause in pauses:
+def test_the_whole_run_is_killed_between_writing_and_renaming(zygote, study, expected):
+    for pause in (1, 2, 3):
         before = parts(study)
         number = start(zygote, study, pause)
         assert until(zygote, "between") == ["between"]
@@ -145,7 +145,6 @@ def workers_of(process) -> list[psutil.Process]:
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
-@pytest.mark.slow  # notebook 14 kills one worker, too
 def test_workers_are_killed_and_the_run_goes_on(study, expected):
     chance, killed = random.Random(1), 0
     process = command(study, "--workers", "2")
@@ -163,7 +162,6 @@ def test_workers_are_killed_and_the_run_goes_on(study, expected):
     finished(study, expected)
 
 
-@pytest.mark.slow  # two more processes that import torch; a serial run is killed above
 def test_the_run_of_a_cluster_is_killed_and_its_workers_go_too(study, expected):
     process = command(study, "--workers", "2")
     wait_for(study, 3, process)
@@ -177,7 +175,6 @@ def test_the_run_of_a_cluster_is_killed_and_its_workers_go_too(study, expected):
     finished(study, expected)
 
 
-@pytest.mark.slow
 def test_the_scheduler_is_killed(study, expected, tmp_path):
     with cluster(tmp_path) as (address, scheduler, _):
         process = command(study, "--scheduler", address)
@@ -191,7 +188,6 @@ def test_the_scheduler_is_killed(study, expected, tmp_path):
     finished(study, expected)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(study, expected, workers):
     process = command(study, "--workers", workers)
@@ -206,7 +202,6 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(study, expected, workers):
     finished(study, expected)
 
 
-@pytest.mark.slow  # the lock itself is asked in test_parts
 def test_two_runs_on_one_folder(study, expected):
     first = command(study)
     wait_for(study, 1, first)
