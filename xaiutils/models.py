@@ -218,7 +218,8 @@ def wrap(
     Raises:
         TypeError: ``module`` is no ``torch.nn.Module``.
         ValueError: Train mode, a network that cannot be traced or computes something else when
-            it is (a hook changes results), a wrong number of classes, an unknown layer.
+            it is (a hook changes results), a wrong number of classes, an unknown layer, weights
+            that are not finite, a batch norm without statistics, channels that no picture has.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {checks.describe(module)}")
