@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from functools import cache
@@ -89,17 +88,6 @@ def test_every_figure_has_a_number_beside_it(path):
         if has_png(cell):
             beside = "".join(printed(other) for other in code[max(i - 1, 0) : i + 2])
             assert re.search(r"\d", beside), cell.source
-
-
-@each_notebook
-def test_cells_are_short_and_not_too_many(path):
-    count = len(read(path).cells)
-    assert count == 10 if path == QUICK else 20 <= count <= 37
-    for cell in cells(path, "code"):
-        assert len(cell.source.splitlines()) <= 15, cell.source
-        for node in ast.walk(ast.parse(cell.source)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                assert node.end_lineno - node.lineno + 1 <= 3, node.name
 
 
 @each_notebook
