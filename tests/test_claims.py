@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -354,3 +355,19 @@ def test_the_page_without_scores():
 def test_the_page_takes_each_claim_with_its_own_verdict():
     with pytest.raises(ValueError, match=r"in order, got \['other'\]"):
         report([claim()], [Verdict("other", {}, pd.DataFrame())])
+
+
+def test_yaml_that_stands_for_more_text_than_it_has_is_refused_at_once(tmp_path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
+    path = tmp_path / "claims.yaml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=r"\*a0 must be written out: aliases are not read"):
+        load_claims(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="it is nested too deeply"):
+        load_claims(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="path must be a regular file, got the pipe"):
+        load_claims(path)

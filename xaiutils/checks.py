@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
 Value = TypeVar("Value")
@@ -228,6 +230,22 @@ def same_shape(first: str, a: torch.Tensor, second: str, b: torch.Tensor) -> Non
     """
     if a.shape != b.shape:
         raise ValueError(f"{first} and {second} must have one shape, got {shape(a)} and {shape(b)}")
+
+
+def regular(argument: str, path: Path) -> Path:
+    """Return ``path`` unless it is there and no regular file: reading a pipe may wait for ever.
+
+    Args:
+        argument: What the message calls it.
+        path: Of a file to read; that it is missing is for `open` to say.
+
+    Raises:
+        ValueError: It is a folder, a pipe, a socket or a device.
+    """
+    if path.exists() and not path.is_file():
+        kind = "folder" if path.is_dir() else "pipe, socket or device"
+        raise ValueError(f"{argument} must be a regular file, got the {kind} {str(path)!r}")
+    return path
 
 
 def describe(value: object) -> str:

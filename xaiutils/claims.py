@@ -53,7 +53,19 @@ class Claim:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys without a word; this one refuses them."""
+    """PyYAML keeps the last of two equal keys without a word; this one refuses them.
+
+    And aliases, for a few lines of them stand for more text than any machine holds.
+    """
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(
+                problem=f"*{event.anchor} must be written out: aliases are not read",
+                problem_mark=event.start_mark,
+            )
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         for key, count in Counter(str(key.value) for key, _ in node.value).items():
@@ -76,9 +88,12 @@ def load_claims(
     Raises:
         TypeError, ValueError: The message names the claim, the key, the rule and what came.
     """
+    checks.regular("path", Path(path))
     try:
         # A subclass of SafeLoader: it makes plain values only.
         found = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
+    except RecursionError:
+        raise ValueError(f"{path} must be a list of claims, it is nested too deeply") from None
     except yaml.YAMLError as error:
         raise ValueError(f"{path} must be YAML, got: {error}") from error
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):

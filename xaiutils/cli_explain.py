@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xaiutils import checks
+from xaiutils.files import plain
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,6 +50,9 @@ def add_explain(commands: Any) -> None:
         metavar="SETTING=VALUE",
         help="of --method, repeatable",
     )
+    explain.add_argument(
+        "--full-scale", type=float, help="the value that is white, such as 4095 for 12 bits"
+    )
     explain.add_argument("--out", type=Path, default=Path("results/explained"), help="folder")
     explain.set_defaults(run=_explain)
 
@@ -72,7 +76,7 @@ def _explain(options: argparse.Namespace) -> None:
     failed = []
     for picture, name in zip(tqdm(pictures, unit="picture"), names, strict=True):
         try:
-            image, x = _taken(classifier, picture)
+            image, x = _taken(classifier, picture, options.full_scale)
             tqdm.write(f"{picture}: {by(options, classifier, image, x, target, name)}")
         except CannotExplain as error:  # a wrong argument is none, and would be for all of them
             if len(pictures) == 1:
@@ -83,13 +87,13 @@ def _explain(options: argparse.Namespace) -> None:
         raise ValueError(f"{len(failed)} of {len(pictures)} pictures could not be explained")
 
 
-def _taken(classifier: Classifier, picture: str) -> tuple[Image, Tensor]:
+def _taken(classifier: Classifier, picture: str, full_scale: float | None) -> tuple[Image, Tensor]:
     """The picture, and what the network gets of it."""
     from xaiutils.images import load_image
     from xaiutils.methods import CannotExplain
 
     try:
-        image = load_image(picture)
+        image = load_image(picture, full_scale=full_scale)
         return image, classifier.preprocess(image)
     except (ValueError, OSError) as error:
         raise CannotExplain(str(error)) from error
@@ -201,7 +205,7 @@ def _by_method(
         setting_threshold=options.threshold,
         setting_cam=options.cam,
         setting_cam_layer=classifier.cam_layer,
-        **{f"setting_{method.name}_{key}": value for key, value in given.items()},
+        **plain({f"setting_{method.name}_{key}": value for key, value in given.items()}),
     )
     return f"{said} -> {options.out / name}_{method.name}.png, .npz"
 
@@ -220,7 +224,7 @@ def _value(text: Any) -> Any:
     """A number where it is one, otherwise the text."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # the last two: nested deeply
         return text
 
 
@@ -235,7 +239,7 @@ def _save_maps(path: Path, classifier: Classifier, found: Explanation) -> None:
     arrays |= {"model": classifier.name}
     shares = found.conservation.shares()
     arrays |= {f"share_{key}": float(share[0]) for key, share in shares.items()}
-    arrays |= {f"setting_{key}": value for key, value in found.settings.items()}
+    arrays |= plain({f"setting_{key}": value for key, value in found.settings.items()})
     np.savez_compressed(path, **arrays)
 
 

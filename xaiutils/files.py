@@ -48,6 +48,12 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     _sync_folder(path.parent)
 
 
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as an NPZ can hold them: numbers and text; NumPy pickles anything else."""
+    kept = (bool, int, float, str)
+    return {key: value if isinstance(value, kept) else str(value) for key, value in values.items()}
+
+
 def _sync_folder(folder: Path) -> None:
     if os.name != "posix":
         return

@@ -36,7 +36,7 @@ class Sample:
         notes: what a reader should know, such as "box 2 reached beyond the picture".
 
     Raises:
-        ValueError: The mask has another size than the picture.
+        ValueError: The mask has another size than the picture, or a box is empty or leaves it.
     """
 
     id: str
@@ -48,11 +48,19 @@ class Sample:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a mask of another size, such as that of a picture before EXIF turned it."""
+        """Refuse a mask or boxes of another size, such as of the picture before EXIF turned it."""
         size = self.image.height, self.image.width
         if self.mask is not None and np.shape(self.mask) != size:
             got = np.shape(self.mask)
             raise ValueError(f"mask must be of its picture's size {size}, got {got}")
+        for box in self.boxes:
+            x0, y0, x1, y1 = box
+            if not (0 <= x0 < x1 <= size[1] and 0 <= y0 < y1 <= size[0]):
+                raise ValueError(
+                    "boxes must be (x0, y0, x1, y1) with x0 < x1 and y0 < y1 inside the picture of "
+                    f"{size[1]} x {size[0]} pixels, got {tuple(box)}; give them in the picture's "
+                    "own pixels, cut to it"
+                )
 
 
 def sample_photograph(name: str) -> Sample:

@@ -76,6 +76,19 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], str]:
             f"weights must be a state dict of tensors, {file.name} holds "
             f"{checks.describe(state)}; save model.state_dict() alone"
         )
+    for key, value in state.items():
+        if not isinstance(key, str):
+            raise ValueError(
+                f"weights must have the names of parameters as keys, {file.name} has {key!r}; "
+                "save model.state_dict() alone"
+            )
+        if value.is_meta or value.is_nested or value.is_quantized or value.layout != torch.strided:
+            kind = "quantised" if value.is_quantized else "nested" if value.is_nested else None
+            kind = kind or ("without data (meta)" if value.is_meta else str(value.layout))
+            raise ValueError(
+                f"weights must be dense tensors with their numbers, {key!r} in {file.name} is "
+                f"{kind}; save the state dict of the loaded network, dense and on the CPU"
+            )
     return state, digest
 
 
@@ -83,7 +96,8 @@ def load_state_dict(module: nn.Module, state: dict[str, Tensor]) -> None:
     """Fill ``module`` with ``state``; every key must fit.
 
     Raises:
-        ValueError: Keys are missing, unexpected or of another shape; they are listed.
+        ValueError: Keys are missing, unexpected or of another shape, or their numbers are of
+            another kind (complex or whole where the network has real ones); they are listed.
     """
     own = module.state_dict()
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
@@ -104,7 +118,21 @@ def load_state_dict(module: nn.Module, state: dict[str, Tensor]) -> None:
             f"unexpected: {_some(unexpected)}; of another shape: {_some(shapes)}"
             + ("; a network that you changed, give to wrap" if shapes else "")
         )
+    kinds = [
+        f"{key} {state[key].dtype} instead of {own[key].dtype}"
+        for key in own
+        if key in state and _kind(state[key]) != _kind(own[key])
+    ]
+    if kinds:
+        raise ValueError(
+            f"weights must be numbers of the network's kind, got {_some(kinds)}; PyTorch would "
+            "cast them without a word: save the float weights that the network was trained with"
+        )
     module.load_state_dict(state, strict=False)  # only batch counters can be missing
+
+
+def _kind(tensor: Tensor) -> str:
+    return "complex" if tensor.is_complex() else "real" if tensor.is_floating_point() else "whole"
 
 
 def _some(names: list[str]) -> str:
