@@ -1,6 +1,6 @@
 """xaiutils: Grad-CAM++ x composite-LRP hybrid explanations of CNNs.
 
-The verbs of the paper, ready for ``import xaiutils as xai``; each name is loaded when it is first
+The verbs of the hybrid and of its scores, ready for ``import xaiutils as xai``; each name is loaded when it is first
 used, so that importing the package stays light.
 """
 
