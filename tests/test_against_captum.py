@@ -1,6 +1,7 @@
 """captum's LRP beside ours: equal where captum is right, and its traps, each as a regression test.
 
-L1: in 0.9.0 rules are gone after a call; L2: αβ splits only weights; L5: residual sums are not seen.
+L1: in 0.9.0 rules are gone after a call; L2: αβ splits only weights; L5: residual sums are
+not seen.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@ r"""The paper on one page: bounding figure, fusion, smoothing, and all five step
 
 Dhore et al., "Enhancing Explainable AI: A Hybrid Approach Combining GradCAM and LRP for CNN
 Interpretability", section III-B. Its five steps are our counting; the paper counts three (I-D):
-the CAM freed of noise, the product, the blur. With the Grad-CAM++ map :math:`C \in [0, 1]`, the threshold
-:math:`t` and the composite relevance :math:`L` (mean over colour channels):
+the CAM freed of noise, the product, the blur. With the Grad-CAM++ map :math:`C \in [0, 1]`, the
+threshold :math:`t` and the composite relevance :math:`L` (mean over colour channels):
 
 .. math:: P = \mathrm{minmax}(\mathrm{relu}(C - t)), \qquad E = G_\sigma * (P \odot L).
 

@@ -201,7 +201,7 @@ TABLE: tuple[Method, ...] = (
         shapley_sampling,
         "perturbation",
         SIGNED,
-        "Castro et al. 2009; Strumbelj and Kononenko 2010 (Dhore et al. cite Lundberg and Lee 2017)",
+        "Castro et al. 2009; Strumbelj and Kononenko 2010; Dhore et al. cite Lundberg, Lee 2017",
         passes="(1 + n_samples * S) * F",
         stochastic=True,
         needs=("segments",),

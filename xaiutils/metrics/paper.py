@@ -32,7 +32,8 @@ def avg_sensitivity(
               \quad u_i \sim U(-r, r)
 
     Yeh et al. 2019 (arXiv 1901.09392), with the mean for the maximum, as Quantus computes it;
-    Dhore et al. cite Bhatt et al. 2020. The class is that of the case even where the network now predicts another.
+    Dhore et al. cite Bhatt et al. 2020. The class is that of the case even where the network now
+    predicts another.
 
     Args:
         samples: n.
