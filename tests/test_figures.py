@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 from importlib.metadata import version
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -246,6 +248,31 @@ def test_each_figure_of_the_paper_is_one_cell_of_the_notebooks():
                 pictures = [o for o in cell["outputs"] if "image/png" in o.get("data", {})]
                 found[tag] += [path.stem] * len(pictures)
     assert {tag: len(places) for tag, places in found.items()} == dict.fromkeys(figures.PAPER, 1)
+
+
+def test_both_galleries_show_the_readers_pictures_once_each(monkeypatch):
+    """Figs. 4 and 5 are rows of one class each: picture, Grad-CAM, LRP, hybrid."""
+    for name, value in (("WORKLOAD", "photographs"), ("MODEL", "squeezenet1_0")):
+        monkeypatch.setenv(f"XAIUTILS_{name}", value)
+    monkeypatch.setenv("XAIUTILS_WEIGHTS", "random")
+    book = nbformat.read(ROOT / "notebooks" / "07_gallery.ipynb", 4)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    tags = [cell.metadata.get("tags", []) for cell in code]
+    space, shown = {"__name__": "__main__"}, []
+    for cell, tag in zip(code, tags[: tags.index(["fig-5"]) + 1], strict=False):
+        body = ast.parse(cell.source).body
+        drawn = body.pop() if {"fig-4", "fig-5"} & set(tag) else None
+        exec(compile(ast.Module(body, []), "07", "exec"), space)
+        if "parameters" in tag:
+            space["ROWS"] = 2
+        if drawn is not None:
+            figure = eval(compile(ast.Expression(drawn.value), "07", "eval"), space)
+            images = [one.images[0].get_array() for one in figure.axes if one.images]
+            assert len(images) % 4 == 0
+            shown += images[::4]
+    assert len(shown) == space["ROWS"]
+    for picture, photo in zip(shown, space["photos"], strict=True):
+        assert np.array_equal(picture, photo)
 
 
 def test_what_a_notebook_reads_is_listed():
