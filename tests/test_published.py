@@ -1,4 +1,4 @@
-"""The paper's parts as published: equal to captum and grad-cam called plainly, traps and all."""
+"""The paper's parts by its libraries: equal to captum and grad-cam called plainly, traps and all."""
 
 from __future__ import annotations
 
