@@ -1,4 +1,4 @@
-"""The paper's parts by its libraries: equal to captum and grad-cam called plainly, traps and all."""
+"""The paper's parts by its libraries: equal to captum and grad-cam called plainly, with traps."""
 
 from __future__ import annotations
 
