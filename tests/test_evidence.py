@@ -252,6 +252,8 @@ def test_pictures_that_are_taken_for_something_else_are_passed_over():
     assert evidence._right(work, 2, False) == [0, 2]
     assert evidence._right(work, 9, False) == [0, 2, 3]
     assert evidence._right(work, 9, True) == [0, 1, 2, 3]
+    samples[0] = replace(samples[0], label=None)  # as of a picture without annotation
+    assert evidence._right(work, 9, True) == [1, 2, 3]
 
 
 def test_all_that_decides_a_table_changes_its_hash(little, monkeypatch):

@@ -1,4 +1,4 @@
-"""The paper's five steps: closed forms, the whole equal to its parts, and no side effects."""
+"""The five steps: closed forms, the whole equal to its parts, and no side effects."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def _by_hybrid(
     target: int | None,
     name: str,
 ) -> str:
-    """One picture explained by the paper's five steps."""
+    """One picture explained by the five steps of the hybrid."""
     from xaiutils import hybrid, plots
 
     found = hybrid.explain(

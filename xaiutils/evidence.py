@@ -198,10 +198,15 @@ def _named(jobs: list[_Job], work: Workload, parts: Path) -> list[_Job]:
 
 
 def _right(work: Workload, count: int, everything: bool) -> list[int]:
-    """Positions of the first ``count`` pictures with an object that the network says rightly."""
+    """Positions of the first ``count`` pictures with an object that the network says rightly.
+
+    With ``everything``, of all that have a label.
+    """
     found: list[int] = []
     for index in range(len(work.samples)):
         (sample,), x = work.batch([index])
+        if sample.label is None:  # its prediction is neither right nor wrong
+            continue
         predicted = int(work.classifier.predict(x).argmax(1))
         if everything or (_placed(sample) and predicted == sample.label):
             found.append(index)

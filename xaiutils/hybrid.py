@@ -1,8 +1,9 @@
 r"""The paper on one page: bounding figure, fusion, smoothing, and all five steps at once.
 
 Dhore et al., "Enhancing Explainable AI: A Hybrid Approach Combining GradCAM and LRP for CNN
-Interpretability", section III. With the Grad-CAM++ map :math:`C \in [0, 1]`, the threshold
-:math:`t` and the composite relevance :math:`L` (mean over colour channels):
+Interpretability", section III-B. Its five steps are our counting; the paper counts three (I-D):
+the CAM freed of noise, the product, the blur. With the Grad-CAM++ map :math:`C \in [0, 1]`, the
+threshold :math:`t` and the composite relevance :math:`L` (mean over colour channels):
 
 .. math:: P = \mathrm{minmax}(\mathrm{relu}(C - t)), \qquad E = G_\sigma * (P \odot L).
 
@@ -58,7 +59,7 @@ def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
 
 
 def fuse(bounded: Tensor, relevance: Tensor) -> Tensor:
-    r"""Step 4, fusion: the elementwise product :math:`P \odot L` (section III-D), with L's sign.
+    r"""Step 4, fusion: the elementwise product :math:`P \odot L` (section III-B), with L's sign.
 
     Args:
         bounded: The bounding figure, (N, H, W) in [0, 1].
@@ -77,7 +78,7 @@ def fuse(bounded: Tensor, relevance: Tensor) -> Tensor:
 
 
 def smooth(map: Tensor, sigma: float) -> Tensor:
-    r"""Step 5, smoothing: :math:`G_\sigma * m`, SciPy's Gaussian (section III-E).
+    r"""Step 5, smoothing: :math:`G_\sigma * m`, SciPy's Gaussian (section III-B).
 
     The border is reflected about the pixels' edge, which keeps the sum; the kernel ends at 4 σ.
 
@@ -112,7 +113,7 @@ def explain(
 ) -> Explanation:
     """The hybrid explanation of each image: all five steps, from one forward pass.
 
-    Dhore et al., section III; the equations are those of `bound`, `fuse` and `smooth`.
+    Dhore et al., section III-B; the equations are those of `bound`, `fuse` and `smooth`.
 
     Args:
         classifier: From `load_model` or `wrap`.
@@ -196,7 +197,7 @@ def class_activation_map(
 def grad_cam_plus_plus(classifier: Classifier, x: Tensor, target: Target = None) -> Tensor:
     """Step 1, Grad-CAM++ at the classifier's CAM layer: (N, H, W) in [0, 1].
 
-    Dhore et al., section III-A; `xaiutils.cam.grad_cam_plus_plus` has the equation.
+    Dhore et al., section III-B; `xaiutils.cam.grad_cam_plus_plus` has the equation.
 
     Args:
         classifier, x, target: As in `explain`.
@@ -217,7 +218,7 @@ def relevance(
 ) -> Relevance:
     """Step 3, composite LRP: relevance of every pixel and channel, (N, C, H, W), with its ledger.
 
-    Dhore et al., section III-C; `xaiutils.rules` has the equations.
+    Dhore et al., section III-B; `xaiutils.rules` has the equations.
 
     Args:
         classifier, x, target, composite, input_rule, start, gates: As in `explain`.

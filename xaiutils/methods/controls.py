@@ -159,7 +159,7 @@ def _settings(*names: str) -> Mapping[str, Setting]:
     return MappingProxyType({name: EXPLAIN_SETTINGS[name] for name in names})
 
 
-_PAPER = "Dhore et al., section III"
+_PAPER = "Dhore et al., section III-B"
 _IN_THE_FIGURE = _settings("threshold", "sigma", "cam")
 _WITHOUT_RULE = partial(no_plan, composite=COMPOSITES[EXPLAIN_SETTINGS["composite"].default])
 
@@ -201,7 +201,7 @@ TABLE: tuple[Method, ...] = (
         function=bounded_cam,
         family="control",
         sign=NONNEGATIVE,
-        source=f"{_PAPER}-B, without LRP",
+        source=f"{_PAPER}, without LRP",
         passes="F + B",
         settings=_settings("threshold", "cam"),
     ),
@@ -211,7 +211,7 @@ TABLE: tuple[Method, ...] = (
         function=bounded_cam_smoothed,
         family="control",
         sign=NONNEGATIVE,
-        source=f"{_PAPER}-B and E, without LRP",
+        source=f"{_PAPER}, without LRP",
         passes="F + B",
         settings=_IN_THE_FIGURE,
     ),
@@ -221,8 +221,7 @@ TABLE: tuple[Method, ...] = (
         function=lrp_smoothed,
         family="control",
         sign=SIGNED,
-        source=f"{_PAPER}-C and E, without CAM; blur alone helps: Rao et al. 2022, "
-        "arXiv 2205.10435",
+        source=f"{_PAPER}, without CAM; blur alone helps: Rao et al. 2022, arXiv 2205.10435",
         passes="F + B",
         settings=_settings("sigma", "composite", "start"),
         refuses=_WITHOUT_RULE,

@@ -106,7 +106,7 @@ def smooth_grad(
     Args:
         classifier, x, target: As in `Method`.
         n_samples: Noisy copies, >= 1.
-        noise: As a share of each image's own range, >= 0, as the paper measures it.
+        noise: As a share of each image's own range, >= 0, as Smilkov et al. measure it.
         batch_size: Copies that the network sees at once.
 
     Returns:
@@ -218,7 +218,7 @@ TABLE: tuple[Method, ...] = (
         "Sundararajan et al. 2017, eq. 1",
         passes="n_steps * (F + B)",
         settings={
-            "n_steps": Setting(50, "captum's own; the paper finds 20 to 300 enough"),
+            "n_steps": Setting(50, "captum's own; Sundararajan et al. find 20 to 300 enough"),
             "baseline": BASELINE,
             "batch_size": BATCH,
         },
@@ -233,10 +233,10 @@ TABLE: tuple[Method, ...] = (
         passes="n_samples * (F + B)",
         stochastic=True,
         settings={
-            "n_samples": Setting(50, "the paper sees little change beyond 50", stock=5),
+            "n_samples": Setting(50, "Smilkov et al. see little change beyond 50", stock=5),
             "noise": Setting(
                 0.15,
-                "10 to 20 % of the image's range, as in the paper; captum's 1.0 is in units of "
+                "10 to 20 % of the image's range, as Smilkov et al.; captum's 1.0 is in units of "
                 "the normalised input, so it depends on the classifier's std",
                 stock="1.0, absolute",
             ),

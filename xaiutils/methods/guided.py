@@ -64,7 +64,7 @@ def guided_grad_cam(
 
     Args:
         classifier, x, target: As in `Method`.
-        interpolation: ``"bilinear"``, as the paper says, or ``"nearest"``.
+        interpolation: ``"bilinear"``, as Selvaraju et al. say, or ``"nearest"``.
 
     Returns:
         (N, H, W), signed: the mean over the channels.
@@ -139,7 +139,7 @@ TABLE: tuple[Method, ...] = (
         settings={
             "interpolation": Setting(
                 "bilinear",
-                "as in the paper; captum's default draws the CAM layer's cells as squares",
+                "as Selvaraju et al.; captum's default draws the CAM layer's cells as squares",
                 stock="nearest",
             ),
         },

@@ -30,7 +30,7 @@ def score_cam(classifier: Classifier, x: Tensor, target: Tensor, *, batch_size: 
               M_k = \frac{U_k - \min U_k}{\max U_k - \min U_k + 10^{-8}},
 
     U the activations A, bilinearly upsampled with aligned corners. Wang et al. 2020 (arXiv
-    1910.01279), section 3, as grad-cam 1.5.7 computes it. The library leaves out the paper's
+    1910.01279), section 3, as grad-cam 1.5.7 computes it. The library leaves out that paper's
     baseline, the logit of an empty picture; it is the same for every mask, and cancels. The
     softmax runs over the raw logits of all masks, so that large logits leave one channel nearly
     all the weight. The normalised picture is masked: what is masked gets the mean colour, not
@@ -74,7 +74,7 @@ def ablation_cam(
     weights over where the logit is negative: the map then shows what speaks against the class.
     The library zeroes a channel only where the smallest activation of the layer is exactly 0, and
     elsewhere sets it 1e7 below the smallest, which puts the logits out of all proportion; here a
-    channel is always set to zero, as in the paper.
+    channel is always set to zero, as in its paper.
 
     Args:
         classifier: Its copy is asked twice for A and the logit, and once for each channel of A.

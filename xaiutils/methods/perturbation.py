@@ -78,7 +78,7 @@ def feature_ablation(
     r"""Feature ablation: :math:`f_c(x) - f_c(x_S)` for each segment S.
 
     :math:`x_S` is the image without the segment. Occlusion by segments is the same thing, and
-    the two records differ in name only.
+    the two records differ in name only, although Fig. 3 of Dhore et al. has both.
 
     Args:
         classifier, x, target: As in `Method`.
@@ -201,7 +201,7 @@ TABLE: tuple[Method, ...] = (
         shapley_sampling,
         "perturbation",
         SIGNED,
-        "Castro et al. 2009; Strumbelj and Kononenko 2010",
+        "Castro et al. 2009; Strumbelj and Kononenko 2010; Dhore et al. cite Lundberg, Lee 2017",
         passes="(1 + n_samples * S) * F",
         stochastic=True,
         needs=("segments",),
