@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections import Counter
 from collections.abc import Collection, Hashable
@@ -15,6 +16,24 @@ from xaiutils import checks
 
 RELATIONS = ("better", "worse", "near", "not_better")
 LINK = re.compile(r"\d\d_\w+\.ipynb(#[\w.-]+)?")
+WITHDRAWN, ADDED, CORRECTED = KINDS = ("withdrawn", "added", "corrected")
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """What became of a claim after the test split was opened.
+
+    Attributes:
+        date: Of the change, such as 2026-11-30.
+        kind: One of `KINDS`: a claim that is ``withdrawn`` stays on the page, struck through, and
+            is not counted; one ``added`` came after that; of one ``corrected`` words were changed,
+            and nothing that is tested.
+        why: What was wrong; of an added claim also whether its result was known.
+    """
+
+    date: str
+    kind: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,7 @@ class Claim:
         workloads: Where it is tested.
         cell: The notebook that shows it, such as "11_metrics.ipynb#table".
         note: What a reader should know besides.
+        amended: What was changed since; None for nothing.
     """
 
     id: str
@@ -50,6 +70,12 @@ class Claim:
     workloads: tuple[str, ...]
     cell: str
     note: str = ""
+    amended: Amendment | None = None
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether it is no claim any more."""
+        return self.amended is not None and self.amended.kind == WITHDRAWN
 
 
 class _Loader(yaml.SafeLoader):
@@ -116,7 +142,7 @@ def _claim(place: int, entry: dict[str, Any]) -> Claim:
     known = [field.name for field in fields(Claim)]
     for key in entry:
         checks.choice(f"{title}: key", key, known)
-    missing = [key for key in known if key not in entry and key != "note"]
+    missing = [key for key in known if key not in entry and key not in ("note", "amended")]
     if missing:
         raise ValueError(f"{title}: keys must be complete, got none named {', '.join(missing)}")
     values = dict(entry)
@@ -124,6 +150,8 @@ def _claim(place: int, entry: dict[str, Any]) -> Claim:
         argument = f"{title}: {key}"
         if key in ("against", "workloads"):
             values[key] = _names(argument, entry[key])
+        elif key == "amended":
+            values[key] = _amendment(argument, entry[key]) if key in entry else None
         elif key != "margin" and key in entry:
             values[key] = _text(argument, entry[key])
     checks.choice(f"{title}: relation", values["relation"], RELATIONS)
@@ -136,6 +164,18 @@ def _claim(place: int, entry: dict[str, Any]) -> Claim:
         rule = 'a notebook such as "11_metrics.ipynb#table"'
         raise ValueError(f"{title}: cell must be {rule}, got {values['cell']!r}")
     return Claim(**values)
+
+
+def _amendment(argument: str, value: Any) -> Amendment:
+    keys = {field.name for field in fields(Amendment)}
+    if not isinstance(value, dict) or set(value) != keys:
+        rule = f"a mapping of {', '.join(sorted(keys))}"
+        raise TypeError(f"{argument} must be {rule}, got {checks.describe(value)}")
+    if type(value["date"]) is not datetime.date:
+        found = checks.describe(value["date"])
+        raise TypeError(f"{argument}: date must be a day such as 2026-11-30, got {found}")
+    kind = checks.choice(f"{argument}: kind", value["kind"], KINDS)
+    return Amendment(value["date"].isoformat(), kind, _text(f"{argument}: why", value["why"]))
 
 
 def _text(argument: str, value: Any) -> str:
