@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xaiutils import checks
+from xaiutils import chance, checks
 
 
 def download(name: str, weights: Any) -> nn.Module:
@@ -18,7 +18,8 @@ def download(name: str, weights: Any) -> nn.Module:
     from torchvision import models
 
     try:
-        return models.get_model(name, weights=weights)
+        with chance.Drawn(0):  # the first weights, which the published ones then replace
+            return models.get_model(name, weights=weights)
     except OSError as error:
         raise FileNotFoundError(
             f"the weights {weights.name} of {name} are not on this machine and cannot be "
@@ -30,13 +31,12 @@ def download(name: str, weights: Any) -> nn.Module:
 
 
 def untrained(name: str) -> nn.Module:
-    """A torchvision model with random weights, always the same; the random state is kept."""
+    """A torchvision model with random weights, always the same."""
     from torchvision import models
 
     # The published weights of these two were trained with auxiliary outputs and another input.
     extra = {"transform_input": True, "aux_logits": True, "init_weights": False}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with chance.Drawn(0):
         model = models.get_model(
             name, weights=None, **(extra if name in ("googlenet", "inception_v3") else {})
         )

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks, tokens
+from xaiutils.borrowed import seeing
 from xaiutils.methods.record import NONNEGATIVE, Method, Setting
 from xaiutils.models import Classifier
 from xaiutils.twin import Twin
@@ -146,12 +147,8 @@ def _by_library(
 
 
 def _without_bar(function: Any) -> Any:
-    """The library's function without the progress bar that it always shows.
-
-    The function is copied and sees another ``tqdm``; nothing in the library changes.
-    """
-    quiet = types.SimpleNamespace(tqdm=iter)
-    return types.FunctionType(function.__code__, function.__globals__ | {"tqdm": quiet})
+    """The library's function without the progress bar that it always shows."""
+    return seeing(function, tqdm=types.SimpleNamespace(tqdm=iter))
 
 
 TABLE: tuple[Method, ...] = (
