@@ -36,7 +36,7 @@ def torchs(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
 
 def numpys(seed: int) -> np.random.RandomState:
     """What draws as NumPy does after ``numpy.random.seed(seed)``; of a seed its last 32 bits."""
-    return np.random.RandomState(seed % 2**32)  # noqa: NPY002, what the libraries draw with
+    return np.random.RandomState(seed % 2**32)
 
 
 class Drawn(TorchFunctionMode):

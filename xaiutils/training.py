@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from xaiutils import chance, checks
+from xaiutils.borrowed import environment_kept
 from xaiutils.scene_net import ARCHITECTURES, SceneVGG, fold
 from xaiutils.scene_weights import save_scene_net
 from xaiutils.scenes import MEAN, SIZE, SPLITS, STD, label, render, scene, soft_label
@@ -109,9 +110,10 @@ def _fit(
     # (torch 2.14.1, seen on a CPU with AVX-512, not with ONEDNN_MAX_CPU_ISA=AVX2).
     last = architecture != "resnet"
     net.to(memory_format=torch.channels_last if last else torch.contiguous_format)
-    optimiser = torch.optim.AdamW(
-        net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
+    with environment_kept():  # torch's optimisers load its compiler
+        optimiser = torch.optim.AdamW(
+            net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
     steps = recipe.scenes // recipe.batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser,

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from xaiutils import chance, checks
+from xaiutils.borrowed import environment_kept
 
 
 def download(name: str, weights: Any) -> nn.Module:
     """A torchvision model with published weights, fetched once and checked by torchvision."""
-    from torchvision import models
+    with environment_kept():
+        from torchvision import models
 
     try:
         with chance.Drawn(0):  # the first weights, which the published ones then replace
@@ -32,7 +34,8 @@ def download(name: str, weights: Any) -> nn.Module:
 
 def untrained(name: str) -> nn.Module:
     """A torchvision model with random weights, always the same."""
-    from torchvision import models
+    with environment_kept():
+        from torchvision import models
 
     # The published weights of these two were trained with auxiliary outputs and another input.
     extra = {"transform_input": True, "aux_logits": True, "init_weights": False}

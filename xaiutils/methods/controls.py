@@ -32,7 +32,8 @@ def random_map(classifier: Classifier, x: Tensor, target: Tensor, *, seed: int =
     must not share their luck.
     """
     maps = [
-        baselines.random_map(image[None], own) for image, own in zip(x, _seeds(x, seed), strict=True)
+        baselines.random_map(image[None], own)
+        for image, own in zip(x, _seeds(x, seed), strict=True)
     ]
     return torch.cat(maps).to(x.device)
 

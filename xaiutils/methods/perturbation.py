@@ -147,9 +147,7 @@ def shapley_sampling(
     def effects(forward: Forward, present: Tensor) -> Tensor:
         method = ShapleyValueSampling(forward)
         method.permutation_generator = orders
-        return method.attribute(
-            present, n_samples=n_samples, perturbations_per_eval=batch_size
-        )
+        return method.attribute(present, n_samples=n_samples, perturbations_per_eval=batch_size)
 
     return by_segment(classifier, x, target, baseline, segments, effects)
 

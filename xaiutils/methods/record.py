@@ -230,7 +230,9 @@ class Method:
         given = x.clone()
         maps = self.compute(classifier, given, target, seed, used).detach().float()
         if not torch.equal(given, x):
-            raise ValueError(f"{self.name} must not write into x, and it did: let it write x.clone()")
+            raise ValueError(
+                f"{self.name} must not write into x, and it did: let it write x.clone()"
+            )
         if maps.shape != (len(x), *x.shape[2:]):
             raise ValueError(f"{self.name} must return maps (N, H, W), got {checks.shape(maps)}")
         broken = [i for i, one in enumerate(maps) if not bool(one.isfinite().all())]

@@ -72,9 +72,7 @@ def kernel_shap(
         _require_samples(n_samples, present)
         method = Own(forward)
         method.interpretable_model = _linear_model(LinearRegression())
-        return method.attribute(
-            present, n_samples=n_samples, perturbations_per_eval=batch_size
-        )
+        return method.attribute(present, n_samples=n_samples, perturbations_per_eval=batch_size)
 
     return by_segment(classifier, x, target, baseline, segments, effects)
 
@@ -140,7 +138,7 @@ def lime(
 
 
 def _linear_model(fitted: Any) -> Any:
-    """A model of scikit-learn as captum asks for it; captum's own draws weights that it discards."""
+    """A model of scikit-learn as captum asks for it; captum's own draws weights globally first."""
     from captum._utils.models.model import Model
 
     class Own(Model):  # type: ignore[misc]

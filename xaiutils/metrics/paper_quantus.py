@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from functools import cache, partial
 from types import MethodType
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from xaiutils import batches, chance, checks, memo
-from xaiutils.borrowed import seeing
+from xaiutils.borrowed import environment_kept, seeing, silenced
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.record import BATCH, CannotScore, Explainer, require_order
 from xaiutils.models import Classifier
@@ -57,8 +56,7 @@ def judge(
     """
     metric = _unchecked(CLASSES[name])(return_aggregate=False, disable_warnings=True, **settings)
     masks = None if case.mask is None else case.mask[None]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="quantus|scipy")  # NaN comes back, with a reason
+    with silenced(module="quantus|scipy"):  # NaN comes back, with a reason
         scores = _ask(
             metric,
             case.classifier,
@@ -112,7 +110,8 @@ def plain(
         AssertionError: Quantus refuses the maps.
         TypeError, ValueError: An argument is wrong; the message says which and why.
     """
-    import quantus
+    with environment_kept():
+        import quantus
 
     metric = getattr(quantus, CLASSES[checks.choice("name", name, CLASSES)])
     known = inspect.signature(metric.__init__).parameters.keys() - _NOT_SETTINGS
@@ -156,7 +155,8 @@ def _ask(
     batch_size: int,
     plainly: bool,
 ) -> np.ndarray:
-    from quantus.helpers.model.pytorch_model import PyTorchModel
+    with environment_kept():
+        from quantus.helpers.model.pytorch_model import PyTorchModel
 
     def explain(model: nn.Module, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
         pictures = torch.tensor(inputs).to(x)
@@ -337,7 +337,8 @@ class _Drawn:
 
 @cache
 def _unchecked(name: str) -> Any:
-    import quantus
+    with environment_kept():
+        import quantus
 
     own = {"FaithfulnessCorrelation": (_Drawn,), "AvgSensitivity": (_Together,)}.get(name, ())
     return type(name, (_Unchecked, *own, getattr(quantus, name)), {})
