@@ -16,7 +16,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "xaiutils"
 ROOT = "__init__"  # names of everything, loaded lazily: it imports nothing at the top
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("checks", "passes", "memo", "batches", "files", "shipped"),
+    ("checks", "passes", "memo", "batches", "files", "shipped", "chance", "borrowed"),
     (
         "operations",
         "decode",
@@ -72,8 +72,10 @@ ONLY: dict[str, set[str]] = {
     "cam": {"checks"},
     "rules": {"checks"},
     "operations": set(),
-    "registry": {"checks"},
+    "registry": {"checks", "borrowed"},
     "checks": set(),
+    "chance": set(),
+    "borrowed": set(),
     "steps": {"operations"},
     "attention": {"steps"},
     "tracing": {"operations", "steps", "attention"},

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import SupportsIndex, overload
 
 from xaiutils import checks
+from xaiutils.borrowed import environment_kept
 from xaiutils.boxes import BoxTarget, sample_target
 from xaiutils.imagenet_files import (
     WNID,
@@ -314,7 +315,8 @@ def _class_names(
         return tuple(mapping), tuple(mapping.values())
     wnids = tuple(sorted(known))
     if len(wnids) == 1000 and all(map(WNID.fullmatch, wnids)):
-        from torchvision.models import AlexNet_Weights
+        with environment_kept():
+            from torchvision.models import AlexNet_Weights
 
         return wnids, tuple(AlexNet_Weights.IMAGENET1K_V1.meta["categories"])
     return wnids, wnids

@@ -11,6 +11,7 @@ import PIL.Image
 import torch
 
 from xaiutils import checks
+from xaiutils.borrowed import environment_kept
 from xaiutils.decode import PHOTOGRAPHS, check_size, load_image
 
 __all__ = [
@@ -211,8 +212,9 @@ class Transform:
         Raises:
             ValueError: A box that is empty, turned round or not finite.
         """
-        from torchvision import tv_tensors
-        from torchvision.transforms import v2
+        with environment_kept():
+            from torchvision import tv_tensors
+            from torchvision.transforms import v2
 
         values = torch.as_tensor(boxes, dtype=torch.float64).reshape(-1, 4)
         wrong = ~((values[:, 2:] > values[:, :2]).all(1) & torch.isfinite(values).all(1))
@@ -246,7 +248,8 @@ class Transform:
         return self._pipeline()(picture)
 
     def _pipeline(self) -> Any:
-        from torchvision.transforms import v2
+        with environment_kept():
+            from torchvision.transforms import v2
 
         resize = list(self.resize) if isinstance(self.resize, tuple) else self.resize
         mode = v2.InterpolationMode(self.interpolation)

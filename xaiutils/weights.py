@@ -10,15 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xaiutils import checks
+from xaiutils import chance, checks
+from xaiutils.borrowed import environment_kept
 
 
 def download(name: str, weights: Any) -> nn.Module:
     """A torchvision model with published weights, fetched once and checked by torchvision."""
-    from torchvision import models
+    with environment_kept():
+        from torchvision import models
 
     try:
-        return models.get_model(name, weights=weights)
+        with chance.Drawn(0):  # the first weights, which the published ones then replace
+            return models.get_model(name, weights=weights)
     except OSError as error:
         raise FileNotFoundError(
             f"the weights {weights.name} of {name} are not on this machine and cannot be "
@@ -30,13 +33,13 @@ def download(name: str, weights: Any) -> nn.Module:
 
 
 def untrained(name: str) -> nn.Module:
-    """A torchvision model with random weights, always the same; the random state is kept."""
-    from torchvision import models
+    """A torchvision model with random weights, always the same."""
+    with environment_kept():
+        from torchvision import models
 
     # The published weights of these two were trained with auxiliary outputs and another input.
     extra = {"transform_input": True, "aux_logits": True, "init_weights": False}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with chance.Drawn(0):
         model = models.get_model(
             name, weights=None, **(extra if name in ("googlenet", "inception_v3") else {})
         )

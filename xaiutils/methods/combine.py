@@ -75,11 +75,12 @@ def combine(
         *,
         threshold: float,
         sigma: float | None,
+        seed: int = 0,
         **settings: Any,
     ) -> Tensor:
         _check(threshold, sigma)
         figure, bounded = (
-            record.function(classifier, x, target, **_own(prefix, record, settings)).detach()
+            record.compute(classifier, x, target, seed, _own(prefix, record, settings)).detach()
             for prefix, record in parts
         )
         return smooth_as_explain(fuse(bound(figure, threshold), bounded.to(figure)), sigma)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xaiutils import baselines
+from xaiutils import baselines, chance
 from xaiutils.composites import COMPOSITES, Composite
 from xaiutils.hybrid import bound, class_activation_map, explain, fuse, relevance
 from xaiutils.methods.combine import EXPLAIN_SETTINGS, smooth_as_explain
@@ -25,14 +25,15 @@ from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, no_pla
 from xaiutils.models import Classifier
 
 
-def random_map(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+def random_map(classifier: Classifier, x: Tensor, target: Tensor, *, seed: int = 0) -> Tensor:
     """Independent uniform values in [0, 1), (N, H, W): chance level.
 
     Drawn anew for every image and seed, and the same for every class: maps of different images
     must not share their luck.
     """
     maps = [
-        baselines.random_map(image[None], seed) for image, seed in zip(x, _seeds(x), strict=True)
+        baselines.random_map(image[None], own)
+        for image, own in zip(x, _seeds(x, seed), strict=True)
     ]
     return torch.cat(maps).to(x.device)
 
@@ -103,6 +104,7 @@ def bounded_noise(
     threshold: float,
     sigma: float | None,
     cam: str,
+    seed: int = 0,
 ) -> Tensor:
     """The bounding figure times the absolute value of Gaussian noise, smoothed: (N, H, W).
 
@@ -110,10 +112,11 @@ def bounded_noise(
 
     Args:
         classifier, x, target, threshold, sigma, cam: As in `xaiutils.hybrid.explain`.
+        seed: Of the noise.
     """
     noise = [
-        torch.randn(x.shape[2:], generator=torch.Generator().manual_seed(seed)).abs()
-        for seed in _seeds(x)
+        torch.randn(x.shape[2:], generator=chance.torchs(own), device="cpu").abs()
+        for own in _seeds(x, seed)
     ]
     figure = bounded_cam(classifier, x, target, threshold=threshold, cam=cam)
     return smooth_as_explain(fuse(figure, torch.stack(noise).to(figure)), sigma)
@@ -149,9 +152,9 @@ def hybrid(classifier: Classifier, x: Tensor, target: Tensor, **settings: Any) -
     return explain(classifier, x, target, **settings).hybrid
 
 
-def _seeds(x: Tensor) -> list[int]:
-    """A seed for each image, from the chance that is set and the image's own values."""
-    drawn = int(torch.randint(2**31, ()))
+def _seeds(x: Tensor, seed: int) -> list[int]:
+    """A seed for each image, from ``seed`` and the image's own values."""
+    drawn = int(torch.randint(2**31, (), generator=chance.torchs(seed), device="cpu"))
     return [drawn ^ zlib.crc32(image.detach().cpu().float().numpy().tobytes()) for image in x]
 
 

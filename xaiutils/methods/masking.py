@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks, tokens
+from xaiutils.borrowed import environment_kept, seeing
 from xaiutils.methods.record import NONNEGATIVE, Method, Setting
 from xaiutils.models import Classifier
 from xaiutils.twin import Twin
@@ -48,7 +49,8 @@ def score_cam(classifier: Classifier, x: Tensor, target: Tensor, *, batch_size: 
     Raises:
         TypeError, ValueError: ``batch_size`` is no whole number >= 1.
     """
-    from pytorch_grad_cam import ScoreCAM
+    with environment_kept():
+        from pytorch_grad_cam import ScoreCAM
 
     size = checks.whole("batch_size", batch_size)
 
@@ -88,8 +90,9 @@ def ablation_cam(
     Raises:
         ValueError: The logit of an image's class is exactly 0: the weights do not exist.
     """
-    from pytorch_grad_cam import AblationCAM
-    from pytorch_grad_cam.ablation_layer import AblationLayerVit
+    with environment_kept():
+        from pytorch_grad_cam import AblationCAM
+        from pytorch_grad_cam.ablation_layer import AblationLayerVit
 
     size = checks.whole("batch_size", batch_size)
 
@@ -135,7 +138,8 @@ def _by_library(
     prepared: Callable[[Twin], Any], classifier: Classifier, x: Tensor, target: Tensor, i: int
 ) -> tuple[Tensor, float]:
     """The library's map of image ``i``, (1, H, W), and the logit that it explains."""
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    with environment_kept():
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     # Not the library's own `with` block: that one swallows an IndexError.
     run = prepared(Twin(classifier.graph, cam_layer=classifier.cam_layer))
@@ -146,12 +150,8 @@ def _by_library(
 
 
 def _without_bar(function: Any) -> Any:
-    """The library's function without the progress bar that it always shows.
-
-    The function is copied and sees another ``tqdm``; nothing in the library changes.
-    """
-    quiet = types.SimpleNamespace(tqdm=iter)
-    return types.FunctionType(function.__code__, function.__globals__ | {"tqdm": quiet})
+    """The library's function without the progress bar that it always shows."""
+    return seeing(function, tqdm=types.SimpleNamespace(tqdm=iter))
 
 
 TABLE: tuple[Method, ...] = (

@@ -6,10 +6,12 @@ of the training). Its value stands on each of its pixels.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-from xaiutils import checks
+from xaiutils import chance, checks
 from xaiutils.methods.arguments import Baseline, reference
 from xaiutils.methods.gradients import BASELINE
 from xaiutils.methods.record import SIGNED, Method, Setting
@@ -110,6 +112,8 @@ def shapley_sampling(
     baseline: Baseline = 0.0,
     segments: Tensor | None = None,
     batch_size: int = 32,
+    *,
+    seed: int = 0,
 ) -> Tensor:
     r"""Shapley values of the segments by sampling (Castro et al. 2009; Strumbelj, Kononenko 2010).
 
@@ -120,6 +124,7 @@ def shapley_sampling(
     Args:
         classifier, x, target, baseline, segments, batch_size: As in `feature_ablation`.
         n_samples: Orders, >= 1.
+        seed: Of the orders.
 
     Returns:
         (N, H, W), signed.
@@ -132,10 +137,17 @@ def shapley_sampling(
     n_samples = checks.whole("n_samples", n_samples)
     batch_size = checks.whole("batch_size", batch_size)
 
+    drawing = chance.torchs(seed)
+
+    def orders(features: int, count: int) -> Iterator[list[int]]:
+        """Captum's own would draw them globally."""
+        for _ in range(count):
+            yield torch.randperm(features, generator=drawing, device="cpu").tolist()
+
     def effects(forward: Forward, present: Tensor) -> Tensor:
-        return ShapleyValueSampling(forward).attribute(
-            present, n_samples=n_samples, perturbations_per_eval=batch_size
-        )
+        method = ShapleyValueSampling(forward)
+        method.permutation_generator = orders
+        return method.attribute(present, n_samples=n_samples, perturbations_per_eval=batch_size)
 
     return by_segment(classifier, x, target, baseline, segments, effects)
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from xaiutils import passes
+from xaiutils.borrowed import environment_kept
 from xaiutils.methods.combine import combine
 from xaiutils.methods.masking import as_maps
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting
@@ -121,8 +122,9 @@ def _captum_lrp(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
 
 
 def _library_cam(classifier: Classifier, x: Tensor, target: Tensor | None) -> Tensor:
-    from pytorch_grad_cam import GradCAMPlusPlus
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    with environment_kept():
+        from pytorch_grad_cam import GradCAMPlusPlus
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     twin = Twin(classifier.graph, cam_layer=classifier.cam_layer)
     run = GradCAMPlusPlus(twin, [twin.cam_layer], reshape_transform=as_maps(x))

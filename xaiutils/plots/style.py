@@ -6,8 +6,10 @@ import io
 import itertools
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import matplotlib.figure
@@ -39,7 +41,20 @@ OWN = {
     "Grad-CAM++": 0, "hybrid": 1, "LRP": 2, "figure × noise": 3, "LRP, smoothed": 4,
     "Sobel edges": 5,
 }  # fmt: skip
-styled = matplotlib.style.context(["default", STYLE])  # a decorator: restores the user's rcParams
+_DRAWING = RLock()
+
+
+@contextmanager
+def _in_style() -> Iterator[None]:
+    """Our style, then the user's rcParams again. They are matplotlib's, one set for all threads.
+
+    Two threads inside at once would put back each other's.
+    """
+    with _DRAWING, matplotlib.style.context(["default", STYLE]):
+        yield
+
+
+styled = _in_style()  # a decorator
 
 
 class Figure(matplotlib.figure.Figure):
@@ -52,7 +67,7 @@ class Figure(matplotlib.figure.Figure):
 def png_bytes(figure: matplotlib.figure.Figure, scale: float = 1.0) -> bytes:
     """PNG bytes, RGB, without the library's version and without a date."""
     drawn, packed = io.BytesIO(), io.BytesIO()
-    with matplotlib.style.context(["default", STYLE]):
+    with _in_style():
         figure.savefig(drawn, format="png", dpi=figure.dpi * scale)
     # The background is opaque: without the alpha channel notebooks are an eighth smaller.
     with PIL.Image.open(drawn) as image:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from xaiutils import checks
+from xaiutils.borrowed import environment_kept
 from xaiutils.files import alone
 from xaiutils.study.folder import StudyFolder
 from xaiutils.study.parts import BrokenPart, part_path, read_part, remove_temporary, set_aside
@@ -33,6 +34,10 @@ DASK = {
     # Dask makes malloc give memory back at once: torch then spends half of its time on page faults.
     "distributed.nanny.pre-spawn-environ": dict.fromkeys(ONE_THREAD, 1),
 }
+
+
+# What Dask writes into this process's environment for its workers to inherit.
+FOR_WORKERS = (*ONE_THREAD, "PYTHONHASHSEED", "__DASK_PARENT_PID")
 
 
 class Unfinished(RuntimeError):
@@ -73,7 +78,7 @@ def run_study(
     Args:
         opened: From `create_study` or `open_study`.
         workers: 1: this process; more: a Dask cluster on this machine, which listens to this
-            machine alone, one process of one thread each.
+            machine alone, one process of one thread each. Dask draws from Python's `random` here.
         scheduler: Instead, the address of a Dask cluster whose workers see the folder, the
             pictures and the weights under the same paths.
         wait: Seconds for the cluster's first worker, which may stand in a queue.
@@ -122,7 +127,7 @@ def run_study(
                     advance(score_part(*where, index, opened.place, run=run, retry=retry))
             else:
                 client = partial(_client, workers, scheduler, wait)
-                with _scheduler_lives(opened):
+                with _scheduler_lives(opened), environment_kept(*FOR_WORKERS):
                     _on_dask(opened, jobs, run, workers, client, advance, say)
         lost = [index for index, _ in jobs if not part_path(opened.path, index).is_file()]
         if lost:
