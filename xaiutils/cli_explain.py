@@ -61,7 +61,7 @@ def _explain(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from xaiutils import models
-    from xaiutils.methods import CannotExplain
+    from xaiutils.methods import CannotExplain, method_named
 
     if options.set and options.method is None:
         raise ValueError(f"--set must go with --method, whose setting it is, got {options.set[0]}")
@@ -71,6 +71,9 @@ def _explain(options: argparse.Namespace) -> None:
     target = None if options.target is None else classifier.class_index(options.target)
     pictures = _files(options.pictures)
     names = _file_names(pictures)
+    if options.method is not None:
+        names = [f"{name}_{method_named(options.method).name}" for name in names]
+    _keep(pictures, [options.out / f"{name}.png" for name in names])
     options.out.mkdir(parents=True, exist_ok=True)
     by = _by_hybrid if options.method is None else _by_method
     failed = []
@@ -193,9 +196,9 @@ def _by_method(
         suptitle=f"{classifier.name}: {said}",
         clip=99.5,
     )
-    plots.save(figure, options.out / f"{name}_{method.name}.png", scale=2)
+    plots.save(figure, options.out / f"{name}.png", scale=2)
     np.savez_compressed(
-        options.out / f"{name}_{method.name}.npz",
+        options.out / f"{name}.npz",
         map=found[0].cpu().numpy(),
         inside=inside[0].cpu().numpy(),
         cam=cam[0].cpu().numpy(),
@@ -207,7 +210,7 @@ def _by_method(
         setting_cam_layer=classifier.cam_layer,
         **plain({f"setting_{method.name}_{key}": value for key, value in given.items()}),
     )
-    return f"{said} -> {options.out / name}_{method.name}.png, .npz"
+    return f"{said} -> {options.out / name}.png, .npz"
 
 
 def _settings(options: argparse.Namespace, method: Method) -> dict[str, Any]:
@@ -241,6 +244,14 @@ def _save_maps(path: Path, classifier: Classifier, found: Explanation) -> None:
     arrays |= {f"share_{key}": float(share[0]) for key, share in shares.items()}
     arrays |= plain({f"setting_{key}": value for key, value in found.settings.items()})
     np.savez_compressed(path, **arrays)
+
+
+def _keep(pictures: Sequence[str], written: Sequence[Path]) -> None:
+    """Refuse to write over a picture that is explained."""
+    given = {Path(picture).resolve() for picture in pictures}
+    for path in written:
+        if path.resolve() in given:
+            raise ValueError(f"out must be another folder, {path} is one of the pictures")
 
 
 def _file_names(pictures: Sequence[str]) -> list[str]:

@@ -35,7 +35,7 @@ from xaiutils.images import Sample
 from xaiutils.methods import METHODS
 from xaiutils.metrics.case import load_cases
 from xaiutils.models import load_model
-from xaiutils.results import chosen, store
+from xaiutils.results import base, chosen, store
 from xaiutils.scoring import Contender, contender
 from xaiutils.workloads import Workload, load_workload
 
@@ -111,7 +111,12 @@ def make_all(
         names: In `TABLES`; all that the workload has if there is none.
         workload, images, workers, out: See `make_table`.
         say: Told a line for each table.
+
+    Raises:
+        ValueError: ``images`` without ``out``: the whole table that is stored would be lost.
     """
+    if images is not None and out is None:
+        raise ValueError(f"images must go with out, a folder that is not {base()}, got {images}")
     scenes = load_workload(workload, CALIBRATION).name == "scenes"
     default = [name for name in TABLES if scenes or name == AGREEMENT or EXPERIMENTS[name].real]
     for name in names or default:

@@ -81,6 +81,7 @@ def make_figures(
 
     Raises:
         FileNotFoundError: There is no notebook in the folder.
+        FileExistsError: ``out`` holds something else, whose README.md would be lost.
         ValueError: ``images`` with scenes, whose tables are shipped.
         ChildProcessError: A notebook failed; the others and the index are there.
         Busy: Another run has the folder.
@@ -92,6 +93,8 @@ def make_figures(
     whole("workers", workers)
     if images is not None:
         whole("images", images)
+    if (out / "README.md").exists() and not (out / ".made").is_dir():
+        raise FileExistsError(f"out must be new or of earlier figures, {out} has a README.md")
     out.mkdir(parents=True, exist_ok=True)
     note = ""
     with alone(out, (1, 1)), _environment(workload, model, weights, root), ExitStack() as more:

@@ -10,8 +10,9 @@ import pandas as pd
 from xaiutils import forensics
 from xaiutils.claims import Claim, load_claims
 from xaiutils.experiments import TABLES
+from xaiutils.files import write_whole
 from xaiutils.metrics import METRICS
-from xaiutils.results import stored
+from xaiutils.results import base, stored
 from xaiutils.score_table import COLUMNS
 from xaiutils.shipped import is_checkout, shipped
 from xaiutils.verdicts import Verdict, judge, report
@@ -37,12 +38,22 @@ def judge_claims(path: Path | None = None, out: Path | None = None) -> list[tupl
 def write_page(
     path: Path | None = None, out: Path | None = None, page: Path | None = None
 ) -> list[str]:
-    """Write ``docs/claims.md``; returns its lines.
+    """Write the page of claims; returns its lines.
 
     Args:
         path, out: As for `judge_claims`.
-        page: The file to be written; ``claims.md`` here where the package is no checkout.
+        page: The file to be written. By default ``docs/claims.md`` of a checkout for its own claims
+            and tables, and otherwise ``claims.md`` in the folder of the tables.
+
+    Raises:
+        FileNotFoundError: There is no table to judge by.
     """
+    if not any(stored(name, out) for name in TABLES):
+        folder = base(out)
+        raise FileNotFoundError(
+            f"out must be a folder of tables, {folder} has none: make them with "
+            f"xaiutils evidence{'' if out is None else f' --out {folder}'}"
+        )
     judged = judge_claims(path, out)
     lines = report([claim for claim, _ in judged], [verdict for _, verdict in judged], COMMAND)
     for table in stored("forensics", out):
@@ -52,9 +63,16 @@ def write_page(
         for table in stored(name, out):
             about = table.attrs
             lines.append(f"| {about['workload']}: {name} | `{about['hash']}` | {len(table)} |")
-    page = page or (DOCS / "claims.md" if is_checkout() else Path("claims.md"))
-    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = "\n".join(lines) + "\n"
+    write_whole(page or page_of(path, out), lambda stream: stream.write(text.encode()))
     return lines
+
+
+def page_of(path: Path | None = None, out: Path | None = None) -> Path:
+    """Where `write_page` writes: a checkout's page is made of its own claims and tables alone."""
+    if is_checkout() and path is None and base(out).resolve() == shipped("results").resolve():
+        return DOCS / "claims.md"
+    return (base(out) if base(out).is_dir() else Path()) / "claims.md"
 
 
 def _forensics(table: pd.DataFrame) -> list[str]:

@@ -50,7 +50,7 @@ class Explorer(w.VBox):
         self, pictures: Sequence[Choice], networks: Sequence[Choice], view: View, **options: Any
     ) -> None:
         self.controls = Controls()
-        self._pictures = {one.label: one for one in pictures}
+        self._pictures = _labelled(pictures)
         self._networks = {one.label: one for one in networks}
         self._kept: OrderedDict[Any, Factors] = OrderedDict()
         self._maps: dict[Any, Tensor] = {}
@@ -317,3 +317,15 @@ class Explorer(w.VBox):
                     self.controls.add_class(subject, values[one])
             for name, value in values.items():
                 getattr(self.controls, name).value = value
+
+
+def _labelled(choices: Sequence[Choice]) -> dict[str, Choice]:
+    """By label; a second of one label gets a number, or it would take the first one's place."""
+    found: dict[str, Choice] = {}
+    for one in choices:
+        label, count = one.label, 1
+        while label in found:
+            count += 1
+            label = f"{one.label} ({count})"
+        found[label] = one
+    return found

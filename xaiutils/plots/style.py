@@ -172,7 +172,8 @@ def color_bar(figure: Figure, drawn: AxesImage, x: float, y: float, size: float)
 def write(figure: Figure, x: float, y: float, text: str, size: float, **look: Any) -> None:
     """Text at a place in inches; nothing where it is empty."""
     if text:
-        figure.text(x, y, text, transform=figure.dpi_scale_trans, fontsize=size, **look)
+        look |= {"fontsize": size, "parse_math": False}  # a name of the user's may have dollars
+        figure.text(x, y, text, transform=figure.dpi_scale_trans, **look)
 
 
 def wrap(text: str, width: float, size: float) -> str:
