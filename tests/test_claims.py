@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from test_score_table import rows, table
 
 from xaiutils import stats
-from xaiutils.claims import RELATIONS, Claim, load_claims
+from xaiutils.claims import RELATIONS, Amendment, Claim, load_claims
 from xaiutils.verdicts import RULES, TESTED, Verdict, judge, report
 
 EXAMPLES = """
@@ -111,6 +112,33 @@ def test_claims_are_read(tmp_path):
 def test_wrong_claims_are_refused(tmp_path, entries, error, message):
     with pytest.raises(error, match=message):
         read(tmp_path, entries)
+
+
+AMENDED = {"date": date(2026, 11, 30), "kind": "withdrawn", "why": "Misread."}
+
+
+def test_an_amendment_is_read(tmp_path):
+    first, second = read(tmp_path, changed(amended=AMENDED))
+    assert (first.amended, first.withdrawn) == (None, False)
+    assert second.amended == Amendment("2026-11-30", "withdrawn", "Misread.")
+    assert second.withdrawn
+    assert not read(tmp_path, changed(amended=AMENDED | {"kind": "added"}))[1].withdrawn
+
+
+@pytest.mark.parametrize(
+    ("amended", "error", "message"),
+    [
+        ("withdrawn", TypeError, "amended must be a mapping of date, kind, why, got str"),
+        ({"date": date(2026, 11, 30)}, TypeError, "amended must be a mapping of date, kind, why"),
+        (AMENDED | {"date": "soon"}, TypeError, "amended: date must be .*, got str 'soon'"),
+        (AMENDED | {"date": datetime(2026, 11, 30)}, TypeError, "amended: date must be a day"),
+        (AMENDED | {"kind": "lost"}, ValueError, "amended: kind must be a known name"),
+        (AMENDED | {"why": ""}, TypeError, "amended: why must be text"),
+    ],
+)
+def test_a_wrong_amendment_is_refused(tmp_path, amended, error, message):
+    with pytest.raises(error, match=f"claim 'as_robust': {message}"):
+        read(tmp_path, changed(amended=amended))
 
 
 def test_claims_run_no_code(tmp_path):
@@ -350,6 +378,28 @@ def test_p_values_are_adjusted_over_the_page():
     assert raw[0] < raw[1] / 2  # the smaller of two is doubled; "near" claims no difference
     assert f", p = {expected:.3f} |" in report(many, verdicts)[-3]
     assert f", p = {raw[0]:.3f} |" in report([one], verdicts[:1])[-1]
+
+
+def test_what_is_withdrawn_stays_on_the_page_and_is_not_counted():
+    clear = scores({"vgg": (0.2, 0.3)})
+    old = claim(against=("lrp",), amended=Amendment("2026-11-30", "withdrawn", "Misread."))
+    new = claim("worse", id="b", gist="Less sparse.", against=("lrp",))
+    new = replace(new, amended=Amendment("2026-11-30", "added", "Its result was known."))
+    verdicts = [judge(each, clear, "higher") for each in (old, new)]
+    verdicts = [Verdict(v.claim, v.outcomes, v.pairs.assign(p=0.04)) for v in verdicts]
+    page = report([old, new], verdicts)
+    assert "| scenes | 0 | 1 | 0 |" in page
+    assert f"| <s>{old.gist}</s> | <s>holds</s> | [11_metrics](../notebooks/{old.cell}) |" in page
+    assert any(line.startswith("| Less sparse. *(Added late.)* | fails | ") for line in page)
+    start = page.index("## Amendments")
+    assert page[start + 2 : start + 4] == [
+        f"- 2026-11-30, withdrawn: *<s>{old.gist}</s>* Misread.",
+        "- 2026-11-30, added: *Less sparse.* Its result was known.",
+    ]
+    first, second = page[-2:]
+    assert "<s>scenes: **holds**</s>" in first
+    assert ", p " not in first
+    assert ", p = 0.040 |" in second  # adjusted for one: what is withdrawn is no test any more
 
 
 def test_the_page_gives_the_largest_p_of_the_networks():

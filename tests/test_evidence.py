@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
-from xaiutils import evidence, experiments, results, scenes
+from xaiutils import evidence, experiments, forensics, results, scenes
 from xaiutils.claims import Claim, load_claims
 from xaiutils.evidence import make_table
 from xaiutils.experiments import (
@@ -436,6 +436,26 @@ def test_a_claim_can_be_judged_by_its_table(claim: Claim):
     assert {*(claim.among or (claim.of, *claim.against))} <= set(labels(claim.table))
     assert set(claim.workloads) <= {"scenes", "imagenet"}
     assert "imagenet" not in claim.workloads or one.real
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_a_claim_s_place_is_in_the_paper(claim: Claim):
+    found = re.findall(r"sections? ([IV][\w-]*)(?: and ([IV][\w-]*))?", claim.where)
+    sections = r"I-[A-D]|II-[A-C]|III-[AB]|IV-[AB](-[12])?|VI?"
+    assert all(re.fullmatch(sections, name) for pair in found for name in pair if name)
+
+
+ROWS = dict(zip(("grad_cam_plus_plus", "lrp_paper", "hybrid"), forensics.PAPER, strict=True))
+REPORTED = [c for c in CLAIMS if c.table == "table_one" and {c.of, *c.against} <= set(ROWS)]
+
+
+@pytest.mark.parametrize("claim", REPORTED, ids=lambda claim: claim.id)
+def test_a_claim_about_the_rows_of_table_one_has_their_order(claim: Claim):
+    column = forensics.COLUMNS.index(claim.metric)
+    sign = 1 if METRICS[claim.metric].better == "higher" else -1
+    gains = [sign * (ROWS[claim.of][column] - ROWS[one][column]) for one in claim.against]
+    right = all((gain > 0) == (claim.relation == "better") for gain in gains)
+    assert right != claim.withdrawn
 
 
 @pytest.mark.parametrize("cell", sorted({claim.cell for claim in CLAIMS}))

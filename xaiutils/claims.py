@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections import Counter
 from collections.abc import Collection, Hashable
@@ -16,6 +17,24 @@ from xaiutils import checks
 RELATIONS = ("better", "worse", "near", "not_better", "better_than_one")
 STATISTICS = {"spread": ("draws", "methods"), "lowest": ()}  # their rows, or "always" and methods
 LINK = re.compile(r"\d\d_\w+\.ipynb(#[\w.-]+)?")
+WITHDRAWN, ADDED, CORRECTED = KINDS = ("withdrawn", "added", "corrected")
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """What became of a claim after the test split was opened.
+
+    Attributes:
+        date: Of the change, such as 2026-11-30.
+        kind: One of `KINDS`: a claim that is ``withdrawn`` stays on the page, struck through, and
+            is not counted; one ``added`` came after that; of one ``corrected`` words were changed,
+            and nothing that is tested.
+        why: What was wrong; of an added claim also whether its result was known.
+    """
+
+    date: str
+    kind: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -40,6 +59,7 @@ class Claim:
         statistic: One of `STATISTICS`: what is judged in place of the scores themselves, see
             `xaiutils.score_table`; ``of`` and ``against`` are then names of its rows.
         among: The methods whose scores the statistic is of.
+        amended: What was changed since; None for nothing.
     """
 
     id: str
@@ -57,6 +77,12 @@ class Claim:
     note: str = ""
     statistic: str = ""
     among: tuple[str, ...] = ()
+    amended: Amendment | None = None
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether it is no claim any more."""
+        return self.amended is not None and self.amended.kind == WITHDRAWN
 
 
 class _Loader(yaml.SafeLoader):
@@ -109,7 +135,7 @@ def _claim(place: int, entry: dict[str, Any]) -> Claim:
     known = [field.name for field in fields(Claim)]
     for key in entry:
         checks.choice(f"{title}: key", key, known)
-    optional = ("note", "statistic", "among")
+    optional = ("note", "statistic", "among", "amended")
     missing = [key for key in known if key not in entry and key not in optional]
     if missing:
         raise ValueError(f"{title}: keys must be complete, got none named {', '.join(missing)}")
@@ -118,6 +144,8 @@ def _claim(place: int, entry: dict[str, Any]) -> Claim:
         argument = f"{title}: {key}"
         if key in ("against", "workloads") or (key == "among" and key in entry):
             values[key] = _names(argument, entry[key])
+        elif key == "amended":
+            values[key] = _amendment(argument, entry[key]) if key in entry else None
         elif key != "margin" and key in entry:
             values[key] = _text(argument, entry[key])
     checks.choice(f"{title}: relation", values["relation"], RELATIONS)
@@ -147,6 +175,18 @@ def _check_against(title: str, values: dict[str, Any]) -> None:
         rows = STATISTICS[values["statistic"]] or ("always", *values["among"])
         for name in (values["of"], *values["against"]):
             checks.choice(f"{title}: row of {values['statistic']}", name, rows)
+
+
+def _amendment(argument: str, value: Any) -> Amendment:
+    keys = {field.name for field in fields(Amendment)}
+    if not isinstance(value, dict) or set(value) != keys:
+        rule = f"a mapping of {', '.join(sorted(keys))}"
+        raise TypeError(f"{argument} must be {rule}, got {checks.describe(value)}")
+    if type(value["date"]) is not datetime.date:
+        found = checks.describe(value["date"])
+        raise TypeError(f"{argument}: date must be a day such as 2026-11-30, got {found}")
+    kind = checks.choice(f"{argument}: kind", value["kind"], KINDS)
+    return Amendment(value["date"].isoformat(), kind, _text(f"{argument}: why", value["why"]))
 
 
 def _text(argument: str, value: Any) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from xaiutils.claims import Claim
+from xaiutils.claims import ADDED, Claim
 from xaiutils.score_table import checked, compare, lowest, spread
 from xaiutils.stats import Pair, equivalent, holm
 
@@ -193,19 +193,29 @@ def report(
         "([methods](methods.md)) and `METRICS` ([metrics](metrics.md)); `bounded_noise` is noise",
         "in the place of LRP.",
         "",
+        "The claims were fixed before the test split was opened. One that was withdrawn since is",
+        "struck through and not counted; one that is marked *added late* came after that. See",
+        "[Amendments](#amendments).",
+        "",
         "| workload | holds | fails | undecided |",
         "|---|---|---|---|",
     ]
     workloads = list(dict.fromkeys(name for verdict in verdicts for name in verdict.outcomes))
+    counted = [v for c, v in zip(claims, verdicts, strict=True) if not c.withdrawn]
     for workload in workloads:
-        outcomes = [v.outcomes[workload].verdict for v in verdicts if workload in v.outcomes]
+        outcomes = [v.outcomes[workload].verdict for v in counted if workload in v.outcomes]
         lines.append(_row([workload, *(str(outcomes.count(word)) for word in VERDICTS)]))
     lines += ["", _row(["claim", *workloads, "shown in"]), "|" + "---|" * (2 + len(workloads))]
     told = list(zip(claims, verdicts, _adjusted(claims, verdicts), strict=True))
     for claim, verdict, p in told:
         said = {w: o.verdict + _weakly(claim, verdict, w, p) for w, o in verdict.outcomes.items()}
         words = [said.get(name, "") for name in workloads]
-        lines.append(_row([claim.gist, *words, _link(claim)]))
+        lines.append(_row([_gist(claim), *(_struck(claim, one) for one in words), _link(claim)]))
+    lines += ["", "## Amendments", ""]
+    since = [(claim, claim.amended) for claim in claims if claim.amended]
+    lines += [f"- {a.date}, {a.kind}: *{_struck(c, c.gist)}* {a.why}" for c, a in since] or [
+        "None."
+    ]
     lines += [
         "",
         "## In full",
@@ -220,11 +230,11 @@ def _cells(claim: Claim, verdict: Verdict, p: np.ndarray) -> list[str]:
     others, margin = " and ".join(claim.against), f"{claim.margin:g}"
     tested = TESTED[claim.relation].format(of=claim.of, others=others, margin=margin)
     said = [
-        f"{w}: **{o.verdict}**{_weakly(claim, verdict, w, p)} {o.why}".strip()
+        _struck(claim, f"{w}: **{o.verdict}**{_weakly(claim, verdict, w, p)} {o.why}".strip())
         for w, o in verdict.outcomes.items()
     ]
     return [
-        f"{claim.gist}<br>{claim.note}" if claim.note else claim.gist,
+        f"{_gist(claim)}<br>{claim.note}" if claim.note else _gist(claim),
         claim.where,
         claim.paper,
         f"{claim.metric}{_statistic(claim)}: {tested}",
@@ -232,6 +242,15 @@ def _cells(claim: Claim, verdict: Verdict, p: np.ndarray) -> list[str]:
         "<br>".join(said),
         _link(claim),
     ]
+
+
+def _struck(claim: Claim, text: str) -> str:
+    return f"<s>{text}</s>" if claim.withdrawn and text else text
+
+
+def _gist(claim: Claim) -> str:
+    added = claim.amended is not None and claim.amended.kind == ADDED
+    return _struck(claim, claim.gist) + (" *(Added late.)*" if added else "")
 
 
 def _weakly(claim: Claim, verdict: Verdict, workload: str, p: np.ndarray) -> str:
@@ -255,7 +274,8 @@ def _adjusted(claims: Sequence[Claim], verdicts: Sequence[Verdict]) -> list[np.n
     """Of each claim its pairs' p, adjusted over the page; NaN where no difference is claimed."""
     raw = []
     for claim, verdict in zip(claims, verdicts, strict=True):
-        tested = claim.relation in {"better", "worse", "better_than_one"} and len(verdict.pairs)
+        compared = claim.relation in {"better", "worse", "better_than_one"}
+        tested = compared and not claim.withdrawn and len(verdict.pairs) > 0
         none = np.full(len(verdict.pairs), np.nan)
         raw.append(verdict.pairs["p"].to_numpy(float) if tested else none)
     adjusted = iter(holm(np.concatenate([*raw, []])))

@@ -270,7 +270,8 @@ def study_verdicts(opened: StudyFolder, claims: Path) -> list[Verdict]:
     return [
         judge(claim, _plain(table[table["metric"] == claim.metric]), METRICS[claim.metric].better)
         for claim in load_claims(claims, METRICS)
-        if claim.metric in metrics
+        if not claim.withdrawn
+        and claim.metric in metrics
         and {claim.of, *claim.against} <= methods
         and opened.study.workload in claim.workloads
     ]
