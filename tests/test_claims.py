@@ -430,6 +430,17 @@ def test_a_verdict_that_p_does_not_confirm_is_said_to_be_weak(gain, margin, p, s
     assert f"scenes: **{word}**{rest and ',' + rest} " in page[-1]
 
 
+@pytest.mark.parametrize(
+    ("p", "said"), [((0.01, 0.9), ""), ((0.9, 0.01), ""), ((0.9, 0.9), ", weakly")]
+)
+def test_better_than_one_is_weak_where_no_deciding_difference_is_confirmed(p, said):
+    one = claim("better_than_one")
+    found = judge(one, scores({"vgg": (0.2, 0.3), "vit": (0.2, -0.3)}), "higher")
+    assert found.pairs["verdict"].tolist() == ["holds", "holds", "holds", "fails"]
+    verdict = Verdict(found.claim, found.outcomes, found.pairs.assign(p=[*p, 0.01, 0.01]))
+    assert f"scenes: **holds**{said} " in report([one], [verdict])[-1]
+
+
 def test_the_page_without_scores():
     nothing = judge(claim(), scores({"vgg": (0, 0)}).iloc[:0], "higher")
     assert (

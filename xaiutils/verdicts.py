@@ -191,7 +191,7 @@ def report(
         "otherwise. They are not adjusted for the number of claims: *weakly* is said where the",
         f"adjusted p of a difference is above {LEVEL:g}. Names are those of `METHODS`",
         "([methods](methods.md)) and `METRICS` ([metrics](metrics.md)); `bounded_noise` is noise",
-        "in the place of LRP.",
+        "in the place of LRP. *Better than one* must lie beyond for at least one named method.",
         "",
         "The claims were fixed before the test split was opened. One that was withdrawn since is",
         "struck through and not counted; one that is marked *added late* came after that. See",
@@ -258,8 +258,11 @@ def _weakly(claim: Claim, verdict: Verdict, workload: str, p: np.ndarray) -> str
     word = verdict.outcomes[workload].verdict
     if word == UNDECIDED or (word == FAILS and claim.margin):
         return ""
-    deciding = (verdict.pairs["workload"] == workload) & (verdict.pairs["verdict"] == word)
-    return ", weakly" if (p[deciding.to_numpy()] > LEVEL).any() else ""
+    pairs = verdict.pairs.assign(weak=p > LEVEL)
+    deciding = pairs[(pairs["workload"] == workload) & (pairs["verdict"] == word)]
+    one_is_enough = claim.relation == "better_than_one" and word == HOLDS
+    weak = deciding.groupby("network")["weak"].agg("all" if one_is_enough else "any")
+    return ", weakly" if weak.any() else ""
 
 
 def _statistic(claim: Claim) -> str:
