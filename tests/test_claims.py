@@ -61,6 +61,11 @@ def changed(**keys) -> list[dict]:
     return [ENTRIES[0], ENTRIES[1] | keys]
 
 
+def statistic(name="spread", **keys) -> list[dict]:
+    values = {"of": "draws", "against": ["methods"], "among": ["a", "b"]} | keys
+    return changed(statistic=name, **values)
+
+
 def test_claims_are_read(tmp_path):
     first, second = read(tmp_path, EXAMPLES)
     assert first.against == ("cam", "lrp")
@@ -94,6 +99,14 @@ def test_claims_are_read(tmp_path):
         (changed(against=["lrp", "lrp"]), ValueError, "against must name each once"),
         (changed(against=["hybrid"]), ValueError, "against must name other methods, got 'hybrid'"),
         (changed(workloads=[1]), TypeError, "workloads must be text"),
+        (changed(relation="better_than_one"), ValueError, "two or more for 'better_than_one', got"),
+        (changed(statistic="spread"), ValueError, "statistic and among must stand together"),
+        (changed(among=["a", "b"]), ValueError, "statistic and among must stand together"),
+        (statistic("middle"), ValueError, "'as_robust': statistic must be a known name"),
+        (statistic(among=["a"]), ValueError, r"among must name two or more, got \['a'\]"),
+        (statistic(among="ab"), TypeError, "among must be a list of names, got str 'ab'"),
+        (statistic(of="a"), ValueError, "row of spread must be a known name, got 'a'"),
+        (statistic("lowest"), ValueError, "row of lowest must be a known name, got 'draws'"),
         (changed(cell="metrics"), ValueError, "cell must be a notebook such as .* got 'metrics'"),
     ],
 )
@@ -145,6 +158,16 @@ def test_known_names_are_asked_for_where_they_are_given(tmp_path):
         load_claims(file, metrics, ["hybrid", "cam"])
     with pytest.raises(ValueError, match="claim 'sparser': of must be a known name"):
         load_claims(file, metrics, ["cam", "lrp"])
+
+
+def test_a_claim_of_a_statistic_is_read_and_its_methods_are_asked_for(tmp_path):
+    one = read(tmp_path, statistic())[1]
+    assert (one.statistic, one.among) == ("spread", ("a", "b"))
+    assert read(tmp_path, EXAMPLES)[0].among == ()
+    load_claims(tmp_path / "claims.yaml", ["gini", "sensitivity"], ["hybrid", "cam", "lrp"])
+    read(tmp_path, statistic("lowest", of="always", against=["a", "b"]))
+    with pytest.raises(ValueError, match="claim 'as_robust': among must be a known name, got 'a'"):
+        load_claims(tmp_path / "claims.yaml", (), ["hybrid", "cam", "lrp"])
 
 
 def pair(low, low_90, high_90, high) -> stats.Pair:
@@ -234,6 +257,25 @@ def test_a_claim_must_hold_against_all_and_everywhere(gains, verdict, why):
     found = judge(claim(), scores(gains), "higher")
     assert tuple(vars(found.outcomes["scenes"]).values()) == (verdict, why)
     assert len(found.pairs) == 2 * len(gains)
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ({"vgg": (0.2, 0.3)}, "holds"),
+        ({"vgg": (0.2, -0.3)}, "holds"),
+        ({"vgg": (-0.2, -NOISE.mean())}, "undecided"),
+        ({"vgg": (-0.2, -0.3)}, "fails"),
+        ({"vgg": (0.2, -0.3), "vit": (-0.2, 0.3)}, "holds"),  # not the same one everywhere
+        ({"vgg": (0.2, -0.3), "vit": (-0.2, -0.3)}, "undecided"),
+    ],
+)
+def test_better_than_one_asks_for_one_of_them_on_every_network(gains, verdict):
+    found = judge(claim("better_than_one"), scores(gains), "higher")
+    assert found.outcomes["scenes"].verdict == verdict
+    assert found.pairs["verdict"].tolist() == [
+        RULES["better"](one, 0) for one in found.pairs.itertuples()
+    ]
 
 
 def test_the_direction_and_the_margin_of_the_claim_are_used():
@@ -389,6 +431,17 @@ def test_a_verdict_that_p_does_not_confirm_is_said_to_be_weak(gain, margin, p, s
     assert f"scenes: **{word}**{rest and ',' + rest} " in page[-1]
 
 
+@pytest.mark.parametrize(
+    ("p", "said"), [((0.01, 0.9), ""), ((0.9, 0.01), ""), ((0.9, 0.9), ", weakly")]
+)
+def test_better_than_one_is_weak_where_no_deciding_difference_is_confirmed(p, said):
+    one = claim("better_than_one")
+    found = judge(one, scores({"vgg": (0.2, 0.3), "vit": (0.2, -0.3)}), "higher")
+    assert found.pairs["verdict"].tolist() == ["holds", "holds", "holds", "fails"]
+    verdict = Verdict(found.claim, found.outcomes, found.pairs.assign(p=[*p, 0.01, 0.01]))
+    assert f"scenes: **holds**{said} " in report([one], [verdict])[-1]
+
+
 def test_the_page_without_scores():
     nothing = judge(claim(), scores({"vgg": (0, 0)}).iloc[:0], "higher")
     assert (
@@ -421,3 +474,44 @@ def test_yaml_that_stands_for_more_text_than_it_has_is_refused_at_once(tmp_path)
     os.mkfifo(path)
     with pytest.raises(ValueError, match="path must be a regular file, got the pipe"):
         load_claims(path)
+
+
+def drawn(values: dict[str, float], images: int = 30, draws: int = 5) -> pd.DataFrame:
+    """Scores around a level of each method, of deviation 0.1 over the draws."""
+    chance = np.random.default_rng(1)
+    return table(
+        *(
+            rows(name, level + chance.normal(0, 0.1, images), metric="infidelity", seed=seed)
+            for name, level in values.items()
+            for seed in range(draws)
+        )
+    )
+
+
+def of_statistic(name: str, of: str, against: tuple[str, ...], margin: float = 0) -> Claim:
+    keys = {"metric": "infidelity", "statistic": name, "among": ("cam", "lrp", "hybrid")}
+    return claim(margin=margin, of=of, against=against, **keys)
+
+
+@pytest.mark.parametrize(("level", "verdict"), [(1.0, "holds"), (3.0, "fails")])
+def test_a_spread_is_judged_whatever_the_direction_of_its_metric(level, verdict):
+    one = of_statistic("spread", "draws", ("methods",))
+    near = drawn({"cam": 1.0, "lrp": 1.0, "hybrid": level, "noise": 9.0})
+    for better in ("lower", "higher"):
+        assert judge(one, near, better).outcomes["scenes"].verdict == verdict
+    page = report([one], [judge(one, near, "lower")])
+    assert "infidelity, spread among cam, lrp, hybrid: draws better than methods" in page[-1]
+
+
+@pytest.mark.parametrize(("level", "verdict"), [(1.0, "holds"), (0.2, "fails")])
+def test_a_method_that_is_always_the_lowest_is_found(level, verdict):
+    one = of_statistic("lowest", "always", ("cam", "lrp", "hybrid"), margin=0.1)
+    found = judge(one, drawn({"cam": 1.0, "lrp": 1.0, "hybrid": level}), "lower")
+    assert found.outcomes["scenes"].verdict == verdict
+    assert found.pairs["mean"].eq(1).all()
+
+
+def test_a_statistic_of_methods_that_are_not_there_is_not_scored():
+    one = of_statistic("lowest", "always", ("cam", "lrp", "hybrid"))
+    found = judge(one, drawn({"cam": 1.0, "noise": 1.0}), "lower")
+    assert found.outcomes["scenes"].why == "not scored: lrp, hybrid"

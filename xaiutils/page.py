@@ -21,14 +21,18 @@ DOCS = shipped("docs")
 COMMAND = "xaiutils claims"
 
 
-def judge_claims(path: Path | None = None, out: Path | None = None) -> list[tuple[Claim, Verdict]]:
+def judge_claims(
+    path: Path | None = None, out: Path | None = None, notebook: str = ""
+) -> list[tuple[Claim, Verdict]]:
     """Each claim with its verdict on every workload whose tables are stored.
 
     Args:
         path: Of the claims; by default ``docs/claims.yaml``.
         out: Of the tables, see `xaiutils.results.base`.
+        notebook: Only the claims that are shown in it, "08" or "08_related_work.ipynb#place".
     """
     claims = load_claims(path or DOCS / "claims.yaml", METRICS)
+    claims = [claim for claim in claims if claim.cell.startswith(notebook)]
     tables = {name: _together(name, out) for name in dict.fromkeys(one.table for one in claims)}
     return [
         (claim, judge(claim, tables[claim.table], METRICS[claim.metric].better)) for claim in claims
