@@ -143,13 +143,18 @@ def _by_hybrid(
         found.relevance[0],
         found.hybrid[0],
         product=found.product[0],
-        suptitle=f"{classifier.name}: {said}",
+        suptitle="\n".join((f"{classifier.name}: {said}", *_noted(found))),
         clip=99.5,
     )
     plots.save(figure, options.out / f"{name}.png", scale=2)
     _save_maps(options.out / f"{name}.npz", classifier, found)
-    notes = "".join(f"; {note}" for note in found.notes)
-    return f"{said} -> {options.out / name}.png, .npz; {_spent(found)}{notes}"
+    told = "; ".join((_spent(found), *_noted(found)))
+    return f"{said} -> {options.out / name}.png, .npz; {told}"
+
+
+def _noted(found: Explanation) -> list[str]:
+    """The notes of one explained picture."""
+    return [note.removeprefix("image 0: ") for note in found.notes]
 
 
 def _said(classifier: Classifier, logits: Tensor, chosen: int) -> str:
@@ -163,7 +168,7 @@ def _spent(found: Explanation) -> str:
     """How much of the logit the map shows, and what kept the rest."""
     shares = {name: float(share[0]) for name, share in found.conservation.shares().items()}
     kept = [f"{name} {share:.0%}" for name, share in shares.items() if abs(share) >= 0.005]
-    return f"of the logit: {', '.join(kept)}"
+    return f"of the logit: {', '.join(kept) or 'nothing'}"
 
 
 def _by_method(
@@ -189,7 +194,8 @@ def _by_method(
     cam = hybrid.class_activation_map(
         classifier, x, chosen, cam=options.cam, cam_layer=options.cam_layer
     )
-    inside = hybrid.fuse(hybrid.bound(cam, options.threshold), found)
+    bounded = hybrid.bound(cam, options.threshold)
+    inside = hybrid.fuse(bounded, found)
     figure = plots.panels(
         [classifier.picture(image), found[0], inside[0]],
         titles=["picture", method.title, "in the bounding figure"],
@@ -210,7 +216,9 @@ def _by_method(
         setting_cam_layer=classifier.cam_layer,
         **plain({f"setting_{method.name}_{key}": value for key, value in given.items()}),
     )
-    return f"{said} -> {options.out / name}.png, .npz"
+    empty = "" if found.any() else "; the map is zero everywhere"
+    empty += "" if bounded.any() else f"; {hybrid.EMPTY}"
+    return f"{said} -> {options.out / name}.png, .npz{empty}"
 
 
 def _settings(options: argparse.Namespace, method: Method) -> dict[str, Any]:
@@ -232,7 +240,7 @@ def _value(text: Any) -> Any:
 
 
 def _save_maps(path: Path, classifier: Classifier, found: Explanation) -> None:
-    """All maps of one explained picture, with its target, logits, ledger and settings."""
+    """All maps of one explained picture, with its target, logits, ledger, settings and notes."""
     import numpy as np
 
     maps = ("cam", "bounded", "relevance", "product", "hybrid", "relevance_per_channel", "logits")
@@ -243,6 +251,7 @@ def _save_maps(path: Path, classifier: Classifier, found: Explanation) -> None:
     shares = found.conservation.shares()
     arrays |= {f"share_{key}": float(share[0]) for key, share in shares.items()}
     arrays |= plain({f"setting_{key}": value for key, value in found.settings.items()})
+    arrays |= {"notes": np.array(_noted(found), dtype=str)}
     np.savez_compressed(path, **arrays)
 
 

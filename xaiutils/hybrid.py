@@ -24,6 +24,7 @@ from xaiutils import checks
 from xaiutils.cam import min_max
 from xaiutils.composites import Composite, composite_named
 from xaiutils.explanation import Explanation
+from xaiutils.ledger import Ledger
 from xaiutils.lrp import Relevance
 from xaiutils.models import Classifier
 from xaiutils.one_pass import Target, look, notes_of
@@ -31,6 +32,9 @@ from xaiutils.rules import Rule
 
 THRESHOLD = 0.2  # arbitrary until calibrated; the paper gives none
 SIGMA_SHARE = 1 / 64  # of the image's height; arbitrary until calibrated
+KEPT = 0.05  # the least share of the start that reaches the picture without a note
+EMPTY = "bounding figure is empty: the CAM nowhere exceeds the threshold"
+_OTHERS = ("epsilon", "attnlrp", "epsilon_gamma_box")  # in the order in which they are tried
 
 
 def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
@@ -158,7 +162,6 @@ def explain(
         "gates": gates,
         "head_after": classifier.cam_layer,
     }
-    empty = "bounding figure is empty: the CAM nowhere exceeds the threshold"
     return Explanation(
         target=seen.target,
         logits=seen.logits,
@@ -170,8 +173,72 @@ def explain(
         conservation=seen.relevance.ledger,
         relevance_per_channel=seen.relevance.map,
         settings=settings,
-        notes=(*seen.notes, *notes_of((bounded == 0).flatten(1).all(1), empty)),
+        notes=(
+            *_far(classifier, x),
+            *seen.notes,
+            *notes_of((bounded == 0).flatten(1).all(1), EMPTY),
+            *_lost(classifier, x, seen.target, seen.relevance.ledger, input_rule, start, gates),
+        ),
     )
+
+
+def _far(classifier: Classifier, x: Tensor) -> list[str]:
+    """A note for each image that no picture can be.
+
+    A value is far where it lies beyond its channel's `Classifier.bounds` by more than half of
+    their width. Rounding, resampling and a little noise stay nearer; pixels in 0..255 or -1..1,
+    and pixels that were normalised twice or for another network, do not.
+    """
+    low, high = classifier.bounds(x)
+    far = ((x - (low + high) / 2).abs() > high - low).flatten(1).any(1)
+    ends = f"{float(low.min()) + 0.0:.3g} to {float(high.max()):.3g}"
+    return [
+        f"image {i}: x goes from {float(x[i].min()):.3g} to {float(x[i].max()):.3g}, far beyond "
+        f"what a picture can be ({ends}); classifier.preprocess(picture) gives x"
+        for i in far.nonzero()[:, 0].tolist()
+    ]
+
+
+def _lost(
+    classifier: Classifier,
+    x: Tensor,
+    target: Tensor,
+    ledger: Ledger,
+    input_rule: Rule | None,
+    start: str,
+    gates: str,
+) -> list[str]:
+    """A note for each image whose map holds little of the start, with a composite that keeps it.
+
+    Or many times the start, of sums that nearly cancel. The others are asked one after the other,
+    about the images that are left: a further pass each.
+    """
+    shares = {name: share.tolist() for name, share in ledger.shares().items()}
+    within = [KEPT <= share <= 1 / KEPT for share in shares["input"]]
+    poor = [i for i, given in enumerate(ledger.start.tolist()) if given and not within[i]]
+    keeps: dict[int, str] = {}
+    for name in _OTHERS:
+        left = [i for i in poor if i not in keeps]
+        if not left:
+            break
+        try:
+            other = relevance(
+                classifier, x[left], target[left], name, input_rule=input_rule, start=start,
+                gates=gates,
+            )  # fmt: skip
+        except ValueError:  # it has no rule for a layer of this network, or gives no numbers
+            continue
+        for i, share in zip(left, other.ledger.shares()["input"].tolist(), strict=True):
+            if KEPT <= share <= 2:
+                keeps[i] = f'composite="{name}" keeps {share:.0%}'
+    what = "logit" if start == "logit" else "start"
+    notes = []
+    for i in poor:
+        inside, *rest = (f"{name} {share[i]:.1%}" for name, share in shares.items())
+        reaches = f"{inside.removeprefix('input ')} of the {what} reaches the picture"
+        said = keeps.get(i, f"none of {', '.join(_OTHERS)} keeps more than {KEPT:.0%}")
+        notes.append(f"image {i}: {reaches} ({', '.join(rest)}); {said}")
+    return notes
 
 
 def class_activation_map(

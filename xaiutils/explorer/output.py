@@ -16,7 +16,7 @@ import numpy as np
 from xaiutils.explorer.choices import View
 from xaiutils.explorer.subject import Factors, Subject
 from xaiutils.explorer.view import CURVES, Tile, chance, maps, tiles
-from xaiutils.hybrid import SIGMA_SHARE
+from xaiutils.hybrid import EMPTY, SIGMA_SHARE, bound
 from xaiutils.ledger import Ledger
 from xaiutils.metrics.flipping import Curve
 from xaiutils.plots import raster
@@ -36,7 +36,7 @@ def figure(subject: Subject, view: View, factors: Factors) -> Figure:
         width=1.9,
         titles=[tile.title for tile in found],
         captions=[tile.caption for tile in found],
-        suptitle=headline(subject, view, factors),
+        suptitle="\n".join((headline(subject, view, factors), *notes(subject, view, factors))),
     )
 
 
@@ -46,6 +46,17 @@ def headline(subject: Subject, view: View, factors: Factors) -> str:
     text = f"{subject.say(factors.target)}: threshold {view.threshold:.2f}, σ {sigma:g} px"
     share = chance(subject, view)
     return text + (f"; a random map: rank and mass {share:.2f}" if share == share else "")  # noqa: PLR0124
+
+
+def notes(subject: Subject, view: View, factors: Factors) -> list[str]:
+    """What went other than expected, of the class and of the contrast, one sentence each."""
+    found = []
+    for one in (factors.explanation, *filter(None, (factors.contrast,))):
+        name = subject.classifier.classes[int(one.target[0])]
+        said = [note.removeprefix("image 0: ") for note in one.notes if EMPTY not in note]
+        said += [] if bool(bound(one.cam, view.threshold).any()) else [EMPTY]  # at this threshold
+        found += [f"{name}: {note}" for note in said]
+    return found
 
 
 def spent(factors: Factors) -> str:

@@ -167,7 +167,8 @@ class Explorer(w.VBox):
             self._head.value = (
                 f"<b>{html.escape(output.headline(self.subject, view, self.factors))}</b>"
             )
-            self._ledger.value = html.escape(output.spent(self.factors))
+            noted = output.notes(self.subject, view, self.factors)
+            self._ledger.value = html.escape(". ".join((output.spent(self.factors), *noted)))
             self.controls.code.value = self._code(view)
 
     def _take_upload(self) -> None:

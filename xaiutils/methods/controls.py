@@ -12,17 +12,17 @@ import zlib
 from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from xaiutils import baselines, chance
 from xaiutils.composites import COMPOSITES, Composite
-from xaiutils.hybrid import bound, class_activation_map, explain, fuse, relevance
+from xaiutils.hybrid import bound, class_activation_map, fuse, relevance
 from xaiutils.methods.combine import EXPLAIN_SETTINGS, smooth_as_explain
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, no_plan
 from xaiutils.models import Classifier
+from xaiutils.one_pass import look
 
 
 def random_map(classifier: Classifier, x: Tensor, target: Tensor, *, seed: int = 0) -> Tensor:
@@ -143,13 +143,30 @@ def bounded_edges(
     return smooth_as_explain(fuse(figure, sobel_edges(classifier, x, target).to(figure)), sigma)
 
 
-def hybrid(classifier: Classifier, x: Tensor, target: Tensor, **settings: Any) -> Tensor:
+def hybrid(
+    classifier: Classifier,
+    x: Tensor,
+    target: Tensor,
+    *,
+    threshold: float,
+    sigma: float | None,
+    composite: str | Composite,
+    cam: str,
+    start: str,
+) -> Tensor:
     """The paper's explanation, `explain(...).hybrid`: (N, H, W), signed, in units of the logit.
 
+    Always one pass: the notes of `explain` may ask for more.
+
     Args:
-        classifier, x, target, settings: As in `xaiutils.hybrid.explain`.
+        classifier, x, target, threshold, sigma, composite, cam, start: As in
+            `xaiutils.hybrid.explain`.
     """
-    return explain(classifier, x, target, **settings).hybrid
+    seen = look(classifier, x, target, cam, None, composite, None, start)
+    assert seen.cam is not None
+    assert seen.relevance is not None
+    product = fuse(bound(seen.cam, threshold), seen.relevance.map.mean(1))
+    return smooth_as_explain(product, sigma)
 
 
 def _seeds(x: Tensor, seed: int) -> list[int]:
