@@ -202,7 +202,7 @@ def _right(work: Workload, count: int, everything: bool) -> list[int]:
     found: list[int] = []
     for index in range(len(work.samples)):
         (sample,), x = work.batch([index])
-        predicted = int(work.classifier.predict(x).argmax(1))
+        predicted = int(work.classifier.predicted(work.classifier.predict(x)))
         if everything or (_placed(sample) and predicted == sample.label):
             found.append(index)
         if len(found) == count:
