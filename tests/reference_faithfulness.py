@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 Answer = Callable[[np.ndarray], Sequence[float]]  # a picture (C, H, W) to its logits
+Score = Callable[[Sequence[float], int], float]  # logits and the class to the answer
 
 
 def ordered(values: Sequence[float], seed: int) -> list[int]:
@@ -21,6 +22,14 @@ def centred(logits: Sequence[float], target: int) -> float:
 
 def probability(logits: Sequence[float], target: int) -> float:
     return 1 / sum(math.exp(one - logits[target]) for one in logits)
+
+
+def itself(logits: Sequence[float], target: int) -> float:
+    return logits[target]
+
+
+def sigmoid(logits: Sequence[float], target: int) -> float:
+    return 1 / (1 + math.exp(-logits[target]))
 
 
 def swapped(picture: np.ndarray, other: np.ndarray, pixels: Sequence[int]) -> np.ndarray:
@@ -96,7 +105,12 @@ def imputed(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def road(
-    answer: Answer, picture: np.ndarray, order: Sequence[int], percentiles: int, target: int
+    answer: Answer,
+    picture: np.ndarray,
+    order: Sequence[int],
+    percentiles: int,
+    target: int,
+    score: Score = centred,
 ) -> float:
     total = 0.0
     for j in range(1, percentiles + 1):
@@ -106,7 +120,7 @@ def road(
             known = np.ones(picture.shape[1:], dtype=bool)
             for pixel in first[:count]:
                 known[divmod(pixel, picture.shape[2])] = False
-            kept.append(centred(answer(imputed(picture, known)), target))
+            kept.append(score(answer(imputed(picture, known)), target))
         total += (kept[1] - kept[0]) / 2
     return total / percentiles
 
@@ -142,10 +156,11 @@ def region_pairs(
     values: Sequence[float],
     removed: Sequence[Sequence[int]],
     target: int,
+    score: Score = centred,
 ) -> tuple[list[float], list[float]]:
     """Of each set of pixels: the map's sum, and how far the answer falls without them."""
-    whole = centred(answer(picture), target)
+    whole = score(answer(picture), target)
     sums = [math.fsum(values[i] for i in pixels) for pixels in removed]
     blank = np.zeros_like(picture)
-    falls = [whole - centred(answer(swapped(picture, blank, p)), target) for p in removed]
+    falls = [whole - score(answer(swapped(picture, blank, p)), target) for p in removed]
     return sums, falls

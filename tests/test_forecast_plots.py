@@ -56,7 +56,7 @@ numbers = st.lists(st.tuples(st.floats(-5, 5), st.floats(-5, 5)), min_size=2, ma
 @given(numbers, st.floats(-3, 3))
 def test_no_other_factor_is_closer(pairs, other):
     foretold, came = np.array(pairs).T
-    best = best_scale(foretold, came)
+    best = best_scale(foretold=foretold, came=came)
     error = ((best * foretold - came) ** 2).sum()
     assert error <= ((other * foretold - came) ** 2).sum() + 1e-9
 

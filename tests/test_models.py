@@ -7,11 +7,15 @@ import pickle
 import re
 import shutil
 import socket
+from collections import OrderedDict, deque
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import PIL.Image
 import pytest
 import torch
@@ -660,3 +664,159 @@ def test_a_table_answers_a_wrong_name_with_the_nearest(table):
     with pytest.raises(KeyError, match=f"must be a known name, got .*; did you mean .*{name}"):
         table[f"{name}x"]
     assert table.get("absent") is None
+
+
+# Names of the classes
+
+
+NAMED = ("cat", "dog", "hen")
+
+
+def named(classes: Any) -> tuple[str, ...]:
+    return wrap(Tiny().eval(), classes, size=16).classes
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        {2: "hen", 0: "cat", 1: "dog"},
+        {"2": "hen", "0": "cat", "1": "dog"},
+        {np.int64(2): "hen", 0: "cat", "1": "dog"},
+        MappingProxyType({1: "dog", 0: "cat", 2: "hen"}),
+        OrderedDict([("1", "dog"), ("2", "hen"), ("0", "cat")]),
+        pd.Series(["hen", "cat", "dog"], index=[2, 0, 1]),
+        pd.Series(NAMED),
+        pd.Index(NAMED),
+        np.array(NAMED),
+        np.array(NAMED, dtype=object),
+        list(NAMED),
+        NAMED,
+        deque(NAMED),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_classes_are_named_by_index_or_in_order(classes):
+    found = named(classes)
+    assert found == NAMED
+    assert {type(name) for name in found} == {str}
+
+
+ROUND = "turn a mapping from name to index round"
+MISNAMED: dict[str, tuple[Any, type[Exception], str]] = {
+    "name to index": ({"cat": 0, "dog": 1, "hen": 2}, ValueError, f"got str 'cat': {ROUND}"),
+    "from one": ({1: "cat", 2: "dog", 3: "hen"}, ValueError, "in 0..2, once, .* got int 3"),
+    "a gap": ({0: "cat", 2: "hen"}, ValueError, "must map each index in 0..2 .*, 1 has none"),
+    "gaps": ({}, ValueError, "0 has none, nor have 2 others"),
+    "twice": ({0: "cat", "0": "dog", 1: "hen"}, ValueError, "got str '0': again"),
+    "negative": ({-1: "hen", 0: "cat", 1: "dog"}, ValueError, "got int -1"),
+    "fractions": ({0.0: "cat", 1.0: "dog", 2.0: "hen"}, ValueError, "got float 0.0"),
+    "truth": ({False: "cat", True: "dog", 2: "hen"}, ValueError, "got bool False"),
+    "endless": ({"9" * 5000: "cat", 1: "dog", 2: "hen"}, ValueError, "got str"),
+    "series from one": (pd.Series(NAMED, index=[1, 2, 3]), ValueError, "got int 3"),
+    "series twice": (pd.Series(NAMED, index=[0, 0, 1]), ValueError, "got int 0: again"),
+    "a table": (pd.DataFrame({"name": NAMED}), ValueError, f"got str 'name': {ROUND}"),
+    "a set": (set(NAMED), TypeError, "classes must be a name for each logit, .* got set"),
+    "a frozen set": (frozenset(NAMED), TypeError, "got frozenset"),
+    "keys": ({"cat": 0, "dog": 1, "hen": 2}.keys(), TypeError, "got dict_keys"),
+    "values": ({0: "cat", 1: "dog", 2: "hen"}.values(), TypeError, "got dict_values"),
+    "a generator": ((name for name in NAMED), TypeError, r"got generator; list\(...\) gives a"),
+    "a text": ("abc", TypeError, "got str 'abc'"),
+    "bytes": (b"abc", TypeError, "got bytes b'abc'"),
+    "a number": (3, TypeError, "got int 3"),
+    "a column": (np.array(NAMED)[:, None], TypeError, "got ndarray"),
+    "numbers": ([0, 1, 2], TypeError, r"classes must be names \(str\), got int 0 for index 0"),
+    "a range": (range(3), TypeError, "got int 0 for index 0; .str"),
+    "an array of numbers": (np.arange(3), TypeError, "got int 0 for index 0"),
+    "a tensor": (torch.arange(3), TypeError, "got int 0 for index 0"),
+    "a name missing": (["cat", None, "hen"], TypeError, "got NoneType None for index 1"),
+    "values of another type": ({0: "cat", 1: ["dog"], 2: "hen"}, TypeError, "got list .'dog'."),
+    "few": (["cat", "dog"], ValueError, "classes must name each of 3 logits, got 2"),
+    "many": ([*NAMED, "fox"], ValueError, "classes must name each of 3 logits, got 4"),
+    "none": ([], ValueError, "classes must name each of 3 logits, got 0"),
+    "an empty array": (np.array([]), ValueError, "classes must name each of 3 logits, got 0"),
+}
+
+
+@pytest.mark.parametrize("case", MISNAMED)
+def test_classes_whose_order_is_not_known_are_refused(case):
+    classes, error, match = MISNAMED[case]
+    with pytest.raises(error, match=match):
+        named(classes)
+
+
+def test_a_classifier_of_one_s_own_making_has_its_names_checked():
+    made = tiny()
+    assert replace(made, classes={2: "hen", 0: "cat", 1: "dog"}).classes == NAMED
+    with pytest.raises(TypeError, match="got set"):
+        replace(made, classes=set(NAMED))
+    assert named(["cat", "cat", "dog"]) == ("cat", "cat", "dog")  # as ImageNet's two cranes
+    with pytest.raises(ValueError, match="'cat' are 0 and 1: give the number"):
+        wrap(Tiny().eval(), ["cat", "cat", "dog"]).class_index("cat")
+
+
+# Preprocessing
+
+
+PREPROCESSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "mean of bytes": ({"mean": [123.675, 116.28, 103.53]}, ValueError, "mean must be in .0, 1."),
+    "std of bytes": ({"std": [58.395, 57.12, 57.375]}, ValueError, "std must be in .* by 255"),
+    "both of bytes": ({"mean": [123.7] * 3, "std": [58.4] * 3}, ValueError, "both mean and std"),
+    "to bytes twice": ({"mean": [0.0] * 3, "std": [255.0] * 3}, ValueError, "std must be in"),
+    "Caffe": ({"mean": [104, 117, 124], "std": [1, 1, 1]}, ValueError, r"\(a std of 1 too\)"),
+    "mean below": ({"mean": [-0.1, 0.5, 0.5]}, ValueError, "mean must be in .0, 1."),
+    "std of nothing": ({"std": [0.5, 0.0, 0.5]}, ValueError, "std must be > 0"),
+    "std below": ({"std": [0.5, -0.2, 0.5]}, ValueError, "std must be > 0"),
+    "std unknown": ({"std": [0.5, float("nan"), 0.5]}, ValueError, "std must be finite, got nan"),
+    "mean endless": ({"mean": [float("inf")] * 3}, ValueError, "mean and std must be finite"),
+    "mean one number": ({"mean": 0.5}, TypeError, "mean must be a list .* got float 0.5"),
+    "std one number": ({"std": 0.5}, TypeError, "std must be a list .* got float 0.5"),
+    "mean a text": ({"mean": "0.5"}, TypeError, "mean must be a list .* got str '0.5'"),
+    "mean of texts": ({"mean": ["0.5"] * 3}, TypeError, "mean and std must be a number, got str"),
+    "mean empty": ({"mean": []}, TypeError, "mean must be a list .* got list"),
+    "mean a set": ({"mean": {0.4, 0.5, 0.6}}, TypeError, "mean must be a list .* got set"),
+    "two channels": ({"mean": [0.5, 0.5]}, ValueError, "must have 1 or 3 values each, got 2, 2"),
+    "unequal": ({"mean": [0.5] * 3, "std": [0.5]}, ValueError, "1 or 3 values each, got 3, 1"),
+    "one channel": ({"mean": [0.5], "std": [0.5]}, GraphError, r"must take images \(N, 1, 224"),
+    "size below": ({"size": -16}, ValueError, r"size must be pixels >= 1, .* got int -16"),
+    "size zero": ({"size": (16, 0)}, ValueError, r"size must be .* got tuple \(16, 0\)"),
+    "size truth": ({"size": True}, ValueError, "size must be .* got bool True"),
+    "size a text": ({"size": "16"}, ValueError, "size must be .* got str '16'"),
+    "size a fraction": ({"size": 16.5}, ValueError, "size must be .* whole numbers, got float"),
+    "sizes of fractions": ({"size": (16.7, 16)}, ValueError, "size must be .* got tuple"),
+    "size of three": ({"size": (3, 16, 16)}, ValueError, "size must be .* got tuple .3, 16, 16."),
+    "size of one": ({"size": (16,)}, ValueError, "size must be .* got tuple .16,."),
+    "both": ({"size": 16, "transform": Transform()}, ValueError, "size must be left out where tr"),
+    "a function": ({"transform": np.asarray}, TypeError, "transform must be a Transform, got"),
+}
+
+
+@pytest.mark.parametrize("case", PREPROCESSED)
+def test_wrong_preprocessing_is_refused_with_the_way_out(case):
+    given, error, match = PREPROCESSED[case]
+    with pytest.raises(error, match=match):
+        wrap(Tiny().eval(), **given)
+
+
+def test_a_swapped_size_is_told_where_the_network_does_not_take_it():
+    layers = nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AvgPool2d((6, 14)), nn.Flatten(), nn.Linear(2, 2)
+    net = nn.Sequential(*layers).eval()
+    assert wrap(net, size=(8, 16)).transform.size == (8, 16)
+    with pytest.raises(GraphError, match=r"size is \(height, width\), got \(16, 8\)"):
+        wrap(net, size=(16, 8))
+
+
+@pytest.mark.parametrize("make", [list, tuple, np.array, torch.tensor], ids=lambda f: f.__name__)
+def test_preprocessing_may_come_as_an_array(make):
+    look = wrap(Tiny().eval(), mean=make([0.25] * 3), std=make([0.5] * 3), size=make([16, 20]))
+    assert look.transform == Transform((16, 20), None, (0.25,) * 3, (0.5,) * 3)
+    assert repr(look.transform) == repr(Transform((16, 20), None, (0.25,) * 3, (0.5,) * 3))
+    assert wrap(Tiny().eval(), size=np.int64(16)).transform.size == (16, 16)
+
+
+def test_pixels_of_a_network_for_bytes_are_those_of_its_training():
+    """Caffe's networks: 255 x less the mean is (x - mean / 255) / (1 / 255)."""
+    mean = (104.0, 117.0, 124.0)
+    made = wrap(Tiny().eval(), mean=[m / 255 for m in mean], std=[1 / 255] * 3, size=4)
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    found = made.preprocess(PIL.Image.fromarray(pixels))[0].permute(1, 2, 0)
+    np.testing.assert_allclose(found, pixels - np.array(mean), atol=1e-3)

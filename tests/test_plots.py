@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,6 +20,7 @@ PICTURE = rng.random((12, 16, 3))
 POSITIVE = rng.random((12, 16)) + 0.25
 SIGNED = rng.normal(size=(12, 16))
 ZERO = np.zeros((12, 16))
+STAGES = ("cam", "bounded", "relevance", "product", "hybrid")
 MASK = np.zeros((12, 16), bool)
 MASK[3:8, :5] = True  # touches the border
 LOOKS = {"mask": MASK, "boxes": [[1, 2, 9, 8]]}
@@ -27,10 +30,11 @@ FIGURES = {
     "heatmap": lambda: plots.heatmap(SIGNED, title="title", clip=95),
     "overlay": lambda: plots.overlay(PICTURE, POSITIVE, **LOOKS),
     "panels": lambda: plots.panels([PICTURE, SIGNED, (PICTURE, ZERO)], columns=2, suptitle="s"),
-    "stages": lambda: plots.stages(PICTURE, *[SIGNED] * 4, SIGNED),
+    "stages": lambda: plots.stages(PICTURE, **dict.fromkeys(STAGES, SIGNED)),
     "gallery": lambda: plots.gallery([[PICTURE, *[SIGNED] * 3]] * 2, row_titles=["cat", "dog"]),
     "pipeline": lambda: plots.pipeline(
-        PICTURE, rng.random((5, 3, 4)), *[SIGNED] * 5, threshold=0.5, sigma=2, clip=99, title="t"
+        PICTURE, rng.random((5, 3, 4)), **dict.fromkeys(STAGES, SIGNED),
+        threshold=0.5, sigma=2, clip=99, title="t",
     ),
     "curves": lambda: plots.curves(
         np.arange(4), {"a": np.arange(4), "b": np.ones(4)}, xlabel="x", ylabel="y",
@@ -45,6 +49,14 @@ FIGURES = {
     ),
     "ledger": lambda: plots.ledger({"input": 0.9, "bias": 0.2, "epsilon": -0.1}),
 }  # fmt: skip
+
+
+def stages(**maps: np.ndarray) -> Figure:
+    return plots.stages(PICTURE, **dict.fromkeys(STAGES, ZERO) | maps)
+
+
+def pipeline(activations: np.ndarray) -> Figure:
+    return plots.pipeline(PICTURE, activations, **dict.fromkeys(STAGES, ZERO))
 
 
 def limits(figure: Figure, axes: int = 0, image: int = -1) -> tuple[float, float]:
@@ -137,13 +149,29 @@ def test_panels_counts_axes_and_accepts_tensors_and_pairs():
     figure = plots.panels([tensor, image, (image, tensor)], columns=2, colorbar=False)
     assert len(figure.axes) == 3
     assert len(plots.panels([tensor, image, (image, tensor)]).axes) == 5  # two colour bars
-    assert len(plots.stages(PICTURE, *[POSITIVE] * 4).axes) == 5 + 4
-    assert len(plots.stages(PICTURE, *[POSITIVE] * 5).axes) == 6 + 5
+    stages = dict.fromkeys(STAGES, POSITIVE)
+    assert len(plots.stages(PICTURE, **stages).axes) == 6 + 5
+    assert len(plots.stages(PICTURE, **stages | {"product": None}).axes) == 5 + 4
+
+
+def test_stages_and_the_pipeline_take_the_same_maps_by_name_in_one_order():
+    """Positional maps of one shape changed places without a word."""
+    kinds = {}
+    for function in (plots.stages, plots.pipeline):
+        parameters = inspect.signature(function).parameters.values()
+        kinds[function] = [p.name for p in parameters if p.name in STAGES]
+        assert all(p.kind == p.KEYWORD_ONLY for p in parameters if p.name in STAGES)
+    assert list(kinds.values()) == [list(STAGES)] * 2
+    steps = {name: np.full((12, 16), i / 10) for i, name in enumerate(STAGES, 1)}
+    drawn = plots.stages(PICTURE, **steps).axes
+    shown = [float(a.images[0].get_array().max()) for a in drawn if a.images and a.get_title()]
+    shown = shown or [float(a.images[0].get_array().max()) for a in drawn[1:] if a.images]
+    assert shown == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
 
 
 def test_the_pipeline_shows_six_maps_and_the_four_strongest_channels():
     channels = torch.arange(6.0)[:, None, None].expand(6, 3, 4)
-    axes = plots.pipeline(PICTURE, channels, *[POSITIVE] * 5).axes
+    axes = plots.pipeline(PICTURE, channels, **dict.fromkeys(STAGES, POSITIVE)).axes
     assert len(axes) == 6 + 4
     assert [int(a.images[0].get_array().max()) for a in axes[6:]] == [2, 3, 4, 5]
 
@@ -266,10 +294,12 @@ NAN = np.where(MASK, np.nan, 1.0)
         (lambda: plots.panels([ZERO], captions=[]), ValueError, "captions must have 1 entries"),
         (lambda: plots.panels([ZERO], row_titles=[]), ValueError, "row_titles must have 1"),
         (lambda: plots.panels([ZERO], columns=0), ValueError, "columns must be >= 1, got 0"),
-        (lambda: plots.stages(PICTURE, ZERO, NAN, ZERO, ZERO), ValueError, "bounded must be fini"),
-        (lambda: plots.stages(PICTURE, ZERO.T, *[ZERO] * 3), ValueError, "cam must have its pict"),
+        (lambda: stages(bounded=NAN), ValueError, "bounded must be finite"),
+        (lambda: stages(cam=ZERO.T), ValueError, "cam must have its picture's shape"),
+        (lambda: plots.stages(PICTURE, *[ZERO] * 5), TypeError, "takes 1 positional argument"),
         (lambda: plots.gallery([[PICTURE, ZERO]]), ValueError, r"rows\[0\] must have 4 entries"),
-        (lambda: plots.pipeline(PICTURE, *[ZERO] * 6), ValueError, r"activations .*\(K, h, w\)"),
+        (lambda: pipeline(ZERO), ValueError, r"activations .*\(K, h, w\)"),
+        (lambda: plots.pipeline(PICTURE, *[ZERO] * 6), TypeError, "takes 2 positional arguments"),
         (
             lambda: plots.curves(np.ones(2), {"a": np.ones(3)}, xlabel="", ylabel=""),
             ValueError,

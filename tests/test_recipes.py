@@ -263,14 +263,15 @@ def test_one_logit_is_explained_with_its_sign():
     net.head.bias.data.fill_(-5)
     classifier = xai.wrap(net, size=(24, 32))
     x = torch.rand(2, 3, 24, 32)
-    assert classifier.classes == ("class 0",)
+    assert classifier.classes == ("output 0",)
     assert (classifier.predict(x) < 0).all()
     found = xai.explain(classifier, x)
     turned = xai.explain(classifier, x, start="one")
     assert torch.equal(found.relevance.sign(), -turned.relevance.sign())
-    assert [row[0][1] for row in classifier.top(torch.rand(2, 3, 24, 32))] == pytest.approx(
-        [net(torch.rand(1, 3, 24, 32)).sigmoid().item()] * 2, abs=0.05
-    )  # the softmax would be 1
+    assert [row[0][1] for row in classifier.top(x)] == classifier.predict(x)[:, 0].tolist()
+    label = xai.wrap(net, size=(24, 32), outputs="sigmoid")
+    assert label.classes == ("class 0",)
+    assert [row[0][1] for row in label.top(x)] == pytest.approx(net(x).sigmoid()[:, 0].tolist())
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,9 @@ def agreement_rows(cases: Iterable[Case]) -> pd.DataFrame:
     """For each picture: is the network right, how sure is it, and do CAM and LRP agree?
 
     The predicted class is explained, for nobody knows beforehand that it is wrong. Rows as those
-    of `xaiutils.scoring.score`: ``right`` (1 or 0) and ``confidence`` (softmax of the predicted
-    class) of the method ``prediction``; ``agreement`` (Spearman) and ``top_overlap`` of
-    ``cam_and_lrp``; ``idsds`` of the hybrid, its faithfulness.
+    of `xaiutils.scoring.score`: ``right`` (1 or 0) and ``confidence`` (probability of the predicted
+    class) of the method ``prediction``, NaN where the network predicts no class; ``agreement``
+    (Spearman) and ``top_overlap`` of ``cam_and_lrp``; ``idsds`` of the hybrid, its faithfulness.
     """
     rows: list[tuple[object, ...]] = []
     for case in cases:
@@ -72,14 +72,18 @@ def agreement_rows(cases: Iterable[Case]) -> pd.DataFrame:
             predicted = int(found.target)
             asked = case.asking(predicted)
             faithful = METRICS["idsds"](asked, METHODS["hybrid"], attribution=found.hybrid[0])
-        probability = float(found.logits[0].double().softmax(0)[predicted])
+        chooses = case.classifier.chooses
+        unknown = "" if chooses else "the network predicts no class"
+        right = float(predicted == case.target) if chooses else torch.nan
+        likely = case.classifier.probabilities(found.logits.double())[0, predicted]
+        probability = float(likely) if chooses else torch.nan
         agreement = float(rank_agreement(found.cam, found.relevance))
         overlap = float(top_overlap(found.cam, found.relevance))
         constant = "" if isfinite(agreement) else "a map is the same everywhere"
         place = (case.workload, case.classifier.name, case.split, case.id)
         for method, metric, value, why in (
-            ("prediction", "right", float(predicted == case.target), ""),
-            ("prediction", "confidence", probability, ""),
+            ("prediction", "right", right, unknown),
+            ("prediction", "confidence", probability, unknown),
             ("cam_and_lrp", "agreement", agreement, constant),
             ("cam_and_lrp", "top_overlap", overlap, constant),
             ("hybrid", "idsds", *faithful),

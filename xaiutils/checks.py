@@ -137,6 +137,45 @@ def numbers_of(argument: str, value: ArrayLike) -> NDArray[np.float64]:
         raise TypeError(f"{argument} must be numbers, got {describe(value)}") from error
 
 
+def dense(argument: str, value: torch.Tensor, form: str, *, floating: bool = False) -> torch.Tensor:
+    """Return ``value`` if it is a tensor that holds all its numbers, one for each place.
+
+    Args:
+        argument: What the message calls it.
+        value: What came.
+        form: Its shape in letters, such as ``(N, H, W)``.
+        floating: Whether the numbers must be real ones in floating point.
+
+    Raises:
+        TypeError: It is no tensor; or a nested, sparse, quantised or masked one, or one on the meta
+            device, which has no numbers; or of another type of numbers.
+    """
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        way = "; torch.as_tensor(...) makes one" if isinstance(value, np.ndarray) else ""
+        raise TypeError(f"{argument} must be a torch.Tensor {form}, got {describe(value)}{way}")
+    kind, way = "", ""
+    if value.is_nested:
+        kind, way = "a nested one", "torch.stack(list(...)) makes one, where all are of one size"
+    elif value.layout != torch.strided:
+        kind, way = f"one of layout {value.layout}", "its .to_dense() is one"
+    elif value.is_quantized:
+        kind, way = f"a quantised one, {value.dtype}", "its .dequantize() is one"
+    elif value.is_meta:
+        kind, way = "one on the meta device, which holds no numbers", "make it on the cpu"
+    elif hasattr(value, "get_mask") and hasattr(value, "get_data"):
+        kind, way = "a masked one", "its .to_tensor(0.0) is one"
+    if kind:
+        raise TypeError(f"{argument} must be a dense torch.Tensor {form}, got {kind}: {way}")
+    if floating and not value.is_floating_point():
+        way = f"{argument}.real" if value.is_complex() else f"{argument}.float()"
+        raise TypeError(
+            f"{argument} must be a floating-point tensor, got {value.dtype}; {way} makes one"
+        )
+    return value
+
+
 def images(argument: str, x: torch.Tensor, channels: int | None = None) -> torch.Tensor:
     """Return ``x`` if it is a finite float batch ``(N, C, H, W)`` with N >= 1.
 
@@ -146,17 +185,14 @@ def images(argument: str, x: torch.Tensor, channels: int | None = None) -> torch
         channels: C, where it is known.
 
     Raises:
-        TypeError: It is no tensor, or one of integers.
+        TypeError: It is no tensor, not a dense one, or one of integers or complex numbers.
         ValueError: Another shape or number of channels, NaN or infinity.
     """
     import torch
 
-    if not isinstance(x, torch.Tensor):
-        raise TypeError(f"{argument} must be a torch.Tensor (N, C, H, W), got {describe(x)}")
+    dense(argument, x, "(N, C, H, W)", floating=True)
     if x.ndim != 4 or x.shape[0] == 0:
         raise ValueError(f"{argument} must have shape (N, C, H, W) with N >= 1, got {shape(x)}")
-    if not x.is_floating_point():
-        raise TypeError(f"{argument} must be a floating-point tensor, got {x.dtype}")
     if channels is not None and x.shape[1] != channels:
         raise ValueError(f"{argument} must have {channels} channels, got {shape(x)}")
     if not torch.isfinite(x).all():
@@ -168,17 +204,14 @@ def maps(argument: str, value: torch.Tensor) -> torch.Tensor:
     """Return ``value`` if it is a finite float batch of maps ``(N, H, W)``.
 
     Raises:
-        TypeError: It is no tensor, or one of integers.
+        TypeError: It is no tensor, not a dense one, or one of integers or complex numbers.
         ValueError: Another shape, NaN or infinity.
     """
     import torch
 
-    if not isinstance(value, torch.Tensor):
-        raise TypeError(f"{argument} must be a torch.Tensor (N, H, W), got {describe(value)}")
+    dense(argument, value, "(N, H, W)", floating=True)
     if value.ndim != 3:
         raise ValueError(f"{argument} must have shape (N, H, W), got {shape(value)}")
-    if not value.is_floating_point():
-        raise TypeError(f"{argument} must be a floating-point tensor, got {value.dtype}")
     if not torch.isfinite(value).all():
         raise ValueError(f"{argument} must be finite, got NaN or infinity")
     return value
@@ -200,6 +233,8 @@ def targets(
 
     if isinstance(target, bool):
         raise TypeError(f"{argument} must be class indices (int), got {describe(target)}")
+    if torch.is_tensor(target):
+        dense(argument, target, "(N,)")
     try:
         result = torch.as_tensor(target if torch.is_tensor(target) else np.asarray(target))
     except (TypeError, ValueError) as error:  # words, or lists of unequal length

@@ -138,17 +138,17 @@ def _by_hybrid(
     said = _said(classifier, found.logits, int(found.target[0]))
     figure = plots.stages(
         classifier.picture(image),
-        found.cam[0],
-        found.bounded[0],
-        found.relevance[0],
-        found.hybrid[0],
+        cam=found.cam[0],
+        bounded=found.bounded[0],
+        relevance=found.relevance[0],
         product=found.product[0],
+        hybrid=found.hybrid[0],
         suptitle="\n".join((f"{classifier.name}: {said}", *_noted(found))),
         clip=99.5,
     )
     plots.save(figure, options.out / f"{name}.png", scale=2)
     _save_maps(options.out / f"{name}.npz", classifier, found)
-    told = "; ".join((_spent(found), *_noted(found)))
+    told = "; ".join((_spent(classifier, found), *_noted(found)))
     return f"{said} -> {options.out / name}.png, .npz; {told}"
 
 
@@ -158,17 +158,18 @@ def _noted(found: Explanation) -> list[str]:
 
 
 def _said(classifier: Classifier, logits: Tensor, chosen: int) -> str:
-    """The class that is explained, with its probability."""
-    from xaiutils.models import probabilities
-
-    return f"{classifier.classes[chosen]} ({float(probabilities(logits)[0, chosen]):.1%})"
+    """The class that is explained, with its probability, or the output with its value."""
+    return f"{classifier.classes[chosen]} ({classifier.said(logits[0], chosen)})"
 
 
-def _spent(found: Explanation) -> str:
+def _spent(classifier: Classifier, found: Explanation) -> str:
     """How much of the logit the map shows, and what kept the rest."""
+    from xaiutils.models import VALUE
+
     shares = {name: float(share[0]) for name, share in found.conservation.shares().items()}
     kept = [f"{name} {share:.0%}" for name, share in shares.items() if abs(share) >= 0.005]
-    return f"of the logit: {', '.join(kept) or 'nothing'}"
+    unit = "value" if classifier.outputs == VALUE else "logit"
+    return f"of the {unit}: {', '.join(kept) or 'nothing'}"
 
 
 def _by_method(
@@ -187,7 +188,7 @@ def _by_method(
 
     method = method_named(options.method)
     logits = classifier.predict(x)
-    chosen = int(logits.argmax()) if target is None else target
+    chosen = int(classifier.predicted(logits)) if target is None else target
     said = _said(classifier, logits, chosen)
     given = _settings(options, method)
     found = method(classifier, x, chosen, progress=True, **given)

@@ -212,7 +212,7 @@ def _right(work: Workload, count: int, everything: bool) -> list[int]:
         (sample,), x = work.batch([index])
         if sample.label is None:  # its prediction is neither right nor wrong
             continue
-        predicted = int(work.classifier.predict(x).argmax(1))
+        predicted = int(work.classifier.predicted(work.classifier.predict(x)))
         if everything or (_placed(sample) and predicted == sample.label):
             found.append(index)
         if len(found) == count:

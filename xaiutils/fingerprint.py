@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from xaiutils.metrics import METRICS
-from xaiutils.models import Classifier
+from xaiutils.models import SOFTMAX, Classifier
 from xaiutils.scoring import Contender
 
 LIBRARIES = (
@@ -27,13 +27,14 @@ def weights(classifier: Classifier) -> str:
 
 
 def network(classifier: Classifier) -> dict[str, str]:
-    """What else decides a network's answers and maps: its operations, CAM layer, preprocessing."""
+    """What else decides answers and maps: operations, CAM layer, preprocessing, outputs."""
     steps = (f"{step.node.format_node()} {step.module!r}" for step in classifier.graph.steps)
+    other = {} if classifier.outputs == SOFTMAX else {"outputs": classifier.outputs}
     return {
         "operations": hashlib.sha256("\n".join(steps).encode()).hexdigest()[:16],
         "cam_layer": classifier.cam_layer,
         "transform": repr(classifier.transform),
-    }
+    } | other  # left out where it is softmax, as in the tables that were stored before
 
 
 def method(one: Contender) -> dict[str, str]:

@@ -117,6 +117,17 @@ class Transform:
             )
         if min(self.std) <= 0:
             raise ValueError(f"std must be > 0, got {self.std}")
+        beyond = [
+            name
+            for name, values in (("mean", self.mean), ("std", self.std))
+            if min(values) < 0 or max(values) > 1
+        ]
+        if beyond:
+            raise ValueError(
+                f"{beyond[0]} must be in [0, 1], since pixels are scaled to [0, 1], got "
+                f"{getattr(self, beyond[0])}; divide both mean and std of pixels in 0..255 by 255 "
+                "(a std of 1 too)"
+            )
         checks.choice("interpolation", self.interpolation, INTERPOLATIONS)
         if not self.antialias:
             raise ValueError("antialias must be True (Pillow always antialiases), got False")

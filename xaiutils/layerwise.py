@@ -61,7 +61,7 @@ def explain_layers(
     if layers is not None:
         chosen = [graph.find(name) for name in layers]
     if target is None:
-        target = classifier.predict(x).argmax(1)
+        target = classifier.predicted(classifier.predict(x))
     for step in chosen:
         cam_layer.require_map(graph, step)
     found = relevance(classifier, x, target, composite, layers=[s.path for s in chosen])

@@ -7,7 +7,7 @@ weights or a file of yours; `wrap` takes your own network. Neither changes the m
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,16 @@ from torch import Tensor, nn
 from xaiutils import batches, checks, memo
 from xaiutils.borrowed import environment_kept
 from xaiutils.cam_layer import choose_cam_layer
-from xaiutils.graph import Graph
+from xaiutils.graph import Graph, GraphError
 from xaiutils.images import Transform
+from xaiutils.operations import GATE, PASS, ROUTING
+from xaiutils.operations import SOFTMAX as SOFTMAX_STEP
 from xaiutils.registry import MODELS, SCENE_NETWORKS, ModelRecord
 from xaiutils.usable import channels_of, example, require_same, require_usable
 from xaiutils.weights import download, load_state_dict, published_hash, read_state_dict, untrained
 from xaiutils.yours import made_by
+
+OUTPUTS = (SOFTMAX := "softmax", SIGMOID := "sigmoid", VALUE := "value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +45,11 @@ class Classifier:
         cam_reason: Why this layer.
         weights: Where the weights come from, with the file's sha256 where there is one.
         notes: What a reader should know.
+        outputs: ``"softmax"``: one class of all; ``"sigmoid"``: each a label of its own, or not;
+            ``"value"``: numbers such as an age, which have no probability.
+
+    Raises:
+        TypeError, ValueError: ``classes`` or ``outputs`` that the network does not have.
     """
 
     name: str
@@ -52,6 +61,53 @@ class Classifier:
     cam_reason: str
     weights: str
     notes: tuple[str, ...] = ()
+    outputs: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse names and outputs that the network does not have."""
+        outputs = _checked_outputs(self.outputs, self.graph)
+        names = _class_names(self.classes, self.graph.classes, outputs)
+        object.__setattr__(self, "outputs", outputs)
+        object.__setattr__(self, "classes", names)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the highest output is the network's prediction; of one, or of values, no."""
+        return self.outputs != VALUE and len(self.classes) > 1
+
+    def predicted(self, logits: Tensor) -> Tensor:
+        """The output that each row of logits (N, K) speaks for most, (N,); of one, that one.
+
+        Raises:
+            ValueError: Several values, of which none is predicted.
+        """
+        if self.outputs == VALUE and len(self.classes) > 1:
+            raise ValueError(
+                f"target (of a sample, its label) must be given: {self.name} has "
+                f"{len(self.classes)} values as outputs, of which none is the predicted one"
+            )
+        return logits.argmax(1)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """The probability of each output, (N, K) as the logits; where they are values, the values.
+
+        A last softmax or sigmoid of the network itself is not followed by another.
+        """
+        if self.outputs == VALUE or _ending(self.graph):
+            return logits
+        return logits.softmax(1) if self.outputs == SOFTMAX else logits.sigmoid()
+
+    def centred(self, logits: Tensor) -> Tensor:
+        """Logits (N, K) less their mean over the classes, where these exclude each other.
+
+        No common shift of the logits moves it. Other outputs stand for themselves.
+        """
+        return logits - logits.mean(1, keepdim=True) if self.outputs == SOFTMAX else logits
+
+    def said(self, logits: Tensor, index: int) -> str:
+        """What logits (K,) say of one output, to be printed: ``97.3%``, or the value itself."""
+        found = float(self.probabilities(logits[None])[0, index])
+        return f"{found:.4g}" if self.outputs == VALUE else f"{found:.1%}"
 
     def preprocess(self, images: Any) -> Tensor:
         """Pictures as the network wants them: (N, C, H, W), on its device and in its dtype."""
@@ -74,11 +130,17 @@ class Classifier:
         return memo.once(lambda: torch.cat(batches.in_pieces(answer, x)), "logits", self.module, x)
 
     def top(self, x: Tensor, k: int = 5) -> list[list[tuple[str, float]]]:
-        """For each image of (N, C, H, W) its ``k`` likeliest classes with probability."""
-        found = probabilities(self.predict(x)).topk(min(k, len(self.classes)))
+        """For each image of (N, C, H, W) its ``k`` likeliest classes with probability.
+
+        Outputs that are values come in their own order, each with its value.
+        """
+        found = self.probabilities(self.predict(x))
+        count = min(k, len(self.classes))
+        first = torch.arange(count).expand(len(x), -1).to(found.device)
+        chosen = first if self.outputs == VALUE else found.topk(count).indices
         return [
             [(self.classes[i], p) for i, p in zip(row_i, row_p, strict=True)]
-            for row_i, row_p in zip(found.indices.tolist(), found.values.tolist(), strict=True)
+            for row_i, row_p in zip(chosen.tolist(), found.gather(1, chosen).tolist(), strict=True)
         ]
 
     def class_index(self, name: str | int) -> int:
@@ -111,12 +173,17 @@ class Classifier:
             TypeError: It is no float tensor of the weights' dtype on their device.
             ValueError: It is not (N, C, H, W) and finite, with the network's channels.
         """
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"x must be a torch.Tensor (N, C, H, W), got {checks.describe(x)}; "
+                "classifier.preprocess(pictures) gives one"
+            )
         checks.images("x", x, self.transform.channels)
         like = example(self.module)
         if x.dtype != like.dtype or x.device != like.device:
             raise TypeError(
                 f"x must be {like.dtype} on {like.device} as the classifier's weights, "
-                f"got {x.dtype} on {x.device}"
+                f"got {x.dtype} on {x.device}; x.to({str(like.device)!r}, {like.dtype}) makes it so"
             )
         return x
 
@@ -141,9 +208,90 @@ def checked_classifier(value: Any) -> Classifier:
     return value
 
 
-def probabilities(logits: Tensor) -> Tensor:
-    """The softmax of logits (N, K); of a single one, whose softmax is always 1, the sigmoid."""
-    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
+def _ending(graph: Graph) -> str | None:
+    """``"softmax"`` or ``"sigmoid"`` where that is the network's own last operation."""
+    step = graph.output
+    while step.kind in (PASS, ROUTING) and len(step.inputs) == 1:
+        step = step.inputs[0]
+    return {SOFTMAX_STEP: SOFTMAX, GATE: SIGMOID}.get(step.kind)
+
+
+def _class_names(classes: Any, count: int, outputs: str) -> tuple[str, ...]:
+    """A name for each of ``count`` outputs, in their order.
+
+    Raises:
+        TypeError: What came has no order that is known to be that of the outputs (a set, a
+            generator, the views of a mapping), or holds other things than text.
+        ValueError: Another number of names; a mapping that does not name each index once.
+    """
+    if classes is None:
+        return tuple(f"{'output' if outputs == VALUE else 'class'} {i}" for i in range(count))
+    if isinstance(classes, Mapping) or hasattr(classes, "items"):  # pandas' Series has an index
+        classes = _by_index(list(classes.items()), count)
+    elif getattr(classes, "ndim", None) == 1:  # an array, pandas' Index
+        classes = classes.tolist()
+    if isinstance(classes, str | bytes) or not isinstance(classes, Sequence):
+        raise TypeError(
+            "classes must be a name for each logit, a list of them or a mapping from index to "
+            f"name, got {checks.describe(classes)}; list(...) gives a list: look at its order"
+        )
+    for i, name in enumerate(classes):
+        if not isinstance(name, str):
+            raise TypeError(
+                f"classes must be names (str), got {checks.describe(name)} for index {i}; "
+                "[str(one) for one in classes] makes names of other things"
+            )
+    if len(classes) != count:
+        raise ValueError(f"classes must name each of {count} logits, got {len(classes)}")
+    return tuple(map(str, classes))
+
+
+def _by_index(pairs: list[tuple[Any, Any]], count: int) -> list[Any]:
+    """The names of a mapping in the order of its indices, whole numbers or their digits."""
+    found: dict[int, Any] = {}
+    for key, name in pairs:
+        digits = isinstance(key, str) and key.isdecimal() and len(key) < 10
+        number = isinstance(key, numbers.Integral) and not isinstance(key, bool)
+        index = int(key) if digits or number else -1
+        if not 0 <= index < count or index in found:
+            said = "again" if index in found else "turn a mapping from name to index round"
+            raise ValueError(
+                f"classes must map each index in 0..{count - 1}, once, to its name, as id2label "
+                f"does, got {checks.describe(key)}: {said}"
+            )
+        found[index] = name
+    absent = sorted(set(range(count)) - found.keys())
+    if absent:
+        raise ValueError(
+            f"classes must map each index in 0..{count - 1} to its name, {absent[0]} has none"
+            + (f", nor have {len(absent) - 1} others" if len(absent) > 1 else "")
+        )
+    return [found[index] for index in range(count)]
+
+
+def _checked_outputs(outputs: str, graph: Graph) -> str:
+    """What a network's outputs are, by default as it ends; one alone is a value.
+
+    Nothing in a network with one output and no sigmoid tells a probability from an age. As a value
+    it is shown as it is, which is true of both.
+    """
+    own = _ending(graph)
+    if outputs == "":
+        if graph.classes == 1:
+            return SIGMOID if own == SIGMOID else VALUE
+        return own or SOFTMAX
+    checks.choice("outputs", outputs, OUTPUTS)
+    if outputs == SOFTMAX and graph.classes == 1:
+        raise ValueError(
+            "outputs must be sigmoid or value for a network with one output, whose softmax is "
+            "always 1, got 'softmax'"
+        )
+    if own is not None and outputs not in (own, VALUE):
+        raise ValueError(
+            f"outputs must be {own} or value, since the network ends in a {own} of its own, "
+            f"got {outputs!r}: leave that last operation out"
+        )
+    return outputs
 
 
 def load_model(
@@ -193,12 +341,13 @@ def load_model(
 
 def wrap(
     module: nn.Module,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str] | Mapping[Any, str] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     size: int | tuple[int, int] | None = None,
     cam_layer: str | None = None,
     *,
+    outputs: str | None = None,
     name: str | None = None,
     transform: Transform | None = None,
 ) -> Classifier:
@@ -206,34 +355,51 @@ def wrap(
 
     Args:
         module: Takes (N, C, H, W), returns logits (N, K); in eval mode; torch.fx must trace it.
-        classes: A name per logit; by default ``class 0``, ``class 1``, ...
-        mean, std: Of each channel, for pixels in [0, 1], as in training; by default 0 and 1.
+        classes: A name per logit, in their order or by index, as ``id2label`` has them; by default
+            ``class 0``, ``class 1``, ... (of values ``output 0``, ...).
+        mean, std: Of each channel, for pixels in [0, 1], as in training; by default 0 and 1. Those
+            of pixels in 0..255 are divided by 255.
         size: Pictures are resized to exactly this (side, or height and width); by default they
             are taken as they are.
         cam_layer: The layer to read the CAM from, by module path; by default the last feature map
             behind an activation before the layer whose channels are the classes. What follows it
             is the head of LRP's composites too; `explain` has a ``cam_layer`` for the CAM alone.
+        outputs: What the logits are: ``"softmax"``, one class of all; ``"sigmoid"``, each a label
+            of its own; ``"value"``, numbers without a probability, as of a regression. By default
+            what the network's own last operation says, else softmax, and of one output value.
         name: What tables call it; by default the module's class.
         transform: The preprocessing itself, instead of ``mean``, ``std`` and ``size``.
 
     Raises:
-        TypeError: ``module`` is no ``torch.nn.Module``.
+        TypeError: ``module`` is no ``torch.nn.Module``, or another argument of another type.
         ValueError: Train mode, a network that cannot be traced or computes something else when
             it is (a hook changes results), a wrong number of classes, an unknown layer, weights
             that are not finite, a batch norm without statistics, channels that no picture has.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {checks.describe(module)}")
-    if isinstance(classes, str):
-        raise TypeError(f"classes must be a name for each logit, got {checks.describe(classes)}")
+    given = {"mean": mean, "std": std, "size": size}
     if transform is None:
-        channels = channels_of(module) if mean is None and std is None else len(mean or std or ())
-        pair = (size, size) if isinstance(size, int) else size
-        resize = None if pair is None else (int(pair[0]), int(pair[1]))
-        means = tuple(mean) if mean is not None else (0.0,) * channels
-        stds = tuple(std) if std is not None else (1.0,) * channels
-        transform = Transform(resize, None, means, stds)
-    found = _classifier(name or type(module).__name__, module, classes, transform, cam_layer, "own")
+        means, stds = _per_channel("mean", mean), _per_channel("std", std)
+        channels = len(means or stds or ()) or channels_of(module)
+        means, stds = means or (0.0,) * channels, stds or (1.0,) * channels
+        transform = Transform(_height_and_width(size), None, means, stds)
+    elif not isinstance(transform, Transform):
+        raise TypeError(f"transform must be a Transform, got {checks.describe(transform)}")
+    elif any(value is not None for value in given.values()):
+        named = [key for key, value in given.items() if value is not None]
+        raise ValueError(f"{' and '.join(named)} must be left out where transform is given")
+    if outputs is not None:
+        checks.choice("outputs", outputs, OUTPUTS)
+    called = name or type(module).__name__
+    try:
+        found = _classifier(
+            called, module, classes, transform, cam_layer, "own", outputs=outputs or ""
+        )
+    except GraphError as error:
+        if transform.size is None or transform.size[0] == transform.size[1]:
+            raise
+        raise GraphError(f"{error}; size is (height, width), got {transform.size}") from error
     require_same(module, found.predict, _shape(transform))
     return found
 
@@ -241,22 +407,52 @@ def wrap(
 def _classifier(
     name: str,
     module: nn.Module,
-    classes: Iterable[str] | None,
+    classes: Any,
     transform: Transform,
     cam_layer: str | None,
     weights: str,
     notes: tuple[str, ...] = (),
+    outputs: str = "",
 ) -> Classifier:
     require_usable(module)
     kind = example(module).dtype
     if kind not in (torch.float32, torch.float64):
         raise ValueError(f"module must be of float32 or float64, got {kind}; call module.float()")
     graph = Graph(module, _shape(transform))
-    names = tuple(classes or (f"class {i}" for i in range(graph.classes)))
-    if len(names) != graph.classes:
-        raise ValueError(f"classes must name each of {graph.classes} logits, got {len(names)}")
     layer, reason = choose_cam_layer(graph, cam_layer)
-    return Classifier(name, module, names, transform, graph, layer, reason, weights, notes)
+    return Classifier(
+        name, module, classes, transform, graph, layer, reason, weights, notes, outputs
+    )
+
+
+def _per_channel(argument: str, value: Any) -> tuple[float, ...] | None:
+    """A number for each channel: a list of them, or an array; None as it is."""
+    if value is None:
+        return None
+    if getattr(value, "ndim", None) == 1:
+        value = value.tolist()
+    if not isinstance(value, list | tuple) or not value:
+        raise TypeError(
+            f"{argument} must be a list of a number for each channel, such as [0.5], "
+            f"got {checks.describe(value)}"
+        )
+    return tuple(value)
+
+
+def _height_and_width(size: Any) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    pair = (size, size) if isinstance(size, numbers.Integral) else size
+    if getattr(pair, "ndim", None) == 1:
+        pair = pair.tolist()
+    whole = isinstance(pair, list | tuple) and len(pair) == 2
+    whole = whole and all(isinstance(s, numbers.Integral) and s >= 1 for s in pair)
+    if not whole or isinstance(size, bool):
+        raise ValueError(
+            "size must be pixels >= 1, a side or (height, width), both whole numbers, "
+            f"got {checks.describe(size)}"
+        )
+    return int(pair[0]), int(pair[1])
 
 
 def _shape(transform: Transform) -> tuple[int, int, int]:

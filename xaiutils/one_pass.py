@@ -83,7 +83,7 @@ def look(
     classes: Tensor | None = None
     if target is not None:
         classes = checks.targets("target", target, len(x), graph.classes)
-    asked = (classifier.module, x, classes)
+    asked = (classifier.module, classifier.outputs, x, classes)
     first = second = None
     if cam is not None:
         checks.choice("cam", cam, CAMS)
@@ -114,7 +114,7 @@ def look(
             )
         with torch.inference_mode(False):
             if first and first.answer is None:
-                first.keep(_gradients(record, classes))
+                first.keep(_gradients(classifier, record, classes))
             if second and plan:
                 read = [graph.find(name) for name in named]
                 second.keep(_walk(classifier, plan, record, x, classes, start, read))
@@ -147,14 +147,14 @@ class _Half:
             self.memo.keep(self.key, answer)
 
 
-def _targets(record: Recording, classes: Tensor | None) -> Tensor:
-    return record.logits.detach().argmax(1).cpu() if classes is None else classes
+def _targets(classifier: Classifier, record: Recording, classes: Tensor | None) -> Tensor:
+    return classifier.predicted(record.logits.detach()).cpu() if classes is None else classes
 
 
-def _gradients(record: Recording, classes: Tensor | None) -> _Gradients:
+def _gradients(classifier: Classifier, record: Recording, classes: Tensor | None) -> _Gradients:
     a = record.leaf
     assert a is not None
-    target = _targets(record, classes)
+    target = _targets(classifier, record, classes)
     index = target.to(record.logits.device, copy=True)[:, None]  # usable in gradients
     (g,) = torch.autograd.grad(record.logits.gather(1, index).sum(), a, retain_graph=True)
     return _Gradients(target, record.logits.detach(), a.detach(), g)
@@ -169,7 +169,7 @@ def _walk(
     start: str,
     read: list[Any],
 ) -> _Walk:
-    target, logits = _targets(record, classes), record.logits.detach()
+    target, logits = _targets(classifier, record, classes), record.logits.detach()
     index = target.to(logits.device, copy=True)[:, None]
     value = logits.gather(1, index) if start == "logit" else torch.ones_like(logits[:, :1])
     notes = notes_of(value[:, 0] == 0, "relevance starts from a logit of exactly 0")

@@ -70,7 +70,7 @@ class Contender:
             asked = (classifier.module, classifier.cam_layer, look.mean, look.std, x, target.cpu())
             return memo.once(
                 lambda: method(classifier, x, target, seed=seed, **settings),
-                *("map", Same(method), seed, chosen, *asked),
+                *("map", Same(method), seed, chosen, classifier.outputs, *asked),
             )
 
         return explain

@@ -139,8 +139,7 @@ class Controls:
             self.region.value = OBJECT
         layers = [step.path for step in blocks(classifier.graph, classifier.cam_layer)]
         choose(self.layer, layers, classifier.cam_layer)
-        top = subject.probabilities.topk(min(5, len(classifier.classes))).indices.tolist()
-        likeliest = [(subject.say(i), i) for i in top]
+        likeliest = [(subject.say(i), i) for i in subject.likeliest(5)]
         choose(self.target, likeliest)
         choose(self.contrast, [("none", None), *likeliest])
         self.other.options = [str(name) for name in classifier.classes]

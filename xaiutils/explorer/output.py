@@ -140,8 +140,11 @@ def _outline(tile: Tile, width: int, height: int) -> str:
     )
 
 
-def curves_html(found: Mapping[str, Mapping[str, Curve]], name: str) -> str:
-    """Deletion and insertion as two charts, the areas in the legend and in the text instead."""
+def curves_html(found: Mapping[str, Mapping[str, Curve]], label: str) -> str:
+    """Deletion and insertion as two charts, the areas in the legend and in the text instead.
+
+    ``label`` says what is drawn upwards.
+    """
     drawn = []
     for kind in CURVES:
         series = {
@@ -149,10 +152,7 @@ def curves_html(found: Mapping[str, Mapping[str, Curve]], name: str) -> str:
         }
         drawn_by = {_plain(title): values for title, values in series.items()}
         fractions = next(iter(found.values()))[kind].fractions
-        figure = chart(
-            fractions, drawn_by, xlabel=f"share of pixels, {kind}",
-            ylabel=_plain(f"probability of {name}"),
-        )  # fmt: skip
+        figure = chart(fractions, drawn_by, xlabel=f"share of pixels, {kind}", ylabel=_plain(label))
         alt = html.escape(f"{kind} curves, each with the area below it: {'; '.join(series)}")
         packed = base64.b64encode(png_bytes(figure)).decode()
         drawn.append(f'<img class="xai-chart" alt="{alt}" src="data:image/png;base64,{packed}">')

@@ -17,7 +17,7 @@ from xaiutils.hybrid import explain
 from xaiutils.images import Box, Sample
 from xaiutils.metrics.case import Case, load_cases
 from xaiutils.metrics.localisation import inside_boxes
-from xaiutils.models import Classifier
+from xaiutils.models import VALUE, Classifier
 from xaiutils.workloads import Workload
 
 
@@ -35,8 +35,11 @@ class Subject:
 
     @cached_property
     def case(self) -> Case:
-        """With the label, or the predicted class, as its target."""
-        return load_cases(Workload("explorer", self.classifier, [self.sample]), [0])[0]
+        """With the label, the predicted class, or the first of several values as its target."""
+        sample = self.sample
+        if sample.label is None and self.classifier.outputs == VALUE:
+            sample = replace(sample, label=0)
+        return load_cases(Workload("explorer", self.classifier, [sample]), [0])[0]
 
     @cached_property
     def photo(self) -> np.ndarray:
@@ -44,9 +47,21 @@ class Subject:
         return self.classifier.picture(self.sample)
 
     @cached_property
-    def probabilities(self) -> Tensor:
-        """(K,) softmax."""
-        return self.classifier.predict(self.case.x)[0].softmax(0)
+    def logits(self) -> Tensor:
+        """(K,)."""
+        return self.classifier.predict(self.case.x)[0]
+
+    def likeliest(self, count: int) -> list[int]:
+        """The classes that the network says, likeliest first; values in their own order."""
+        count = min(count, len(self.logits))
+        if self.classifier.outputs == VALUE:
+            return list(range(count))
+        return self.classifier.probabilities(self.logits[None])[0].topk(count).indices.tolist()
+
+    @property
+    def first(self) -> int:
+        """What is explained where no class is chosen: the predicted one, or the first value."""
+        return self.likeliest(1)[0]
 
     def mask(self, region: str | Box | None) -> Tensor | None:
         """(H, W) bool; None where there is none.
@@ -65,8 +80,8 @@ class Subject:
         return inside_boxes([(x0, y0, x1, y1)], (height, width))
 
     def say(self, target: int) -> str:
-        """A class with its probability."""
-        return f"{self.classifier.classes[target]} {float(self.probabilities[target]):.1%}"
+        """A class with its probability, or an output with its value."""
+        return f"{self.classifier.classes[target]} {self.classifier.said(self.logits, target)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +109,8 @@ class Factors:
 def compute(subject: Subject, view: View) -> Factors:
     """Ask the network for the two factors: one pass for each class."""
     started = time.perf_counter()
+    several = subject.classifier.outputs == VALUE and len(subject.classifier.classes) > 1
+    first = subject.first if several and view.target is None else view.target
     with passes.watch() as seen:
         found = [
             explain(
@@ -104,9 +121,7 @@ def compute(subject: Subject, view: View) -> Factors:
                 cam=view.cam,
                 cam_layer=view.cam_layer,
             )
-            for target in (
-                (view.target,) if view.contrast is None else (view.target, view.contrast)
-            )
+            for target in ((first,) if view.contrast is None else (first, view.contrast))
         ]
     return Factors(found[0], found[-1] if view.contrast is not None else None,
                    time.perf_counter() - started, seen.images)  # fmt: skip

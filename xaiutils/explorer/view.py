@@ -67,7 +67,7 @@ def tiles(subject: Subject, view: View, factors: Factors) -> list[Tile]:
     name = subject.classifier.classes[factors.target]
     outlined = None if mask is None else mask.numpy()
     about = f"The picture {subject.sample.id} as the network sees it"
-    said = "network says " + subject.say(int(subject.probabilities.argmax()))
+    said = "network says " + subject.say(subject.first)
     first = Tile(
         "picture", "picture", Panel(subject.photo, mask=outlined), said, f"{about}; {said}"
     )
@@ -149,7 +149,8 @@ def curves(
 ) -> dict[str, Mapping[str, Curve]]:
     """Insertion and deletion: the class's probability along the order of each map, by title.
 
-    The stages in between are left out, and so are maps without an order, such as one of zeros.
+    Of an output that is a value, the value. The stages in between are left out, and so are maps
+    without an order, such as one of zeros.
     """
     case = subject.case.asking(factors.target)
     found: dict[str, Mapping[str, Curve]] = {}

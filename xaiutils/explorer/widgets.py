@@ -27,7 +27,7 @@ from xaiutils.explorer.subject import Factors, Subject, compute, with_maps
 from xaiutils.explorer.view import Tile, curves, tiles
 from xaiutils.images import Sample
 from xaiutils.methods import METHODS
-from xaiutils.models import Classifier
+from xaiutils.models import VALUE, Classifier
 from xaiutils.passes import Cancelled
 from xaiutils.plots.style import Figure
 
@@ -245,9 +245,11 @@ class Explorer(w.VBox):
         with self._worker.network:
             found = curves(self.subject, self.view, self.factors)
         said = output.headline(self.subject, self.view, self.factors)
-        name = self.subject.classifier.classes[self.factors.target]
+        label = self.subject.classifier.classes[self.factors.target]
+        if self.subject.classifier.outputs != VALUE:
+            label = f"probability of {label}"
         self._chart.value = (
-            f"<p>Curves for {html.escape(said)}</p>{output.curves_html(found, name)}"
+            f"<p>Curves for {html.escape(said)}</p>{output.curves_html(found, label)}"
         )
 
     def _pack(self) -> None:
@@ -287,7 +289,7 @@ class Explorer(w.VBox):
     def _code(self, view: View) -> str:
         c = self.controls
         picture, network = self._pictures[c.picture.value].code, self._networks[c.model.value].code
-        if view.target == int(self.subject.probabilities.argmax()):
+        if view.target == self.subject.first:
             view = replace(view, target=None)
         return output.code(view, picture, network)
 

@@ -25,6 +25,7 @@ def reference(baseline: Baseline, x: Tensor) -> Tensor:
     """
     if not isinstance(baseline, Tensor):
         return torch.full_like(x, checks.number("baseline", baseline))
+    checks.dense("baseline", baseline, "(C, H, W)")
     channels, *size = x.shape[1:]
     one = baseline[0] if baseline.ndim == 4 and len(baseline) == 1 else baseline
     one = one[:, None, None] if one.ndim == 1 else one
@@ -56,6 +57,7 @@ def references(
         raise TypeError(
             f"baselines must be a tensor (n, C, H, W), got {checks.describe(baselines)}"
         )
+    checks.dense("baselines", baselines, "(n, C, H, W)")
     if baselines.ndim != 4 or len(baselines) == 0 or baselines.shape[1:] != x.shape[1:]:
         raise ValueError(
             f"baselines must be (n, {', '.join(map(str, x.shape[1:]))}) with n >= 1, "

@@ -248,7 +248,7 @@ def _takes_seed(function: Callable[..., Tensor]) -> bool:
 
 def _targets(classifier: Classifier, x: Tensor, target: Target) -> Tensor:
     if target is None:
-        return classifier.predict(x).argmax(1).cpu()
+        return classifier.predicted(classifier.predict(x)).cpu()
     return checks.targets("target", target, len(x), len(classifier.classes))
 
 
@@ -257,6 +257,8 @@ def _row(used: dict[str, Any], i: int, x: Tensor) -> dict[str, Any]:
     segments = used.get("segments")
     if segments is None:
         return used
+    if isinstance(segments, Tensor):
+        checks.dense("segments", segments, "(N, H, W)")
     if not isinstance(segments, Tensor) or segments.shape != (len(x), *x.shape[2:]):
         came = checks.shape(segments) if isinstance(segments, Tensor) else checks.describe(segments)
         raise ValueError(

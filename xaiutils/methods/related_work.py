@@ -7,7 +7,7 @@ from functools import partial
 from xaiutils import related
 from xaiutils.composites import Composite
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, no_plan
-from xaiutils.models import Classifier
+from xaiutils.models import SOFTMAX, Classifier
 from xaiutils.related.contrastive import Z_PLUS_BOX
 from xaiutils.related.fg_cam import FG_CAM
 from xaiutils.related.relevance_cam import RELEVANCE_CAM
@@ -15,6 +15,14 @@ from xaiutils.related.relevance_cam import RELEVANCE_CAM
 LAYER = Setting(None, "the classifier's own CAM layer; any feature map can be read")
 KEEP = Setting(0.1, "the share of singular values that the authors keep")
 BATCH = Setting(32, "images in one call of the network; speed alone")
+
+
+def _no_rivals(classifier: Classifier, *, softmax: bool) -> str | None:
+    if len(classifier.classes) < 2:
+        return "it has one output, and no other to contrast it with; use lrp_paper"
+    if softmax and classifier.outputs != SOFTMAX:
+        return f"its outputs are {classifier.outputs}, and it starts from a softmax; use lrp_paper"
+    return _no_maps(classifier, composite=Z_PLUS_BOX)
 
 
 def _no_maps(classifier: Classifier, *, composite: Composite) -> str | None:
@@ -41,7 +49,7 @@ TABLE: tuple[Method, ...] = (
         "related work",
         NONNEGATIVE,
         "Gu et al. 2018, section 4, dual by the other classes",
-        refuses=partial(_no_maps, composite=Z_PLUS_BOX),
+        refuses=partial(_no_rivals, softmax=False),
         passes="F + 2 * B",
     ),
     Method(
@@ -51,7 +59,7 @@ TABLE: tuple[Method, ...] = (
         "related work",
         NONNEGATIVE,
         "Gu et al. 2018, section 4, dual by negated weights",
-        refuses=partial(_no_maps, composite=Z_PLUS_BOX),
+        refuses=partial(_no_rivals, softmax=False),
         passes="F + 2 * B",
     ),
     Method(
@@ -61,7 +69,7 @@ TABLE: tuple[Method, ...] = (
         "related work",
         SIGNED,
         "Iwana et al. 2019, section 3",
-        refuses=partial(_no_maps, composite=Z_PLUS_BOX),
+        refuses=partial(_no_rivals, softmax=True),
         passes="F + 2 * B",
     ),
     Method(

@@ -71,6 +71,7 @@ def check(segments: Tensor, x: Tensor) -> Tensor:
     if not isinstance(segments, Tensor):
         came = checks.describe(segments)
         raise TypeError(f"segments must be a tensor (N, H, W) of labels, got {came}")
+    checks.dense("segments", segments, "(N, H, W)")
     if segments.is_floating_point() or segments.is_complex() or segments.dtype == torch.bool:
         raise TypeError(f"segments must be whole numbers, got {segments.dtype}")
     if segments.shape != (len(x), *x.shape[2:]):

@@ -77,6 +77,7 @@ class Case:
             if not isinstance(value, Tensor) or value.dtype != torch.bool:
                 given = value.dtype if isinstance(value, Tensor) else checks.describe(value)
                 raise TypeError(f"{name} must be a bool tensor (H, W), got {given}")
+            checks.dense(name, value, "(H, W)")
             checks.same_shape(name, value, "a channel of x", self.x[0, 0])
 
     @cached_property
@@ -120,7 +121,8 @@ def load_cases(
 ) -> list[Case]:
     """The cases of some of a workload's samples, in their order.
 
-    The label is explained, so that map and mask belong together; without one, the predicted class.
+    The label is explained, so that map and mask belong together; without one, the predicted class,
+    or the only output.
 
     Args:
         work: From `xaiutils.workloads.load_workload`.
@@ -129,26 +131,32 @@ def load_cases(
         right_only: Leave out pictures whose predicted class is not their label.
 
     Raises:
-        ValueError: No index.
+        ValueError: No index; or ``right_only`` where the outputs are values, or one alone, so that
+            no class is predicted.
         IndexError: One that no sample has.
     """
     if not len(indices):
         raise ValueError("indices must name at least one sample, got none")
     found, count = [], len(work.samples)
     network = checked_classifier(classifier or work.classifier)
+    if right_only and not network.chooses:
+        raise ValueError(
+            f"right_only must be False for {network.name}, which predicts no class: its outputs "
+            f"are {len(network.classes)} x {network.outputs}"
+        )
     for index in indices:
         if not -count <= checks.whole("indices", index, low=-math.inf) < count:
             raise IndexError(f"indices must be in {-count}..{count - 1}, got {index}")
         (sample,), x = work.batch([index])
         case = _case(work, sample, x, network)
-        if not right_only or int(case.classifier.predict(x).argmax(1)) == case.target:
+        if not right_only or int(network.predicted(network.predict(x))) == case.target:
             found.append(case)
     return found
 
 
 def _case(work: Workload, sample: Sample, x: Tensor, classifier: Classifier) -> Case:
     if sample.label is None:
-        target = int(classifier.predict(x).argmax(1))
+        target = int(classifier.predicted(classifier.predict(x)))
     else:
         target = int(checks.targets("label", sample.label, 1, len(classifier.classes)))
     case = Case(sample.id, classifier, x, target, workload=work.name, split=work.split)

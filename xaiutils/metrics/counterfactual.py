@@ -16,7 +16,8 @@ def drops(case: Case) -> Tensor:
     .. math:: d_o = \bar f_c(x) - \bar f_c(x \setminus o),
               \quad \bar f_c = f_c - \tfrac{1}{K} \sum_k f_k
 
-    The scene is drawn again without the object and its shadow, so that nothing is painted over.
+    Where outputs do not exclude each other, the output itself stands for :math:`\bar f_c`. The
+    scene is drawn again without the object and its shadow, so that nothing is painted over.
     """
     x = torch.cat([case.x, *(piece.without.to(case.x) for piece in case.pieces)])
     centred = torch.from_numpy(outputs(case, x))

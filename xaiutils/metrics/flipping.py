@@ -4,9 +4,13 @@ With the K logits f and the explained class c, the answer is the centred logit
 
 .. math:: g(x) = f_c(x) - \frac{1}{K} \sum_k f_k(x)
 
-or the softmax probability. :math:`x_j` is the picture with the :math:`k_j = \mathrm{round}(jN/S)`
-first of N pixels replaced in all channels, j = 0..S, and the area under the curve is the trapezoid
-rule over the share of pixels that are replaced, :math:`k_j / N`.
+or the softmax probability. Where the outputs do not exclude each other there is nothing to centre:
+g is then the output itself, and the probability its sigmoid; a value such as an age has none, and
+stands for itself (`xaiutils.models.Classifier.outputs`).
+
+:math:`x_j` is the picture with the :math:`k_j = \mathrm{round}(jN/S)` first of N pixels replaced in
+all channels, j = 0..S, and the area under the curve is the trapezoid rule over the share of pixels
+that are replaced, :math:`k_j / N`.
 """
 
 from __future__ import annotations
@@ -69,12 +73,15 @@ def outputs(case: Case, pictures: Tensor, output: str = "centred") -> NDArray[np
         case: Whose class is explained.
         pictures: Asked for in batches of `BATCH`.
         output: ``"centred"``: the logit minus the mean of all logits, which no common shift of
-            the logits moves and which does not saturate; or ``"softmax"``: the probability.
+            the logits moves and which does not saturate; or ``"softmax"``: the probability. Of a
+            network whose outputs do not exclude each other the output itself, and its sigmoid; of
+            values both are the value.
     """
     checks.choice("output", output, OUTPUTS)
     answers = [case.classifier.predict(some) for some in pictures.split(BATCH)]
     logits = torch.cat(answers).double().cpu()
-    found = logits.softmax(1) if output == "softmax" else logits - logits.mean(1, keepdim=True)
+    network = case.classifier
+    found = network.probabilities(logits) if output == "softmax" else network.centred(logits)
     return found[:, case.target].numpy()
 
 
@@ -196,7 +203,8 @@ def deletion(
     ``steps`` and ``base`` are those of `flipping_curve`.
 
     Petsiuk et al. 2018 (arXiv 1806.07421): `morf` of the softmax. In [0, 1]; lower is
-    better. Where the network is sure of itself, much evidence can go before it shows.
+    better. Where the network is sure of itself, much evidence can go before it shows. Of outputs
+    that are values it is the area under the value, in its units.
     """
     settings: dict[str, Any] = {"steps": steps, "output": "softmax", "base": base}
     return flipping_curve(case, attribution, "morf", seed=seed, **settings).area
@@ -209,7 +217,8 @@ def insertion(
 
     ``steps`` and ``base`` are those of `flipping_curve`.
 
-    Petsiuk et al. 2018. In [0, 1]; higher is better.
+    Petsiuk et al. 2018. In [0, 1]; higher is better. Of outputs that are values it is the area
+    under the value, in its units.
     """
     settings: dict[str, Any] = {"steps": steps, "output": "softmax", "base": base}
     return flipping_curve(case, attribution, "insertion", seed=seed, **settings).area
@@ -280,6 +289,7 @@ TABLE: tuple[Metric, ...] = (
         function=deletion,
         low=0,
         high=1,
+        of_probability=True,
         source="Petsiuk et al. 2018, arXiv 1806.07421",
         anchors="the oracle can score above a random map, which is worse: an object in one colour "
         "keeps its outline",
@@ -295,6 +305,7 @@ TABLE: tuple[Metric, ...] = (
         function=insertion,
         low=0,
         high=1,
+        of_probability=True,
         source="Petsiuk et al. 2018, arXiv 1806.07421",
         anchors="the oracle scores above a random map",
         passes="(steps + 1) * F",

@@ -134,6 +134,7 @@ def _flatten(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     checks.maps("maps", maps)
     if not isinstance(masks, Tensor) or masks.dtype != torch.bool:
         raise TypeError(f"masks must be a bool tensor (N, H, W), got {checks.describe(masks)}")
+    checks.dense("masks", masks, "(N, H, W)")
     checks.same_shape("maps", maps, "masks", masks)
     return maps.flatten(1), masks.flatten(1)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from xaiutils import checks
 from xaiutils.methods.record import Setting, merged, value_of
 from xaiutils.metrics.case import Case
-from xaiutils.models import Classifier
+from xaiutils.models import VALUE, Classifier
 
 FAMILIES = (
     "robustness",
@@ -74,6 +74,8 @@ class Metric:
         function: ``(case, attribution (H, W), explainer, seed, **settings)`` to a number; raises
             `CannotScore`. The seed comes from the picture, the metric and the caller's seed.
         low, high: The range of the score.
+        of_probability: Whether that is a probability's range: scores of a network whose outputs
+            are values are in their units.
         source: Paper and equation, or the library that computes it.
         anchors: What a random map and the oracle (the object's mask as a map) score, in words.
         passes: Cost for one image as a formula in F (forward pass), E (one explanation) and the
@@ -103,6 +105,7 @@ class Metric:
     across_classes: bool = False
     explains: bool = False
     stream: str = ""
+    of_probability: bool = False
     settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -147,9 +150,13 @@ class Metric:
         size = case.size
         if attribution is None:
             maps = explainer(case.classifier, case.x, case.targets)
+            if isinstance(maps, Tensor):
+                checks.dense("explainer's maps", maps, "(N, H, W)")
             if not isinstance(maps, Tensor) or maps.shape != (1, *size):
                 raise ValueError(f"explainer must return maps {(1, *size)}, got {_shape(maps)}")
             attribution = maps[0]
+        if isinstance(attribution, Tensor):
+            checks.dense("attribution", attribution, "(H, W)")
         if not isinstance(attribution, Tensor) or attribution.shape != size:
             raise ValueError(f"attribution must be (H, W) = {size}, got {_shape(attribution)}")
         if not attribution.is_floating_point():
@@ -162,7 +169,8 @@ class Metric:
             value = float(self.function(case, attribution, explainer, drawn, **used))
         except CannotScore as reason:
             return Score(torch.nan, str(reason))
-        if not self.low - 1e-6 <= value <= self.high + 1e-6:
+        bounded = not self.of_probability or case.classifier.outputs != VALUE
+        if bounded and not self.low - 1e-6 <= value <= self.high + 1e-6:
             raise ValueError(f"{self.name} must be in [{self.low}, {self.high}], got {value}")
         return Score(value)
 

@@ -1,6 +1,7 @@
 r"""Regions removed for real: does the map's sum over a region say how much the answer falls?
 
-The answer is the centred logit. Regions are the patches of a grid, and a removed one has the mean
+The answer is the centred logit, or the output itself where outputs do not exclude each other
+(`xaiutils.metrics.flipping`). Regions are the patches of a grid, and a removed one has the mean
 colour. What is removed never depends on the map, so one set of answers serves every method.
 
 The shipped networks were not trained with removed patches, as Hesse et al. ask for: the drops are
@@ -40,7 +41,7 @@ def patches(size: tuple[int, int], grid: int) -> NDArray[np.intp]:
 
 
 def drops(case: Case, removed: NDArray[np.bool_]) -> Floats:
-    """How far the centred logit falls when pixels take the mean colour.
+    """How far the answer falls when pixels take the mean colour.
 
     Args:
         case: The picture and the class.

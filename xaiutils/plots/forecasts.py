@@ -43,7 +43,7 @@ def forecasts(
     for name, values in entries("sums", sums).items():
         foretold = checked_array(f"sums[{name!r}]", values, "n").astype(float)
         check_count(f"sums[{name!r}]", foretold, len(came))
-        scaled[name] = best_scale(foretold, came) * foretold
+        scaled[name] = best_scale(foretold=foretold, came=came) * foretold
     figure, places = small_charts(len(sums), columns, title)
     everything = np.concatenate([came, *scaled.values()])
     ends = (everything.min(), everything.max())
@@ -62,7 +62,7 @@ def forecasts(
     return figure
 
 
-def best_scale(foretold: Array, came: Array) -> float:
+def best_scale(*, foretold: Array, came: Array) -> float:
     r"""The factor that brings forecasts closest to what came, by least squares.
 
     .. math:: \beta = \frac{\sum_k s_k d_k}{\sum_k s_k^2}

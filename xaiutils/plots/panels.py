@@ -126,14 +126,16 @@ def panels(
 
 
 def stages(
-    image: Array, cam: Array, bounded: Array, relevance: Array, hybrid: Array,
-    product: Array | None = None, *, captions: Sequence[str | None] | None = None,
-    suptitle: str | None = None, **options: Any,
+    image: Array, *, cam: Array, bounded: Array, relevance: Array, product: Array | None = None,
+    hybrid: Array, captions: Sequence[str | None] | None = None, suptitle: str | None = None,
+    **options: Any,
 ) -> Figure:  # fmt: skip
     """Show the strip of the paper's Fig. 2, from the picture to the hybrid.
 
+    The maps have one shape, so that each goes by its name.
+
     Args:
-        image: ``(H, W, 3)``. cam, bounded, relevance, hybrid, product: maps ``(H, W)``; the
+        image: ``(H, W, 3)``. cam, bounded, relevance, product, hybrid: maps ``(H, W)``; the
             product's panel is left out if None.
         captions: numbers below the panels, one each. suptitle: the finding.
         options: fields of `Panel`, set for every panel, e.g. ``mask``; ``clip`` is meant for the

@@ -27,11 +27,13 @@ from xaiutils.plots.style import (
 
 @styled
 def pipeline(
-    image: Array, activations: Array, cam: Array, bounded: Array, relevance: Array,
-    product: Array, hybrid: Array, *, threshold: float | None = None, sigma: float | None = None,
+    image: Array, activations: Array, *, cam: Array, bounded: Array, relevance: Array,
+    product: Array, hybrid: Array, threshold: float | None = None, sigma: float | None = None,
     clip: float | None = None, title: str | None = None,
 ) -> Figure:  # fmt: skip
     """Draw the paper's Fig. 1 from real maps: two branches, their product, its smoothing.
+
+    The maps have one shape, so that each goes by its name.
 
     Args:
         image: ``(H, W, 3)``. activations: ``(K, h, w)``; the four strongest channels are shown.

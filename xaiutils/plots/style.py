@@ -94,7 +94,7 @@ def save(figure: matplotlib.figure.Figure, path: str | Path, *, scale: float = 1
 def checked_array(argument: str, value: Any, shape: str) -> np.ndarray:
     """The array, if it is one, numeric, finite, not empty and of as many axes as ``shape``."""
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu()
+        value = checks.dense(argument, value, f"({shape})").detach().cpu()
         value = (value.double() if value.is_floating_point() else value).numpy()  # bfloat16 too
     if not hasattr(value, "__array_interface__"):  # Pillow's images have it as well
         raise TypeError(f"{argument} must be a NumPy array or tensor, got {checks.describe(value)}")
@@ -111,7 +111,7 @@ def checked_array(argument: str, value: Any, shape: str) -> np.ndarray:
 def checked_known(argument: str, value: Any, shape: str) -> np.ndarray:
     """The array as float, if it is one that `checked_array` takes but for its NaN."""
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().double().numpy()
+        value = checks.dense(argument, value, f"({shape})").detach().cpu().double().numpy()
     if not isinstance(value, np.ndarray):
         return checked_array(argument, value, shape)  # says what is wrong
     missing = np.asarray(value != value, bool)  # noqa: PLR0124, NaN differs from itself

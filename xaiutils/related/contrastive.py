@@ -19,7 +19,7 @@ from torch import Tensor
 from xaiutils import checks
 from xaiutils.composites import Composite, Row, composite_named
 from xaiutils.graph import Graph
-from xaiutils.models import Classifier
+from xaiutils.models import SOFTMAX, Classifier
 from xaiutils.one_pass import Target
 from xaiutils.operations import WEIGHTED
 from xaiutils.plan import Plan
@@ -97,7 +97,7 @@ def sglrp(
     propagate both at once; as in their code they go down apart and the dual is scaled.
 
     Args:
-        classifier: From `load_model` or `wrap`; two classes or more.
+        classifier: From `load_model` or `wrap`; two classes or more that exclude each other.
         x: (N, C, H, W), preprocessed by the classifier.
         target: Class index, or one per image; by default the predicted class of each image.
         composite: z⁺ without bias, and z^B where the picture is read, as the authors have it.
@@ -111,6 +111,11 @@ def sglrp(
             (GraphError); or a start is so small that float32 cannot hold the map (a lead of 70
             and more between the logits).
     """
+    if classifier.outputs != SOFTMAX:
+        raise ValueError(
+            "classifier must have classes that exclude each other, for the gradient of the "
+            f"softmax, got outputs that are {classifier.outputs}; use lrp_paper"
+        )
     seen = _forward(classifier, x, target, composite)
     start = softmax_gradient(seen.logits, seen.index)
     size = start.gather(1, seen.index)

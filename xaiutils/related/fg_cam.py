@@ -95,9 +95,10 @@ def explanation_components(
     The weights are those of the base CAM:
 
     - ``"grad_cam"``: :math:`w_k = \frac1{hw}\sum_{ij} \partial f_c / \partial A_{kij}`;
-    - ``"score_cam"``: the softmax probability of c for the image times :math:`A_k`, upsampled and
-      scaled to [0, 1] (Wang et al. 2020, arXiv 1910.01279; no baseline is taken off). The image
-      is the preprocessed one, so 0 stands for the mean colour. One pass per channel.
+    - ``"score_cam"``: the probability of c (of an output that is a value, the value) for the image
+      times :math:`A_k`, upsampled and scaled to [0, 1] (Wang et al. 2020, arXiv 1910.01279; no
+      baseline is taken off). The image is the preprocessed one, so 0 stands for the mean colour.
+      One pass per channel.
 
     On the way down convolutions follow z⁺ without bias, maximum pooling gives all to the winner,
     average pooling and ``+`` divide in proportion, activations pass on what they get; the layer
@@ -139,7 +140,8 @@ def explanation_components(
     bounds = _range(x, needed=end is plan.graph.input)
     assert seen.record.leaf is not None
     a = seen.record.leaf.detach()
-    weights = _gradients(seen) if base == "grad_cam" else _scores(seen, x.detach(), a, batch)
+    scores = base == "score_cam"
+    weights = _scores(classifier, seen, x.detach(), a, batch) if scores else _gradients(seen)
     components = weights[:, :, None, None] * a
     if denoise:
         components = denoised(components, keep)
@@ -187,14 +189,14 @@ def _gradients(seen: Pass) -> Tensor:
     return gradient.mean((2, 3))
 
 
-def _scores(seen: Pass, x: Tensor, a: Tensor, batch: int) -> Tensor:
+def _scores(classifier: Classifier, seen: Pass, x: Tensor, a: Tensor, batch: int) -> Tensor:
     """FG-CAM's weights after Score-CAM, (N, C)."""
     weights = []
     for image, channels, index in zip(x, a, seen.index[:, 0].tolist(), strict=True):
         # Scaled before as well: upsampling a constant rounds, and min-max would blow that up.
         grown = F.interpolate(min_max(channels)[None], size_of(x), mode="bilinear")[0]
         runs = [
-            seen.plan.graph.run(image * masks[:, None]).logits.softmax(1)[:, index]
+            classifier.probabilities(seen.plan.graph.run(image * masks[:, None]).logits)[:, index]
             for masks in min_max(grown).split(batch)
         ]
         weights.append(torch.cat(runs).detach())

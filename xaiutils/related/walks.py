@@ -83,8 +83,9 @@ def forward(
         x, inputs_of=plan.inputs_of & visited, graph_of=plan.graph_of & visited, leaf=leaf
     )
     logits = record.logits.detach()
-    chosen = logits.argmax(1).cpu()
-    if target is not None:
+    if target is None:
+        chosen = classifier.predicted(logits).cpu()
+    else:
         chosen = checks.targets("target", target, len(x), plan.graph.classes)
     low, high = (bound.expand_as(x[:1]) for bound in classifier.bounds(x))
     return Pass(plan, record, logits, chosen.to(logits.device)[:, None], (low, high))

@@ -178,7 +178,8 @@ def _score_picture(tools: _Opened, picture: Picture, book: _Rows) -> None:
     error: BaseException | None = None
     try:
         case = _case(tools, picture)
-        said = int(case.classifier.predict(case.x).argmax(1))
+        chooses = case.classifier.chooses
+        said = int(case.classifier.predicted(case.classifier.predict(case.x))) if chooses else -1
     except _Changed as reason:
         code, error = CHANGED, reason
     except FileNotFoundError as reason:
@@ -198,10 +199,12 @@ def _score_picture(tools: _Opened, picture: Picture, book: _Rows) -> None:
                 for metric in study.scores():
                     book.add(picture, one.label, metric, seed, torch.nan, code)
         return
-    known = picture.label is not None  # else the prediction is explained
-    right = float(said == case.target) if known else torch.nan
-    book.add(picture, NETWORK, RIGHT, first, right, "" if known else UNDEFINED)
-    book.note((*place, first), seconds, *(() if known else (UNDEFINED, "without a label")))
+    # Without a label the prediction is explained; one output, or values, predict no class.
+    unknown = "" if chooses else "the network predicts no class"
+    unknown = "without a label" if picture.label is None else unknown
+    right = torch.nan if unknown else float(said == case.target)
+    book.add(picture, NETWORK, RIGHT, first, right, UNDEFINED if unknown else "")
+    book.note((*place, first), seconds, *((UNDEFINED, unknown) if unknown else ()))
     for seed in study.seeds:
         ask = partial(_ask, picture=picture, seed=seed, book=book)
         score_case(case, tools.entrants, study.scores(), seed, ask)

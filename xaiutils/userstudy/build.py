@@ -82,6 +82,11 @@ def build_user_study(
     counts = {task: each * (len(chosen) + 1) + 1 for task in ("say", "look")}
     counts["choice"] = each * len(chosen) * (len(chosen) - 1) // 2 + 1
     work = load_workload(workload, "hard")
+    if not work.classifier.chooses:
+        raise ValueError(
+            f"workload must have a network that chooses among classes, {work.classifier.name} has "
+            f"{len(work.classifier.classes)} x {work.classifier.outputs} as outputs"
+        )
     found = {"say": _say(work, counts["say"], seed), "look": [], "choice": []}
     plain = load_workload("scenes", "test") if work.name == "scenes" else work
     if work.name == "scenes":
