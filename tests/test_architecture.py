@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("checks", "passes", "memo", "batches", "files", "shipped"),
     (
         "operations",
+        "processes",
         "decode",
         "weights",
         "plots",

@@ -236,6 +236,19 @@ def describe(value: object) -> str:
     return f"{type(value).__name__} {text}" if len(text) <= 40 else type(value).__name__
 
 
+def printable(text: str) -> str:
+    """Text that UTF-8 can hold: what it cannot, such as a byte of a file name, is written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def text_of(error: BaseException) -> str:
+    """What an error says, also where it cannot be printed."""
+    try:
+        return printable(str(error))
+    except Exception as reason:  # an error of the user's can do anything there
+        return f"its text cannot be printed: {type(reason).__name__}"
+
+
 def shape(value: torch.Tensor) -> str:
     """The shape as people write it: ``(2, 3, 224, 224)``."""
     return str(tuple(value.shape))

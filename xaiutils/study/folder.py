@@ -8,6 +8,7 @@ folder is opened; nothing in it is ever unpickled.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -259,7 +260,7 @@ def _read(values: dict[str, Any]) -> Study:
 
 
 def _own_gpu() -> str:
-    """A GPU for this process: a local cluster's workers, which are numbered, take turns."""
+    """A GPU for this process: workers of this machine, which are numbered, take turns."""
     import torch
     from distributed import get_worker
 
@@ -267,8 +268,9 @@ def _own_gpu() -> str:
         raise ValueError("device must be one that is here, got cuda without a GPU")
     try:
         name = get_worker().name
-    except ValueError:  # no worker
-        name = 0
+    except ValueError:  # no worker of Dask's, but perhaps one of `xaiutils.processes`
+        number = multiprocessing.current_process().name.rpartition("worker-")[2]
+        name = int(number) if number.isdigit() else 0
     return f"cuda:{name % torch.cuda.device_count() if isinstance(name, int) else 0}"
 
 
