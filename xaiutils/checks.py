@@ -7,11 +7,12 @@ torch is loaded by the checks of tensors alone: the user study's server, say, ne
 
 from __future__ import annotations
 
+import ast
 import difflib
 import math
 import numbers
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -95,7 +96,10 @@ def number(
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{argument} must be a number, got {describe(value)}")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        result = math.inf
     rules = [] if math.isfinite(result) else ["finite"]
     rules += [f">= {low:g}"] if low > -math.inf else []
     rules += [f"<= {high:g}"] if high < math.inf else []
@@ -228,6 +232,22 @@ def same_shape(first: str, a: torch.Tensor, second: str, b: torch.Tensor) -> Non
     """
     if a.shape != b.shape:
         raise ValueError(f"{first} and {second} must have one shape, got {shape(a)} and {shape(b)}")
+
+
+def literal(argument: str, text: str) -> Any:
+    """The value that ``text`` writes out in Python, such as a number; otherwise the text.
+
+    Raises:
+        ValueError: It is nested too deeply to be read; the message calls it ``argument``.
+    """
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError):
+        return text
+    except (RecursionError, MemoryError):
+        raise ValueError(
+            f"{argument} must be a value that can be read, got {len(text)} signs nested too deeply"
+        ) from None
 
 
 def describe(value: object) -> str:

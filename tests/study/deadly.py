@@ -42,7 +42,7 @@ def _die(at: str) -> None:
 
 def _deadly(classifier, x, target):
     picture = next(one for one in PICTURES if (classifier.preprocess(one) == x).all())
-    _die(picture.id)
+    _die(Path(picture.id).stem)
     return METHODS["random_map"].function(classifier, x, target)
 
 

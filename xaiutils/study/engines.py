@@ -9,11 +9,13 @@ again; a picture and method that cost three processes are left as failed rows.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +40,7 @@ from xaiutils.study.work import ACCIDENTS, Done, score_part
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 LOOK = 2  # seconds between looks at a cluster's workers
+ANSWER = 30  # seconds that a scheduler that is at work may take to answer, at least
 
 
 @dataclass(frozen=True)
@@ -289,7 +292,9 @@ def _on_dask(
         flying = as_completed(loop=client.loop)
         names: dict[Any, tuple[int, bool]] = {}
         while rest or names:
-            while rest and len(names) < 2 * max(1, _threads(client, opened)):  # a cluster may grow
+            while rest and len(names) < 2 * max(
+                1, _threads(client, opened, wait)
+            ):  # a cluster may grow
                 job = rest.popleft()
                 # Another run on this cluster is no other's, and neither is another try.
                 key = f"part-{job[0]}-{run}-{secrets.token_hex(4)}"
@@ -334,7 +339,7 @@ def _wait(
         if time.monotonic() - looked < LOOK:
             continue
         looked = time.monotonic()
-        if _threads(client, opened):
+        if _threads(client, opened, wait):
             seen = looked
         elif looked - seen > wait:
             lost = sorted(index for index, _ in names.values())
@@ -350,14 +355,26 @@ def _client(scheduler: str, wait: float) -> Iterator[Any]:
 
     with ExitStack() as stack:
         try:
+            with ThreadPoolExecutor(1) as thread:  # this one may have a loop already
+                thread.submit(asyncio.run, _greet(scheduler, wait)).result()
             client = stack.enter_context(Client(scheduler, timeout=wait, set_as_default=False))
             client.wait_for_workers(1, timeout=wait)
-        except (TimeoutError, OSError) as error:
+        except (TimeoutError, OSError, ValueError, TypeError) as error:
             raise ConnectionError(
                 f"scheduler must be the address of a Dask cluster with workers, {scheduler} "
-                f"gave none in {wait:g} s, see wait: {error}"
+                f"gave none in {wait:g} s, see wait: {str(error) or type(error).__name__}"
             ) from None
         yield client
+
+
+async def _greet(scheduler: str, wait: float) -> None:
+    """Ask who is there: a client would wait without end where somebody listens and says nothing."""
+    from distributed import rpc
+    from distributed.security import Security
+
+    arguments = Security().get_connection_args("client")
+    async with rpc(scheduler, connection_args=arguments) as found:
+        await asyncio.wait_for(found.identity(), wait)
 
 
 @contextmanager
@@ -382,9 +399,10 @@ def _scheduler_lives(opened: StudyFolder) -> Iterator[None]:
         raise _gone(opened) from None
 
 
-def _threads(client: Any, opened: StudyFolder) -> int:
+def _threads(client: Any, opened: StudyFolder, wait: float) -> int:
+    asked = client.scheduler.ncores  # `Client.nthreads` has no timeout
     try:
-        return sum(client.nthreads().values())
+        return sum(client.sync(asked, callback_timeout=max(wait, ANSWER)).values())
     except (OSError, TimeoutError):
         raise _gone(opened) from None
 

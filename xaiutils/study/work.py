@@ -281,7 +281,7 @@ def _tools(folder: str, study: str, place: Place, run: str) -> _Opened:
     samples = work.samples
     places = None
     if isinstance(samples, ImageNetFolder):
-        places = {entry.id: index for index, entry in enumerate(samples.entries)}
+        places = {printable(entry.id): index for index, entry in enumerate(samples.entries)}
     return _Opened(opened, work, opened.study.entrants(), places)
 
 
