@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("checks", "passes", "memo", "batches", "files", "shipped", "chance", "borrowed"),
     (
         "operations",
+        "processes",
         "decode",
         "weights",
         "plots",
@@ -58,7 +59,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 PLACE = {name: level for level, names in enumerate(LAYERS) for name in names}
 # What the design says beyond the order: these know nothing of pictures, or of networks.
 ONLY: dict[str, set[str]] = {
-    "plots": {"checks"},
+    "plots": {"checks", "files"},
     "stats": {"checks"},
     "forensics": {"checks"},
     "score_table": {"checks", "stats"},

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xaiutils import checks
-from xaiutils.files import plain
+from xaiutils.files import plain, write_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -204,8 +204,8 @@ def _by_method(
         clip=99.5,
     )
     plots.save(figure, options.out / f"{name}.png", scale=2)
-    np.savez_compressed(
-        options.out / f"{name}.npz",
+    maps = partial(
+        np.savez_compressed,
         map=found[0].cpu().numpy(),
         inside=inside[0].cpu().numpy(),
         cam=cam[0].cpu().numpy(),
@@ -217,6 +217,7 @@ def _by_method(
         setting_cam_layer=classifier.cam_layer,
         **plain({f"setting_{method.name}_{key}": value for key, value in given.items()}),
     )
+    write_whole(options.out / f"{name}.npz", maps)
     empty = "" if found.any() else "; the map is zero everywhere"
     empty += "" if bounded.any() else f"; {hybrid.EMPTY}"
     return f"{said} -> {options.out / name}.png, .npz{empty}"
@@ -229,15 +230,10 @@ def _settings(options: argparse.Namespace, method: Method) -> dict[str, Any]:
     given |= {key: value for key, value in named.items() if value is not None}
     for key in given:
         checks.choice(f"setting of {method.name}", key, method.settings)
-    return {key: _value(text) for key, text in given.items()}
-
-
-def _value(text: Any) -> Any:
-    """A number where it is one, otherwise the text."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):  # the last two: nested deeply
-        return text
+    return {
+        key: checks.literal(f"--set {key}", text) if isinstance(text, str) else text
+        for key, text in given.items()
+    }
 
 
 def _save_maps(path: Path, classifier: Classifier, found: Explanation) -> None:
@@ -253,7 +249,7 @@ def _save_maps(path: Path, classifier: Classifier, found: Explanation) -> None:
     arrays |= {f"share_{key}": float(share[0]) for key, share in shares.items()}
     arrays |= plain({f"setting_{key}": value for key, value in found.settings.items()})
     arrays |= {"notes": np.array(_noted(found), dtype=str)}
-    np.savez_compressed(path, **arrays)
+    write_whole(path, lambda stream: np.savez_compressed(stream, **arrays))
 
 
 def _keep(pictures: Sequence[str], written: Sequence[Path]) -> None:

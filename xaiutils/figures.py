@@ -23,7 +23,7 @@ from xaiutils.checks import whole
 from xaiutils.evidence import make_table
 from xaiutils.executed import Made, make_notebooks
 from xaiutils.experiments import CALIBRATION, TABLE_ONE
-from xaiutils.files import alone
+from xaiutils.files import alone, sweep, write_whole
 from xaiutils.methods import METHODS
 from xaiutils.metrics import METRICS
 from xaiutils.score_table import summarise
@@ -102,6 +102,8 @@ def make_figures(
         if work.name not in ("photographs", "imagenet") and (model or weights or root):
             raise ValueError(f"model, weights and root must be left out on {work.name}")
         tables = out / "tables"
+        for place in (out, out / ".made", tables, *tables.glob("*")):
+            sweep(place)
         _copy_scenes(tables)
         if work.name == "scenes":
             if images is not None:
@@ -250,14 +252,14 @@ def _write_table_one(
     if not (results.folder(work, tables) / "table_one.parquet").is_file():
         return []
     summary = table_one(work, tables)
-    summary.to_csv(out / "table_1.csv", index=False)
+    write_whole(out / "table_1.csv", lambda stream: summary.to_csv(stream, index=False))
     lines = [
         f"Table I and the mass on the object, {int(summary['n'].max())} pictures: mean, BCa 95 % "
         "interval over pictures; over several networks the range of their means.",
         "",
         *markdown(summary),
     ]
-    (out / "table_1.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _write(out / "table_1.md", lines)
     say("\n".join(lines))
     return lines
 
@@ -296,6 +298,11 @@ def _write_index(
     for path, one in made.items():
         names = " ".join(f"[{i}]({name})" for i, name in enumerate(one.figures, start=1))
         lines.append(f"| {path.stem} | {one.error or names} | {one.seconds:.0f} |")
-    (out / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _write(out / "README.md", lines)
     figures = sum(len(one.figures) for one in made.values())
     say(f"{figures} figures from {len(made)} notebooks in {out}; {out / 'README.md'} is the index")
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    text = "\n".join(lines) + "\n"
+    write_whole(path, lambda stream: stream.write(text.encode()))

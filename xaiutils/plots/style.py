@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
 from xaiutils import checks
+from xaiutils.files import write_whole
 
 Array = np.ndarray | torch.Tensor
 
@@ -82,12 +83,14 @@ def save(figure: matplotlib.figure.Figure, path: str | Path, *, scale: float = 1
 
     Raises:
         ValueError: ``path`` does not end in .png, or ``scale`` is not in 0.1..10.
+        OSError: The disk is full, and the like; what was there before stays.
     """
     path = Path(path)
     if path.suffix != ".png":
         raise ValueError(f"path must end in .png, got {path.name!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png_bytes(figure, checks.number("scale", scale, low=0.1, high=10)))
+    picture = png_bytes(figure, checks.number("scale", scale, low=0.1, high=10))
+    write_whole(path, lambda stream: stream.write(picture))
     return path
 
 
