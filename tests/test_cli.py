@@ -61,9 +61,9 @@ def test_a_picture_that_a_method_cannot_explain_does_not_stop_the_others(picture
 
 def test_explain_takes_a_class_by_name_and_every_setting(picture, tmp_path):
     options = ["--target", "ring", "--threshold", "0.4", "--sigma", "0", "--composite", "epsilon"]
-    options += ["--cam", "layer_cam", "--cam-layer", "features.9", "--out", str(tmp_path)]
+    options += ["--cam", "layer_cam", "--cam-layer", "features.9", "--out", str(tmp_path / "out")]
     assert cli.main(["explain", str(picture), *options]) == 0
-    with np.load(tmp_path / "three.npz") as saved:
+    with np.load(tmp_path / "out" / "three.npz") as saved:
         assert saved["target"] == scenes.CLASSES.index("ring")
         np.testing.assert_array_equal(saved["hybrid"], saved["product"])
         assert str(saved["setting_cam_layer"]) == "features.9"
@@ -151,8 +151,8 @@ def test_full_scale_of_12_bits(tmp_path, capsys):
     values = np.linspace(0, 4095, 128 * 128).astype(np.uint16).reshape(128, 128)
     PIL.Image.fromarray(values).save(tmp_path / "twelve.png")
     command = ["explain", str(tmp_path / "twelve.png"), "--full-scale", "4095"]
-    assert cli.main([*command, "--out", str(tmp_path)]) == 0
-    with np.load(tmp_path / "twelve.npz") as saved:
+    assert cli.main([*command, "--out", str(tmp_path / "out")]) == 0
+    with np.load(tmp_path / "out" / "twelve.npz") as saved:
         classifier = load_model("scenes_vgg_seed0")
         bright = load_image(values / 4095)
         found = classifier.predict(classifier.preprocess(bright))[0]
