@@ -96,7 +96,8 @@ def load_workload(
         allow_missing: Accept a list of ImageNet's pictures that names more than there are.
 
     Raises:
-        ValueError: An unknown name; a model for a workload that brings its own.
+        ValueError: An unknown name; a model for a workload that brings its own; labelled pictures
+            of ImageNet whose classes are not as many as the model's.
         TypeError: A function of yours that returns something else.
     """
     name = name or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
@@ -117,7 +118,14 @@ def load_workload(
     classifier = load_model(model, weights)
     if name == "photographs":
         return Workload(name, classifier, [sample_photograph(photo) for photo in PHOTOGRAPHS])
-    return Workload(name, classifier, imagenet.open_imagenet(root, allow_missing=allow_missing))
+    samples = imagenet.open_imagenet(root, allow_missing=allow_missing)
+    if samples.layout != "folder" and len(samples.wnids) != len(classifier.classes):
+        raise ValueError(
+            f"root must have the classes of {classifier.name}, {len(classifier.classes)}, got "
+            f"{len(samples.wnids)}: their numbers would mean other classes; "
+            "LOC_synset_mapping.txt in it names all of them"
+        )
+    return Workload(name, classifier, samples)
 
 
 def architectures(work: Workload) -> list[Classifier]:
