@@ -7,18 +7,13 @@ that moves the slider until the new picture is decoded; it needs a Chromium.
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
-from pathlib import Path
-
-import nbformat
 
 from tests.browser.conftest import QUIET, chromium
-from tests.browser.servers import voila
+from tests.browser.servers import app
 from xaiutils import explore
 
 MOVES = 50
-CELL = "import xaiutils as xai\n\nxai.explore()"
 WATCH = """
 () => {
   window.took = [];
@@ -55,11 +50,7 @@ def main() -> None:
 def in_browser() -> list[float]:
     from playwright.sync_api import sync_playwright
 
-    folder = Path(tempfile.mkdtemp())
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(notebook, folder / "app.ipynb")
-    with voila(folder / "app.ipynb") as address, sync_playwright() as playwright:
+    with app() as (address, _), sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium(), args=[*QUIET, "--no-sandbox"]
         )

@@ -2,7 +2,7 @@
 
 Writes docs/images/structure.svg and, between its markers, the table of docs/structure.md. A box
 lies above all that it imports. An import that others imply is not drawn, nor is one of a module
-that most others import. Nothing is set by hand but which modules hold the paper's steps.
+that most others import. Nothing is set by hand but which modules hold the five steps.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from layout import BOX, SIDE, WIDTH, Drawing, Edge, rows_of  # noqa: E402
 from test_architecture import FILES, LAYERS, PACKAGE, PLACE, imported, unit  # noqa: E402
 from test_architecture import ROOT as ENTRY  # noqa: E402
 
-STEPS = {  # of the paper: where each is computed
+STEPS = {  # of the hybrid, as we count them: where each is computed
     "cam": "1",
     "rules": "3",
     "composites": "3",
@@ -177,7 +177,7 @@ def svg() -> str:
 def _legend() -> Iterator[str]:
     yield f'<text class="title" x="{SIDE}" y="26">What imports what</text>'
     x = SIDE
-    kinds = {"box": "module", "folder": "folder", "step": "a step of the paper, 1 to 5"}
+    kinds = {"box": "module", "folder": "folder", "step": "one of the five steps"}
     for kind, text in kinds.items():
         yield f'<rect class="{kind}" x="{x}" y="36" width="16" height="12" rx="3"/>'
         yield f'<text class="size" x="{x + 21}" y="46">{text}</text>'

@@ -1,12 +1,14 @@
 """captum's LRP beside ours: equal where captum is right, and its traps, each as a regression test.
 
-L1: rules are gone after a call; L2: αβ splits only weights; L5: residual sums are not seen.
+L1: in 0.9.0 rules are gone after a call; L2: αβ splits only weights; L5: residual sums are
+not seen.
 """
 
 from __future__ import annotations
 
 import copy
 import warnings
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -109,7 +111,8 @@ def test_a1b0_equals_captums_without_bias_for_nonnegative_pictures() -> None:
     assert (signed - right).abs().max() > right.abs().max()
 
 
-def test_trap_l1_captums_second_call_silently_runs_epsilon() -> None:
+def rules_after_a_call() -> str:
+    """What the second call runs with: "kept", the rules of the first; "lost", epsilon."""
     from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule
 
     net = small_net()
@@ -117,8 +120,33 @@ def test_trap_l1_captums_second_call_silently_runs_epsilon() -> None:
     give_rules(net, lambda: Alpha1_Beta0_Rule(set_bias_to_zero=True), EpsilonRule)
     first, second = by_captum(net, x, 1), by_captum(net, x, 1)
     plain = by_captum(small_net(), x, 1)
-    assert (first - second).abs().max() > 0.1 * first.abs().max()
-    assert torch.equal(second, plain)
+    assert (first - plain).abs().max() > 0.1 * first.abs().max()
+    (found,) = [k for k, v in {"kept": first, "lost": plain}.items() if torch.equal(second, v)]
+    return found
+
+
+def test_trap_l1_what_the_installed_captum_does_with_rules_after_a_call(record_property) -> None:
+    """captum 0.9.0 loses them (its issue 1059); of another version either is said, none assumed."""
+    installed, found = version("captum"), rules_after_a_call()
+    record_property(f"captum {installed}", f"rules {found}")
+    print(f"captum {installed}: rules {found} after the first call")
+    assert installed != "0.9.0" or found == "lost"
+
+
+def test_a_captum_that_keeps_its_rules_is_known(monkeypatch) -> None:
+    from captum.attr import LRP
+
+    def its_own(self: LRP) -> None:  # a mended one: the caller's rules stay
+        for layer in self.layers:
+            if not isinstance(layer, nn.Conv2d | nn.Linear):
+                del layer.rule
+
+    monkeypatch.setattr(LRP, "_remove_rules", its_own)
+    assert rules_after_a_call() == "kept"
+
+
+def test_our_second_call_runs_the_rules_of_the_first() -> None:
+    x = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(1)).double()
     mine = [ours(small_net(), x, 1, z_plus(bias=False), epsilon()).map for _ in range(2)]
     assert torch.equal(*mine)
 

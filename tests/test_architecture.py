@@ -16,9 +16,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "xaiutils"
 ROOT = "__init__"  # names of everything, loaded lazily: it imports nothing at the top
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("checks", "passes", "memo", "batches", "files", "shipped"),
+    ("checks", "passes", "memo", "batches", "files", "shipped", "chance", "borrowed"),
     (
         "operations",
+        "processes",
         "decode",
         "weights",
         "plots",
@@ -58,7 +59,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 PLACE = {name: level for level, names in enumerate(LAYERS) for name in names}
 # What the design says beyond the order: these know nothing of pictures, or of networks.
 ONLY: dict[str, set[str]] = {
-    "plots": {"checks"},
+    "plots": {"checks", "files"},
     "stats": {"checks"},
     "forensics": {"checks"},
     "score_table": {"checks", "stats"},
@@ -72,8 +73,10 @@ ONLY: dict[str, set[str]] = {
     "cam": {"checks"},
     "rules": {"checks"},
     "operations": set(),
-    "registry": {"checks"},
+    "registry": {"checks", "borrowed"},
     "checks": set(),
+    "chance": set(),
+    "borrowed": set(),
     "steps": {"operations"},
     "attention": {"steps"},
     "tracing": {"operations", "steps", "attention"},

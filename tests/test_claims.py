@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
+from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from test_score_table import rows, table
 
 from xaiutils import stats
-from xaiutils.claims import RELATIONS, Claim, load_claims
+from xaiutils.claims import RELATIONS, Amendment, Claim, load_claims
 from xaiutils.verdicts import RULES, TESTED, Verdict, judge, report
 
 EXAMPLES = """
@@ -59,6 +61,11 @@ def changed(**keys) -> list[dict]:
     return [ENTRIES[0], ENTRIES[1] | keys]
 
 
+def statistic(name="spread", **keys) -> list[dict]:
+    values = {"of": "draws", "against": ["methods"], "among": ["a", "b"]} | keys
+    return changed(statistic=name, **values)
+
+
 def test_claims_are_read(tmp_path):
     first, second = read(tmp_path, EXAMPLES)
     assert first.against == ("cam", "lrp")
@@ -92,12 +99,47 @@ def test_claims_are_read(tmp_path):
         (changed(against=["lrp", "lrp"]), ValueError, "against must name each once"),
         (changed(against=["hybrid"]), ValueError, "against must name other methods, got 'hybrid'"),
         (changed(workloads=[1]), TypeError, "workloads must be text"),
+        (changed(relation="better_than_one"), ValueError, "two or more for 'better_than_one', got"),
+        (changed(statistic="spread"), ValueError, "statistic and among must stand together"),
+        (changed(among=["a", "b"]), ValueError, "statistic and among must stand together"),
+        (statistic("middle"), ValueError, "'as_robust': statistic must be a known name"),
+        (statistic(among=["a"]), ValueError, r"among must name two or more, got \['a'\]"),
+        (statistic(among="ab"), TypeError, "among must be a list of names, got str 'ab'"),
+        (statistic(of="a"), ValueError, "row of spread must be a known name, got 'a'"),
+        (statistic("lowest"), ValueError, "row of lowest must be a known name, got 'draws'"),
         (changed(cell="metrics"), ValueError, "cell must be a notebook such as .* got 'metrics'"),
     ],
 )
 def test_wrong_claims_are_refused(tmp_path, entries, error, message):
     with pytest.raises(error, match=message):
         read(tmp_path, entries)
+
+
+AMENDED = {"date": date(2026, 11, 30), "kind": "withdrawn", "why": "Misread."}
+
+
+def test_an_amendment_is_read(tmp_path):
+    first, second = read(tmp_path, changed(amended=AMENDED))
+    assert (first.amended, first.withdrawn) == (None, False)
+    assert second.amended == Amendment("2026-11-30", "withdrawn", "Misread.")
+    assert second.withdrawn
+    assert not read(tmp_path, changed(amended=AMENDED | {"kind": "added"}))[1].withdrawn
+
+
+@pytest.mark.parametrize(
+    ("amended", "error", "message"),
+    [
+        ("withdrawn", TypeError, "amended must be a mapping of date, kind, why, got str"),
+        ({"date": date(2026, 11, 30)}, TypeError, "amended must be a mapping of date, kind, why"),
+        (AMENDED | {"date": "soon"}, TypeError, "amended: date must be .*, got str 'soon'"),
+        (AMENDED | {"date": datetime(2026, 11, 30)}, TypeError, "amended: date must be a day"),
+        (AMENDED | {"kind": "lost"}, ValueError, "amended: kind must be a known name"),
+        (AMENDED | {"why": ""}, TypeError, "amended: why must be text"),
+    ],
+)
+def test_a_wrong_amendment_is_refused(tmp_path, amended, error, message):
+    with pytest.raises(error, match=f"claim 'as_robust': {message}"):
+        read(tmp_path, changed(amended=amended))
 
 
 def test_claims_run_no_code(tmp_path):
@@ -116,6 +158,16 @@ def test_known_names_are_asked_for_where_they_are_given(tmp_path):
         load_claims(file, metrics, ["hybrid", "cam"])
     with pytest.raises(ValueError, match="claim 'sparser': of must be a known name"):
         load_claims(file, metrics, ["cam", "lrp"])
+
+
+def test_a_claim_of_a_statistic_is_read_and_its_methods_are_asked_for(tmp_path):
+    one = read(tmp_path, statistic())[1]
+    assert (one.statistic, one.among) == ("spread", ("a", "b"))
+    assert read(tmp_path, EXAMPLES)[0].among == ()
+    load_claims(tmp_path / "claims.yaml", ["gini", "sensitivity"], ["hybrid", "cam", "lrp"])
+    read(tmp_path, statistic("lowest", of="always", against=["a", "b"]))
+    with pytest.raises(ValueError, match="claim 'as_robust': among must be a known name, got 'a'"):
+        load_claims(tmp_path / "claims.yaml", (), ["hybrid", "cam", "lrp"])
 
 
 def pair(low, low_90, high_90, high) -> stats.Pair:
@@ -205,6 +257,25 @@ def test_a_claim_must_hold_against_all_and_everywhere(gains, verdict, why):
     found = judge(claim(), scores(gains), "higher")
     assert tuple(vars(found.outcomes["scenes"]).values()) == (verdict, why)
     assert len(found.pairs) == 2 * len(gains)
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ({"vgg": (0.2, 0.3)}, "holds"),
+        ({"vgg": (0.2, -0.3)}, "holds"),
+        ({"vgg": (-0.2, -NOISE.mean())}, "undecided"),
+        ({"vgg": (-0.2, -0.3)}, "fails"),
+        ({"vgg": (0.2, -0.3), "vit": (-0.2, 0.3)}, "holds"),  # not the same one everywhere
+        ({"vgg": (0.2, -0.3), "vit": (-0.2, -0.3)}, "undecided"),
+    ],
+)
+def test_better_than_one_asks_for_one_of_them_on_every_network(gains, verdict):
+    found = judge(claim("better_than_one"), scores(gains), "higher")
+    assert found.outcomes["scenes"].verdict == verdict
+    assert found.pairs["verdict"].tolist() == [
+        RULES["better"](one, 0) for one in found.pairs.itertuples()
+    ]
 
 
 def test_the_direction_and_the_margin_of_the_claim_are_used():
@@ -310,6 +381,28 @@ def test_p_values_are_adjusted_over_the_page():
     assert f", p = {raw[0]:.3f} |" in report([one], verdicts[:1])[-1]
 
 
+def test_what_is_withdrawn_stays_on_the_page_and_is_not_counted():
+    clear = scores({"vgg": (0.2, 0.3)})
+    old = claim(against=("lrp",), amended=Amendment("2026-11-30", "withdrawn", "Misread."))
+    new = claim("worse", id="b", gist="Less sparse.", against=("lrp",))
+    new = replace(new, amended=Amendment("2026-11-30", "added", "Its result was known."))
+    verdicts = [judge(each, clear, "higher") for each in (old, new)]
+    verdicts = [Verdict(v.claim, v.outcomes, v.pairs.assign(p=0.04)) for v in verdicts]
+    page = report([old, new], verdicts)
+    assert "| scenes | 0 | 1 | 0 |" in page
+    assert f"| <s>{old.gist}</s> | <s>holds</s> | [11_metrics](../notebooks/{old.cell}) |" in page
+    assert any(line.startswith("| Less sparse. *(Added late.)* | fails | ") for line in page)
+    start = page.index("## Amendments")
+    assert page[start + 2 : start + 4] == [
+        f"- 2026-11-30, withdrawn: *<s>{old.gist}</s>* Misread.",
+        "- 2026-11-30, added: *Less sparse.* Its result was known.",
+    ]
+    first, second = page[-2:]
+    assert "<s>scenes: **holds**</s>" in first
+    assert ", p " not in first
+    assert ", p = 0.040 |" in second  # adjusted for one: what is withdrawn is no test any more
+
+
 def test_the_page_gives_the_largest_p_of_the_networks():
     one = claim(against=("cam",))
     verdict = judge(one, scores({"vgg": (0.01, 0), "vit": (0.2, 0)}, images=40), "higher")
@@ -338,6 +431,17 @@ def test_a_verdict_that_p_does_not_confirm_is_said_to_be_weak(gain, margin, p, s
     assert f"scenes: **{word}**{rest and ',' + rest} " in page[-1]
 
 
+@pytest.mark.parametrize(
+    ("p", "said"), [((0.01, 0.9), ""), ((0.9, 0.01), ""), ((0.9, 0.9), ", weakly")]
+)
+def test_better_than_one_is_weak_where_no_deciding_difference_is_confirmed(p, said):
+    one = claim("better_than_one")
+    found = judge(one, scores({"vgg": (0.2, 0.3), "vit": (0.2, -0.3)}), "higher")
+    assert found.pairs["verdict"].tolist() == ["holds", "holds", "holds", "fails"]
+    verdict = Verdict(found.claim, found.outcomes, found.pairs.assign(p=[*p, 0.01, 0.01]))
+    assert f"scenes: **holds**{said} " in report([one], [verdict])[-1]
+
+
 def test_the_page_without_scores():
     nothing = judge(claim(), scores({"vgg": (0, 0)}).iloc[:0], "higher")
     assert (
@@ -354,3 +458,60 @@ def test_the_page_without_scores():
 def test_the_page_takes_each_claim_with_its_own_verdict():
     with pytest.raises(ValueError, match=r"in order, got \['other'\]"):
         report([claim()], [Verdict("other", {}, pd.DataFrame())])
+
+
+def test_yaml_that_stands_for_more_text_than_it_has_is_refused_at_once(tmp_path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
+    path = tmp_path / "claims.yaml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=r"\*a0 must be written out: aliases are not read"):
+        load_claims(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="it is nested too deeply"):
+        load_claims(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="path must be a regular file, got the pipe"):
+        load_claims(path)
+
+
+def drawn(values: dict[str, float], images: int = 30, draws: int = 5) -> pd.DataFrame:
+    """Scores around a level of each method, of deviation 0.1 over the draws."""
+    chance = np.random.default_rng(1)
+    return table(
+        *(
+            rows(name, level + chance.normal(0, 0.1, images), metric="infidelity", seed=seed)
+            for name, level in values.items()
+            for seed in range(draws)
+        )
+    )
+
+
+def of_statistic(name: str, of: str, against: tuple[str, ...], margin: float = 0) -> Claim:
+    keys = {"metric": "infidelity", "statistic": name, "among": ("cam", "lrp", "hybrid")}
+    return claim(margin=margin, of=of, against=against, **keys)
+
+
+@pytest.mark.parametrize(("level", "verdict"), [(1.0, "holds"), (3.0, "fails")])
+def test_a_spread_is_judged_whatever_the_direction_of_its_metric(level, verdict):
+    one = of_statistic("spread", "draws", ("methods",))
+    near = drawn({"cam": 1.0, "lrp": 1.0, "hybrid": level, "noise": 9.0})
+    for better in ("lower", "higher"):
+        assert judge(one, near, better).outcomes["scenes"].verdict == verdict
+    page = report([one], [judge(one, near, "lower")])
+    assert "infidelity, spread among cam, lrp, hybrid: draws better than methods" in page[-1]
+
+
+@pytest.mark.parametrize(("level", "verdict"), [(1.0, "holds"), (0.2, "fails")])
+def test_a_method_that_is_always_the_lowest_is_found(level, verdict):
+    one = of_statistic("lowest", "always", ("cam", "lrp", "hybrid"), margin=0.1)
+    found = judge(one, drawn({"cam": 1.0, "lrp": 1.0, "hybrid": level}), "lower")
+    assert found.outcomes["scenes"].verdict == verdict
+    assert found.pairs["mean"].eq(1).all()
+
+
+def test_a_statistic_of_methods_that_are_not_there_is_not_scored():
+    one = of_statistic("lowest", "always", ("cam", "lrp", "hybrid"))
+    found = judge(one, drawn({"cam": 1.0, "noise": 1.0}), "lower")
+    assert found.outcomes["scenes"].why == "not scored: lrp, hybrid"

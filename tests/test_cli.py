@@ -1,6 +1,8 @@
 """The command line, the workloads, and the figures that the demo makes."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import PIL.Image
@@ -9,6 +11,7 @@ import torch
 
 from xaiutils import cli, scenes, workloads
 from xaiutils.hybrid import explain
+from xaiutils.images import load_image
 from xaiutils.methods import METHODS
 from xaiutils.models import load_model
 
@@ -58,9 +61,9 @@ def test_a_picture_that_a_method_cannot_explain_does_not_stop_the_others(picture
 
 def test_explain_takes_a_class_by_name_and_every_setting(picture, tmp_path):
     options = ["--target", "ring", "--threshold", "0.4", "--sigma", "0", "--composite", "epsilon"]
-    options += ["--cam", "layer_cam", "--cam-layer", "features.9", "--out", str(tmp_path)]
+    options += ["--cam", "layer_cam", "--cam-layer", "features.9", "--out", str(tmp_path / "out")]
     assert cli.main(["explain", str(picture), *options]) == 0
-    with np.load(tmp_path / "three.npz") as saved:
+    with np.load(tmp_path / "out" / "three.npz") as saved:
         assert saved["target"] == scenes.CLASSES.index("ring")
         np.testing.assert_array_equal(saved["hybrid"], saved["product"])
         assert str(saved["setting_cam_layer"]) == "features.9"
@@ -132,6 +135,68 @@ def test_another_method_is_drawn_alone_and_inside_the_figure(picture, tmp_path, 
     assert "setting of saliency must be" in capsys.readouterr().err
     assert cli.main(["explain", str(picture), "--method", "lpr"]) == 2
     assert "method must be a known name, got 'lpr'" in capsys.readouterr().err
+
+
+def test_no_setting_is_pickled_into_the_maps(picture, tmp_path):
+    command = ["explain", str(picture), "--method", "layer_cam", "--set", "layer=None"]
+    assert cli.main([*command, "--out", str(tmp_path)]) == 0
+    with np.load(tmp_path / "three_layer_cam.npz") as saved:  # refuses pickled objects
+        assert {
+            key: saved[key].dtype.kind for key in saved.files if saved[key].dtype.hasobject
+        } == {}
+        assert saved["setting_layer_cam_layer"] == "None"
+
+
+def test_full_scale_of_12_bits(tmp_path, capsys):
+    values = np.linspace(0, 4095, 128 * 128).astype(np.uint16).reshape(128, 128)
+    PIL.Image.fromarray(values).save(tmp_path / "twelve.png")
+    command = ["explain", str(tmp_path / "twelve.png"), "--full-scale", "4095"]
+    assert cli.main([*command, "--out", str(tmp_path / "out")]) == 0
+    with np.load(tmp_path / "out" / "twelve.npz") as saved:
+        classifier = load_model("scenes_vgg_seed0")
+        bright = load_image(values / 4095)
+        found = classifier.predict(classifier.preprocess(bright))[0]
+        np.testing.assert_allclose(saved["logits"], found, atol=1e-5)
+
+
+def test_a_module_of_the_working_directory_replaces_none_of_a_library(tmp_path):
+    (tmp_path / "yaml.py").write_text("raise SystemExit('not the library')")
+    (tmp_path / "mine.py").write_text("def made():\n    return 'mine'")
+    asks = (
+        "import subprocess, sys; from xaiutils import cli; cli.main = lambda: 0; cli.run();"
+        "subprocess.run([sys.executable, '-c', sys.argv[1]], cwd=sys.argv[2], check=True)"
+    )
+    child = (
+        "import yaml; from xaiutils.yours import made_by;"
+        "print(yaml.__file__, made_by('mine:made', str))"
+    )
+    (tmp_path / "notebooks").mkdir()  # a kernel starts where its notebook lies
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", asks, child, str(tmp_path / "notebooks")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    library, made = done.stdout.split()
+    assert made == "mine"
+    assert "site-packages" in library
+
+
+def test_an_interruption_while_modules_load_is_said_in_words(tmp_path):
+    # A module that is loaded early waits to be interrupted.
+    (tmp_path / "numpy.py").write_text("import signal; signal.raise_signal(signal.SIGINT)")
+    ask = (
+        "import sys; sys.path.insert(0, sys.argv.pop());"
+        "from xaiutils.cli import run; sys.exit(run())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", ask, "methods", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "xaiutils: interrupted\n")
 
 
 def test_methods_lists_what_suits_a_network(capsys):

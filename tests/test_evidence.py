@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
-from xaiutils import evidence, experiments, results, scenes
+from xaiutils import evidence, experiments, forensics, results, scenes
 from xaiutils.claims import Claim, load_claims
 from xaiutils.evidence import make_table
 from xaiutils.experiments import (
@@ -252,6 +252,8 @@ def test_pictures_that_are_taken_for_something_else_are_passed_over():
     assert evidence._right(work, 2, False) == [0, 2]
     assert evidence._right(work, 9, False) == [0, 2, 3]
     assert evidence._right(work, 9, True) == [0, 1, 2, 3]
+    samples[0] = replace(samples[0], label=None)  # as of a picture without annotation
+    assert evidence._right(work, 9, True) == [1, 2, 3]
 
 
 def test_all_that_decides_a_table_changes_its_hash(little, monkeypatch):
@@ -433,9 +435,29 @@ def test_a_claim_can_be_judged_by_its_table(claim: Claim):
     one = EXPERIMENTS[claim.table]
     assert one.split != CALIBRATION
     assert claim.metric in one.metrics
-    assert {claim.of, *claim.against} <= set(labels(claim.table))
+    assert {*(claim.among or (claim.of, *claim.against))} <= set(labels(claim.table))
     assert set(claim.workloads) <= {"scenes", "imagenet"}
     assert "imagenet" not in claim.workloads or one.real
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_a_claim_s_place_is_in_the_paper(claim: Claim):
+    found = re.findall(r"sections? ([IV][\w-]*)(?: and ([IV][\w-]*))?", claim.where)
+    sections = r"I-[A-D]|II-[A-C]|III-[AB]|IV-[AB](-[12])?|VI?"
+    assert all(re.fullmatch(sections, name) for pair in found for name in pair if name)
+
+
+ROWS = dict(zip(("grad_cam_plus_plus", "lrp_paper", "hybrid"), forensics.PAPER, strict=True))
+REPORTED = [c for c in CLAIMS if c.table == "table_one" and {c.of, *c.against} <= set(ROWS)]
+
+
+@pytest.mark.parametrize("claim", REPORTED, ids=lambda claim: claim.id)
+def test_a_claim_about_the_rows_of_table_one_has_their_order(claim: Claim):
+    column = forensics.COLUMNS.index(claim.metric)
+    sign = 1 if METRICS[claim.metric].better == "higher" else -1
+    gains = [sign * (ROWS[claim.of][column] - ROWS[one][column]) for one in claim.against]
+    right = all((gain > 0) == (claim.relation == "better") for gain in gains)
+    assert right != claim.withdrawn
 
 
 @pytest.mark.parametrize("cell", sorted({claim.cell for claim in CLAIMS}))
@@ -471,7 +493,6 @@ CLAIM = """
 def test_the_page_says_what_the_stored_tables_say(home, relation, verdict):
     file, page = home / "claims.yaml", home / "claims.md"
     file.write_text(CLAIM.format(relation=relation))
-    assert "| scenes | 0 | 0 | 1 |" in write_page(file, page=page)  # nothing is stored yet
     spread = np.linspace(0, 0.1, 30)
     values = {"hybrid": list(0.8 + spread), "lrp_paper": list(0.6 + spread[::-1])}
     store(made(values, metric="sparseness", split="test", name="table_one"))

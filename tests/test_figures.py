@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 
 from xaiutils import cli, executed, experiments, figures, results
 from xaiutils.files import alone
+from xaiutils.imagenet import ImageNetFolder, open_imagenet
 from xaiutils.scoring import COLUMNS
+from xaiutils.workloads import Workload, load_workload, with_objects
 
 ROOT = Path(__file__).parents[1]
 DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
@@ -118,6 +123,10 @@ def own(tmp_path, monkeypatch) -> str:
         "    some = work()\n"
         "    return Workload('bare', some.classifier, "
         "[replace(s, mask=None, boxes=()) for s in some.samples])\n"
+        "def mixed():\n"
+        "    every, none = work(), bare()\n"
+        "    samples = [*none.samples[:2], *every.samples[2:5], none.samples[5]]\n"
+        "    return Workload('mixed', every.classifier, samples)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
@@ -164,6 +173,41 @@ def test_pictures_without_objects_make_no_tables(books, own, capsys):
     assert not (books.parent / "out" / "table_1.md").exists()
 
 
+def test_pictures_without_objects_are_left_out_where_others_have_theirs(
+    books, own, capsys, monkeypatch
+):
+    """The first picture lacks its object: that decides neither which notebooks run nor on what."""
+    monkeypatch.setattr(figures, "TABLES", {"10": ()})
+    write(books / "10_ten.ipynb", f"{WORK}\nprint(len(work.samples), len(work.samples[1:]))")
+    assert run(books, "--workload", "mine:mixed") == 0
+    said = "3 of 6 pictures have boxes or masks: only these are used"
+    told, out = capsys.readouterr().out, books.parent / "out"
+    assert said in told
+    assert "left out" not in told
+    assert f"3 pictures. xaiutils {version('xaiutils')}" in (out / "README.md").read_text()
+    assert f"\n{said}.\n" in (out / "README.md").read_text()
+    assert nbformat.read(out / "10_ten.ipynb", 4).cells[0].outputs[0].text == "3 2\n"
+    assert figures.PLACED not in os.environ
+
+
+def test_of_imagenet_only_annotated_pictures_are_known_and_none_is_decoded(tmp_path):
+    network = load_workload("scenes", "unit").classifier
+    place = tmp_path / "ILSVRC" / "Data" / "CLS-LOC" / "val"
+    place.mkdir(parents=True)
+    for name in "abc":
+        (place / f"{name}.JPEG").write_bytes(b"no picture")
+    rows = "ImageId,PredictionString\nb,n02123045 1 2 3 4\n"
+    (tmp_path / "LOC_val_solution.csv").write_text(rows)
+    xmls = tmp_path / "ILSVRC" / "Annotations" / "CLS-LOC" / "val"
+    xmls.mkdir(parents=True)
+    (xmls / "c.xml").write_text("<annotation></annotation>")  # names no object
+    work = Workload("imagenet", network, open_imagenet(tmp_path))
+    assert len(work.samples) == 3
+    known = with_objects(work).samples
+    assert isinstance(known, ImageNetFolder)
+    assert [entry.id for entry in known.entries] == ["b"]
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -204,6 +248,31 @@ def test_each_figure_of_the_paper_is_one_cell_of_the_notebooks():
                 pictures = [o for o in cell["outputs"] if "image/png" in o.get("data", {})]
                 found[tag] += [path.stem] * len(pictures)
     assert {tag: len(places) for tag, places in found.items()} == dict.fromkeys(figures.PAPER, 1)
+
+
+def test_both_galleries_show_the_readers_pictures_once_each(monkeypatch):
+    """Figs. 4 and 5 are rows of one class each: picture, Grad-CAM, LRP, hybrid."""
+    for name, value in (("WORKLOAD", "photographs"), ("MODEL", "squeezenet1_0")):
+        monkeypatch.setenv(f"XAIUTILS_{name}", value)
+    monkeypatch.setenv("XAIUTILS_WEIGHTS", "random")
+    book = nbformat.read(ROOT / "notebooks" / "07_gallery.ipynb", 4)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    tags = [cell.metadata.get("tags", []) for cell in code]
+    space, shown = {"__name__": "__main__"}, []
+    for cell, tag in zip(code, tags[: tags.index(["fig-5"]) + 1], strict=False):
+        body = ast.parse(cell.source).body
+        drawn = body.pop() if {"fig-4", "fig-5"} & set(tag) else None
+        exec(compile(ast.Module(body, []), "07", "exec"), space)
+        if "parameters" in tag:
+            space["ROWS"] = 2
+        if drawn is not None:
+            figure = eval(compile(ast.Expression(drawn.value), "07", "eval"), space)
+            images = [one.images[0].get_array() for one in figure.axes if one.images]
+            assert len(images) % 4 == 0
+            shown += images[::4]
+    assert len(shown) == space["ROWS"]
+    for picture, photo in zip(shown, space["photos"], strict=True):
+        assert np.array_equal(picture, photo)
 
 
 def test_what_a_notebook_reads_is_listed():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,7 +25,10 @@ from xaiutils.forensics import (
     trio_scores,
 )
 from xaiutils.metrics import METRICS
+from xaiutils.results import stored
 from xaiutils.scoring import Contender
+
+RESULTS = Path(__file__).parents[1] / "results"
 
 TWO = np.array([[0.0, 10.0], [1.0, 30.0], [2.0, 20.0]])  # ranges 2 and 20
 
@@ -44,11 +49,39 @@ def loops(rows, paper):
 
 
 def test_the_papers_rows_have_no_distance_and_all_orders():
-    assert PAPER.shape == (3, 4)
+    assert PAPER.shape == (3, 5)
     assert tuple(TABLE_ONE) == ROWS
     assert set(COLUMNS) <= set(METRICS)
     assert distance(PAPER) == 0
-    assert orders(PAPER) == 12
+    assert orders(PAPER) == 15
+
+
+def test_table_one_is_the_papers():
+    # Its section IV-B-2, column by column; random logit is a similarity, which it reads as a
+    # distance, so its best is the worst.
+    best = {"avg_sensitivity": "CAM", "sparseness": "hybrid", "relevance_rank_accuracy": "CAM"}
+    best |= {"random_logit": "LRP", "faithfulness_correlation": "LRP"}
+    for column, name in enumerate(COLUMNS):
+        sign = 1 if METRICS[name].better == "higher" else -1
+        assert max(ROWS, key=lambda row: sign * TABLE_ONE[row][column]) == best[name]
+    faithful = {row: TABLE_ONE[row][-1] for row in ROWS}
+    assert faithful == {"CAM": 0.03482, "LRP": 0.08190, "hybrid": 0.03734}
+
+
+@pytest.mark.parametrize(
+    ("workload", "nearest_trio", "as_defined"), [("scenes", 12, 10), ("imagenet", 13, 10)]
+)
+def test_the_stored_tables_agree_with_so_many_of_the_papers_orders(
+    workload, nearest_trio, as_defined
+):
+    (table,) = [t for t in stored("forensics", RESULTS) if t.attrs["workload"] == workload]
+    scores = trio_scores(table)
+    found = nearest(scores, resamples=1)
+    assert found["no target, rules lost"].orders == nearest_trio
+    assert found["as defined"].orders == as_defined
+    faithful = {k: int(orders(v.mean(0)[:, 4:], PAPER[:, 4:])) for k, v in scores.items()}
+    assert faithful["as defined"] == 0  # the reverse of the paper's order
+    assert faithful["no target, rules lost"] == (0 if workload == "scenes" else 1)
 
 
 def test_by_hand():
@@ -92,6 +125,14 @@ def test_nearest_ranks_trios_and_says_how_sure():
     assert found == nearest(scores, TWO, resamples=500)
 
 
+def test_columns_beyond_the_scaled_ones_count_as_orders_alone():
+    paper = np.column_stack([TWO, [0.0, 1.0, 2.0]])
+    rows = np.repeat(np.column_stack([TWO, [30.0, 20.0, 10.0]])[None], 2, 0)
+    one = nearest({"a": rows}, paper, scaled=2, resamples=1)["a"]
+    assert (one.distance, one.orders) == (0, 6)
+    assert nearest({"a": rows}, paper, scaled=3, resamples=1)["a"].distance > 1
+
+
 def test_close_trios_share_the_resamples():
     rng = np.random.default_rng(1)
     a, b = (TWO + rng.normal(0, 1, (20, 3, 2)) * np.ptp(TWO, 0) for _ in range(2))
@@ -113,20 +154,21 @@ def test_images_without_spread_have_a_point_as_interval():
         (
             lambda: distance(np.ones((2, 4))),
             ValueError,
-            r"rows must be \(..., 3, 4\), got \(2, 4\)",
+            r"rows must be \(..., 3, 5\), got \(2, 4\)",
         ),
-        (lambda: distance(np.full((3, 4), np.nan)), ValueError, "rows must be finite"),
+        (lambda: distance(np.full((3, 5), np.nan)), ValueError, "rows must be finite"),
         (lambda: distance("x"), TypeError, "rows must be numbers"),
         (lambda: distance(np.ones((3, 1)), np.ones((3, 1))), ValueError, "range in each column"),
         (lambda: orders(np.ones((2, 1)), np.ones((2, 1))), ValueError, r"paper must be \(3, col"),
         (lambda: nearest({}), ValueError, "at least one trio"),
         (lambda: nearest({"a": PAPER[None]}), ValueError, "same N >= 2 images"),
         (
-            lambda: nearest({"a": np.ones((2, 3, 4)), "b": np.ones((3, 3, 4))}),
+            lambda: nearest({"a": np.ones((2, 3, 5)), "b": np.ones((3, 3, 5))}),
             ValueError,
             "same N >= 2 images",
         ),
-        (lambda: nearest({"a": np.ones((2, 3, 4))}, resamples=0), ValueError, "resamples must"),
+        (lambda: nearest({"a": np.ones((2, 3, 5))}, resamples=0), ValueError, "resamples must"),
+        (lambda: nearest({"a": np.ones((2, 3, 5))}, scaled=0), ValueError, "scaled must"),
     ],
 )
 def test_wrong_input_is_refused(call, error, match):
@@ -145,11 +187,11 @@ def test_trios_are_read_off_a_score_table_and_pictures_without_a_score_left_out(
     table = pd.DataFrame(rows, columns=["image", "method", "metric", "value"]).astype(
         {"value": float}
     )
-    other = table.iloc[:1].assign(metric="faithfulness_correlation", value=np.nan)
+    other = table.iloc[:1].assign(metric="infidelity", value=np.nan)
     found = trio_scores(pd.concat([table.sample(frac=1, random_state=0), other]))
     assert list(found) == [*TRIOS, *CONTROLS]
     for name, trio in {**TRIOS, **CONTROLS}.items():
-        first = [[10 * methods.index(method) + k for k in range(4)] for method in trio]
+        first = [[10 * methods.index(method) + k for k in range(5)] for method in trio]
         assert found[name].tolist() == [
             [[v + 100 * i for v in row] for row in first] for i in range(3)
         ]

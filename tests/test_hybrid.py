@@ -1,4 +1,4 @@
-"""The paper's five steps: closed forms, the whole equal to its parts, and no side effects."""
+"""The five steps: closed forms, the whole equal to its parts, and no side effects."""
 
 from __future__ import annotations
 
@@ -331,7 +331,7 @@ def test_an_empty_bounding_figure_gives_zeros_and_a_note():
     module = Plain().eval()
     with torch.no_grad():
         module.classes.weight[3] = 0  # a logit that does not depend on the picture
-    found = explain(wrap(module), noise(), [3, 0, 3])
+    found = explain(wrap(module), noise().sigmoid(), [3, 0, 3])
     assert not found.cam[[0, 2]].any()
     assert not found.hybrid[[0, 2]].any()
     assert found.hybrid[1].any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -427,7 +428,61 @@ def test_boxes_outside_the_picture(kaggle: Path, box: str) -> None:
         open_imagenet(kaggle)[0]
 
 
+def annotated(root: Path, size: tuple[int, int], csv: bool = False) -> Path:
+    """A picture of this size whose XML is of 240 x 160, with a box in the right half."""
+    draw(root / KAGGLE / "val_1.JPEG", size)
+    xml = root / "ILSVRC/Annotations/CLS-LOC/val/val_1.xml"
+    write(xml, voc([(OWL, 120, 40, 240, 120)], (240, 160)))
+    if csv:
+        write(root / "LOC_val_solution.csv", f"{HEADER}val_1,{OWL} 120 40 240 120\n")
+    return root
+
+
+@pytest.mark.parametrize("csv", [False, True])
+@pytest.mark.parametrize("size", [(120, 80), (480, 320), (224, 149), (33, 22)])
+def test_boxes_follow_a_picture_that_was_resized(
+    tmp_path: Path, size: tuple[int, int], csv: bool
+) -> None:
+    one = only(annotated(tmp_path, size, csv))
+    right = (size[0] / 2, size[1] / 4, size[0], size[1] * 3 / 4)
+    assert one.boxes[0] == pytest.approx(right, abs=1e-9)
+    assert one.notes == (
+        f"the XML says (240, 160) pixels, the picture has {size}; boxes are scaled",
+    )
+
+
+@pytest.mark.parametrize("csv", [False, True])
+@pytest.mark.parametrize("size", [(160, 240), (120, 120), (224, 224), (240, 100)])
+def test_boxes_of_a_picture_of_another_shape_are_refused(
+    tmp_path: Path, size: tuple[int, int], csv: bool
+) -> None:
+    with pytest.raises(ValueError, match="cut, stretched or turned, so that the boxes would lie"):
+        only(annotated(tmp_path, size, csv))
+
+
+def test_boxes_of_the_csv_far_beyond_the_picture_are_refused(tmp_path: Path) -> None:
+    draw(tmp_path / KAGGLE / "val_1.JPEG", (120, 80))
+    write(tmp_path / "LOC_val_solution.csv", f"{HEADER}val_1,{OWL} 60 40 200 120\n")
+    with pytest.raises(ValueError, match="if the pictures were resized, their XML files"):
+        only(tmp_path)
+
+
+def test_an_xml_of_unknown_size_keeps_its_boxes_and_says_so(tmp_path: Path) -> None:
+    draw(tmp_path / KAGGLE / "val_1.JPEG")
+    xml = tmp_path / "ILSVRC/Annotations/CLS-LOC/val/val_1.xml"
+    write(xml, voc([(OWL, 1, 2, 3, 4)], (0, 0)))
+    one = only(tmp_path)
+    assert one.boxes == ((1, 2, 3, 4),)
+    assert one.notes == ("the XML says (0, 0) pixels; boxes are kept",)
+
+
 # Targets
+
+
+@pytest.mark.parametrize("box", [(0, 0, 51, 40), (-1, 0, 5, 5), (5, 5, 5, 9), (0, 0, math.nan, 9)])
+def test_boxes_of_another_picture_are_refused(box: Any) -> None:
+    with pytest.raises(ValueError, match=r"boxes must be .* inside the picture of 50 x 40 pixels"):
+        sample([box])
 
 
 def sample(boxes: Any, size: tuple[int, int] = (50, 40)) -> Sample:
@@ -439,7 +494,7 @@ CROPPED = Transform(resize=20, crop=(16, 16))
 
 def test_target_of_known_numbers() -> None:
     transform = Transform(resize=None, crop=(20, 20))
-    target = sample_target(sample([(15, 10, 25, 20), (20, 10, 60, 20), (0, 0, 5, 5)]), transform)
+    target = sample_target(sample([(15, 10, 25, 20), (20, 10, 50, 20), (0, 0, 5, 5)]), transform)
     expected = np.zeros((20, 20), dtype=bool)
     expected[0:10, 0:20] = True
     np.testing.assert_array_equal(target.mask, expected)

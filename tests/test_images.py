@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import random
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +218,7 @@ def test_huge_pictures_are_refused_from_the_header(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("source", "error", "match"),
     [
-        (GRADIENT * 1.0, ValueError, r"must be in \[0, 1\], got 0 to 71; divide by its full scale"),
+        (GRADIENT * 1.0, ValueError, r"must be in \[0, 1\], got 0 to 71; pass its full_scale"),
         (GRADIENT / 255 - 0.1, ValueError, r"must be in \[0, 1\], got -0.1 to"),
         (np.full((2, 2), np.nan), ValueError, r"must be in \[0, 1\], got nan"),
         (np.zeros((2, 2), dtype=np.int64), TypeError, "must be uint8, uint16, bool or float"),
@@ -225,7 +228,11 @@ def test_huge_pictures_are_refused_from_the_header(monkeypatch: pytest.MonkeyPat
         (torch.zeros(1, 3, 2, 2), ValueError, r"must be a tensor .* got \(1, 3, 2, 2\)"),
         (PIL.Image.new("RGB", (0, 5)), ValueError, "at least one pixel"),
         (PIL.Image.merge("La", [PIL.Image.new("L", (2, 2))] * 2), ValueError, "RGB, got mode La"),
-        (PIL.Image.new("I", (2, 2), 70000), ValueError, "must be 16-bit .* got 70000 to 70000"),
+        (
+            PIL.Image.new("I", (2, 2), 70000),
+            ValueError,
+            r"must be in \[0, 65535\], got 70000 to 70000",
+        ),
         (PIL.Image.new("F", (2, 2), 2.0), ValueError, r"must be in \[0, 1\], got 2 to 2"),
         (io.StringIO("text"), TypeError, "opened in binary mode, it gave str"),
         (7, TypeError, "source must be a path, .* got int 7"),
@@ -382,7 +389,7 @@ def test_wrong_images() -> None:
         PIXELS([noise(4, 4), noise(5, 4)])
     with pytest.raises(ValueError, match=r"picture must be at least \(9, 9\), got \(8, 20\)"):
         Transform(resize=None, crop=(9, 9))(noise(8, 20))
-    with pytest.raises(ValueError, match="the resized picture must have at most"):
+    with pytest.raises(ValueError, match="the resized picture must have sides of at most"):
         Transform()(noise(1, 5000))
 
 
@@ -467,3 +474,106 @@ def test_interpolations_are_torchvisions() -> None:
     from xaiutils.images import INTERPOLATIONS
 
     assert set(INTERPOLATIONS) == {mode.value for mode in InterpolationMode}
+
+
+# What fills a part of its type's range, is no single picture, or is no picture at all
+
+TWELVE = np.linspace(0, 4095, 24).astype(np.uint16).reshape(6, 4)
+
+
+@pytest.mark.parametrize(
+    ("source", "guess"),
+    [
+        (TWELVE, 4095),
+        (torch.tensor(TWELVE), 4095),
+        (TWELVE // 4, 1023),
+        (PIL.Image.fromarray(TWELVE), 4095),
+        (encoded(PIL.Image.fromarray(TWELVE)), 4095),
+        (encoded(PIL.Image.fromarray(TWELVE), "TIFF"), 4095),
+        ((TWELVE > 2000).astype(np.uint8), 1),
+        (TWELVE / 65535, 0.0624857),
+    ],
+    ids=["array", "tensor", "10 bits", "image", "png", "tiff", "0 and 1", "floats"],
+)
+def test_a_dark_range_is_said_and_full_scale_mends_it(source: Any, guess: float) -> None:
+    with pytest.warns(UserWarning, match=rf"values reach .* pass full_scale={guess:g} if"):
+        dark = values(source)
+    assert dark.max() < 64
+    bright = values(source, full_scale=guess)
+    assert (bright.min(), bright.max()) == (0, 255)
+    mean = values(GRADIENT * 0 + np.uint8(1), full_scale=2)  # no warning where it is given
+    assert (mean == 128).all()
+
+
+def test_full_scale_by_the_formula() -> None:
+    expected = np.repeat(np.round(TWELVE / 4095 * 255)[..., None], 3, axis=2)
+    np.testing.assert_array_equal(values(TWELVE, full_scale=4095), expected)
+    np.testing.assert_array_equal(values(TWELVE.astype(np.int32), full_scale=4095), expected)
+    np.testing.assert_array_equal(values(TWELVE.astype(np.float32), full_scale=4095), expected)
+    for wrong in (4000, 0, -1, float("nan")):
+        with pytest.raises(ValueError, match=r"must be in \[0, 4000\]|full_scale must be"):
+            load_image(TWELVE, full_scale=wrong)
+
+
+def test_colours_of_16_bits_that_pillow_cuts_are_said() -> None:
+    import cv2
+
+    rgb = np.stack([TWELVE] * 3, axis=-1)
+    data = png_of_16_bit_colours(rgb)
+    with pytest.warns(UserWarning, match="read all 16 bits with OpenCV"):
+        assert values(data).max() == 15
+    with pytest.raises(ValueError, match="full_scale must be of a grey picture"):
+        load_image(data, full_scale=4095)
+    whole = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)[..., ::-1]
+    np.testing.assert_array_equal(values(whole, full_scale=4095), values(rgb, full_scale=4095))
+
+
+def png_of_16_bit_colours(rgb: np.ndarray) -> bytes:
+    """Pillow writes none: the three chunks by hand."""
+    height, width, _ = rgb.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in rgb)
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+def test_a_tiff_of_several_pages_is_refused_and_one_page_of_it_is_not() -> None:
+    pages = [PIL.Image.new("L", (4, 6), 20 * i) for i in range(10)]
+    data = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    opened = PIL.Image.open(io.BytesIO(data))
+    for source in (data, opened):
+        with pytest.raises(ValueError, match="must be one picture, got a TIFF of several pages"):
+            load_image(source)
+    opened.seek(3)
+    assert (values(opened.copy()) == 60).all()
+    assert (values(encoded(pages[2], "TIFF")) == 40).all()
+
+
+def test_a_format_that_pillow_gives_to_a_program_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    PIL.Image.new("RGB", (4, 4)).save(path, "EPS")
+    with pytest.raises(ValueError, match=r"formats PNG, .* got a file that starts with b'%!PS"):
+        load_image(path)
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero")):
+        with pytest.raises(ValueError, match="must be a regular file, got the pipe, socket or"):
+            load_image(path)
+    link = tmp_path / "link.png"
+    (tmp_path / "picture.png").write_bytes(encoded(PIL.Image.fromarray(GRADIENT)))
+    link.symlink_to(tmp_path / "picture.png")
+    np.testing.assert_array_equal(values(link), GRADIENT)
+
+
+@pytest.mark.parametrize("size", [(1, 80_000_000), (80_000_000, 1), (65_536, 2)])
+def test_a_side_too_long_is_refused_from_the_header(size: tuple[int, int]) -> None:
+    head = struct.pack("<IIIHHIIIIII", 40, *size, 1, 24, 0, 0, 0, 0, 0, 0)  # BMP: width, height
+    data = b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + head[:40]
+    with pytest.raises(ValueError, match="sides of at most 65535 pixels"):
+        load_image(data)

@@ -332,6 +332,43 @@ NAMES: dict[str, tuple[Any, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (torch.zeros(2, device="meta"), r"without data \(meta\)"),
+        (torch.eye(2).to_sparse(), "torch.sparse_coo"),
+    ],
+    ids=["meta", "sparse"],
+)
+def test_weights_without_their_numbers_are_refused(value, said, tmp_path, monkeypatch):
+    # torch.save refuses some of these kinds, so that the reader gets them by itself.
+    (tmp_path / "odd.pth").write_bytes(b"")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: {"fine": torch.zeros(1), "odd": value})
+    with pytest.raises(ValueError, match=f"'odd' in odd.pth is {said}; save the state dict"):
+        read_state_dict(tmp_path / "odd.pth")
+
+
+def test_keys_that_are_no_names_are_refused(tmp_path):
+    torch.save({0: torch.zeros(1)}, tmp_path / "odd.pth")
+    with pytest.raises(ValueError, match=r"names of parameters as keys, odd.pth has 0; save"):
+        read_state_dict(tmp_path / "odd.pth")
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int64, torch.uint8, torch.bool])
+def test_weights_of_another_kind_of_number_are_not_cast(dtype):
+    module = torch.nn.Linear(2, 2)
+    state = {"weight": torch.ones(2, 2, dtype=dtype), "bias": torch.zeros(2)}
+    with pytest.raises(ValueError, match=rf"kind, got weight {dtype} instead of torch.float32"):
+        load_state_dict(module, state)
+    counted = torch.nn.BatchNorm2d(2)
+    odd = counted.state_dict() | {"num_batches_tracked": torch.tensor(0.5)}
+    with pytest.raises(ValueError, match=r"num_batches_tracked torch.float32 instead of"):
+        load_state_dict(counted, odd)
+    half = {key: value.half() for key, value in module.state_dict().items()}
+    load_state_dict(module, half)  # of the same kind: rounded where it was saved
+    assert torch.equal(module.weight, half["weight"].float())
+
+
 @pytest.mark.parametrize("case", NAMES)
 def test_wrong_names_are_answered_with_the_nearest(case):
     call, match = NAMES[case]

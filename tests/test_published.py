@@ -1,9 +1,10 @@
-"""The paper's parts as published: equal to captum and grad-cam called plainly, traps and all."""
+"""The paper's parts by its libraries: equal to captum and grad-cam called plainly, with traps."""
 
 from __future__ import annotations
 
 import copy
 import warnings
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -97,11 +98,12 @@ def test_the_second_call_is_captums_second_call_and_epsilon_everywhere():
     net = with_rules(classifier.module, bias=False)
     first, second, third = (by_captum(net, noise(), TARGETS) for _ in range(3))
     found = SECOND(classifier, noise(), TARGETS)
-    assert torch.equal(found, second)
-    assert torch.equal(found, third)
     epsilon = with_rules(classifier.module, bias=False, convolution=EpsilonRule)
     assert torch.equal(found, by_captum(epsilon, noise(), TARGETS))
-    assert (first - second).abs().max() > 0.1 * first.abs().max()
+    assert (first - found).abs().max() > 0.1 * first.abs().max()
+    if version("captum") == "0.9.0":  # another version may keep its rules: test_against_captum.py
+        assert torch.equal(found, second)
+        assert torch.equal(found, third)
 
 
 def test_the_rules_bias_setting_changes_the_map():

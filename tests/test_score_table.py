@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import statistics
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from xaiutils import stats
-from xaiutils.score_table import COLUMNS, KEYS, checked, compare, summarise
+from xaiutils.score_table import COLUMNS, KEYS, checked, compare, lowest, spread, summarise
 
 RNG = np.random.default_rng(0)
 
@@ -163,3 +165,71 @@ def test_the_table_is_left_as_it_came():
     summarise(scores)
     pd.testing.assert_frame_equal(scores, before)
     assert [*KEYS, "value", "why"] == COLUMNS
+
+
+DRAWS = {(m, seed): RNG.gamma(2, 1, 5).tolist() for m, seed in itertools.product("abc", range(4))}
+
+
+def of_draws() -> pd.DataFrame:
+    return table(*(rows(m, values, seed=seed) for (m, seed), values in DRAWS.items()))
+
+
+def values_of(found: pd.DataFrame, method: str) -> list[float]:
+    return found[found["method"] == method].sort_values("image")["value"].tolist()
+
+
+def test_spread_by_hand():
+    found = checked(spread(of_draws(), "gini", ["a", "b"], "lower"))
+    assert set(found["method"]) == {"draws", "methods"}
+    for i in range(5):
+        of = {m: [DRAWS[m, seed][i] for seed in range(4)] for m in "ab"}
+        means = [statistics.fmean(of[m]) for m in "ab"]
+        within = math.sqrt(sum(statistics.variance(of[m]) for m in "ab") / 2)
+        assert values_of(found, "draws")[i] == pytest.approx(within / statistics.fmean(means))
+        assert values_of(found, "methods")[i] == pytest.approx(
+            statistics.stdev(means) / statistics.fmean(means)
+        )
+
+
+def test_lowest_by_hand():
+    for better, best in (("lower", min), ("higher", max)):
+        found = checked(lowest(of_draws(), "gini", ["a", "b", "c"], better))
+        assert values_of(found, "always") == [1.0] * 5
+        for i in range(5):
+            means = {m: statistics.fmean(DRAWS[m, s][i] for s in range(4)) for m in "abc"}
+            for m in "abc":
+                won = float(means[m] == best(means.values()))
+                assert values_of(found, m)[i] == won
+    tie = lowest(table(rows("a", [1, 2]), rows("b", [1, 3])), "gini", ["a", "b"], "lower")
+    assert (values_of(tie, "a"), values_of(tie, "b")) == ([1, 1], [1, 0])
+
+
+def test_a_statistic_of_a_picture_without_a_score_is_none():
+    gap = of_draws()
+    gap.loc[
+        (gap["method"] == "b") & (gap["image"] == "test-00003") & (gap["seed"] == 2), "value"
+    ] = math.nan
+    for found in (
+        spread(gap, "gini", ["a", "b"], "lower"),
+        lowest(gap, "gini", ["a", "b"], "lower"),
+    ):
+        lost = found[found["value"].isna()]
+        assert set(lost["image"]) == {"test-00003"}
+        assert "always" not in set(lost["method"])
+    gone = gap[~((gap["method"] == "b") & (gap["image"] == "test-00003"))]  # no row at all
+    assert spread(gone, "gini", ["a", "b"], "lower")["value"].isna().sum() == 2
+    zero = table(*(rows(m, [0.0, 1.0], seed=seed) for m in "ab" for seed in range(2)))
+    assert values_of(spread(zero, "gini", ["a", "b"], "lower"), "draws")[1] == 0
+    assert math.isnan(values_of(spread(zero, "gini", ["a", "b"], "lower"), "draws")[0])
+
+
+def test_statistics_do_not_depend_on_the_order_of_rows_nor_on_other_methods():
+    mixed = of_draws().sample(frac=1, random_state=1)
+    for made in (spread, lowest):
+        first, second = (made(one, "gini", ["a", "b"], "lower") for one in (of_draws(), mixed))
+        pd.testing.assert_frame_equal(first, second)
+
+
+def test_a_spread_needs_two_draws():
+    with pytest.raises(ValueError, match="table must have two seeds or more for a spread, got 1"):
+        spread(table(rows("a", [1, 2]), rows("b", [1, 2])), "gini", ["a", "b"], "lower")

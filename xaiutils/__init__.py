@@ -1,7 +1,7 @@
 """xaiutils: Grad-CAM++ x composite-LRP hybrid explanations of CNNs.
 
-The verbs of the paper, ready for ``import xaiutils as xai``; each name is loaded when it is first
-used, so that importing the package stays light.
+The verbs of explaining and of scoring, ready for ``import xaiutils as xai``; each name is loaded
+when it is first used, so that importing the package stays light.
 """
 
 from __future__ import annotations

@@ -7,16 +7,19 @@ torch is loaded by the checks of tensors alone: the user study's server, say, ne
 
 from __future__ import annotations
 
+import ast
 import difflib
 import math
 import numbers
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
 Value = TypeVar("Value")
@@ -95,7 +98,10 @@ def number(
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{argument} must be a number, got {describe(value)}")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        result = math.inf
     rules = [] if math.isfinite(result) else ["finite"]
     rules += [f">= {low:g}"] if low > -math.inf else []
     rules += [f"<= {high:g}"] if high < math.inf else []
@@ -265,10 +271,55 @@ def same_shape(first: str, a: torch.Tensor, second: str, b: torch.Tensor) -> Non
         raise ValueError(f"{first} and {second} must have one shape, got {shape(a)} and {shape(b)}")
 
 
+def regular(argument: str, path: Path) -> Path:
+    """Return ``path`` unless it is there and no regular file: reading a pipe may wait for ever.
+
+    Args:
+        argument: What the message calls it.
+        path: Of a file to read; that it is missing is for `open` to say.
+
+    Raises:
+        ValueError: It is a folder, a pipe, a socket or a device.
+    """
+    if path.exists() and not path.is_file():
+        kind = "folder" if path.is_dir() else "pipe, socket or device"
+        raise ValueError(f"{argument} must be a regular file, got the {kind} {str(path)!r}")
+    return path
+
+
+def literal(argument: str, text: str) -> Any:
+    """The value that ``text`` writes out in Python, such as a number; otherwise the text.
+
+    Raises:
+        ValueError: It is nested too deeply to be read; the message calls it ``argument``.
+    """
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError):
+        return text
+    except (RecursionError, MemoryError):
+        raise ValueError(
+            f"{argument} must be a value that can be read, got {len(text)} signs nested too deeply"
+        ) from None
+
+
 def describe(value: object) -> str:
     """Say what came, shortly: type, and the value where it is short."""
     text = repr(value)
     return f"{type(value).__name__} {text}" if len(text) <= 40 else type(value).__name__
+
+
+def printable(text: str) -> str:
+    """Text that UTF-8 can hold: what it cannot, such as a byte of a file name, is written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def text_of(error: BaseException) -> str:
+    """What an error says, also where it cannot be printed."""
+    try:
+        return printable(str(error))
+    except Exception as reason:  # an error of the user's can do anything there
+        return f"its text cannot be printed: {type(reason).__name__}"
 
 
 def shape(value: torch.Tensor) -> str:

@@ -8,28 +8,31 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from xaiutils.cli_evidence import add_evidence
-from xaiutils.cli_explain import add_explain
-from xaiutils.cli_study import add_study
-from xaiutils.cli_user_study import add_user_study
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; an error of ours is one line on stderr and exit code 2."""
-    options = _parser().parse_args(arguments)
+    command, again = "", ""
     try:
+        options = _parser().parse_args(arguments)
+        command = f" {options.command}"
+        again = "; the same command again goes on" if options.command == "figures" else ""
         options.run(options)
     except (ValueError, TypeError, OSError) as error:
-        print(f"xaiutils {options.command}: {error}", file=sys.stderr)
+        print(f"xaiutils{command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        again = "; the same command again goes on" if options.command == "figures" else ""
-        print(f"xaiutils {options.command}: interrupted{again}", file=sys.stderr)
+        print(f"xaiutils{command}: interrupted{again}", file=sys.stderr)
         return 130
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
+    # Here and not above, so that Ctrl-C while modules load is answered in words, too.
+    from xaiutils.cli_evidence import add_evidence
+    from xaiutils.cli_explain import add_explain
+    from xaiutils.cli_study import add_study
+    from xaiutils.cli_user_study import add_user_study
+
     parser = argparse.ArgumentParser(
         prog="xaiutils", description="Grad-CAM++ x composite-LRP explanations of CNNs."
     )
@@ -87,11 +90,13 @@ def _train(options: argparse.Namespace) -> None:
 
 def run() -> int:
     """The console script: modules of the working directory can be named, also by its children."""
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.append(here)
-    found = [os.environ.get("PYTHONPATH"), here]
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, found))
+    try:
+        from xaiutils.yours import find_modules
+
+        find_modules(os.getcwd())
+    except KeyboardInterrupt:
+        print("xaiutils: interrupted", file=sys.stderr)
+        return 130
     return main()
 
 

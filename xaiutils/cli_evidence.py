@@ -39,7 +39,9 @@ def add_evidence(commands: Any, say: Callable[[str], None]) -> None:
     evidence.set_defaults(run=_evidence, say=say)
 
     claims = commands.add_parser("claims", help="judge docs/claims.yaml by the stored tables")
-    claims.add_argument("--out", type=Path, help="folder of the tables; results by default")
+    claims.add_argument(
+        "--out", type=Path, help="folder of tables, which gets the page; results by default"
+    )
     claims.set_defaults(run=_claims, say=say)
 
 
@@ -74,8 +76,9 @@ def _evidence(options: argparse.Namespace) -> None:
 
 
 def _claims(options: argparse.Namespace) -> None:
-    from xaiutils.page import write_page
+    from xaiutils.page import page_of, write_page
 
     lines = write_page(out=options.out)
     start = lines.index("| workload | holds | fails | undecided |")
     options.say("\n".join(lines[start : lines.index("", start)]))
+    options.say(f"written: {page_of(out=options.out)}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xaiutils import checks
+from xaiutils.files import plain, write_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,6 +50,9 @@ def add_explain(commands: Any) -> None:
         metavar="SETTING=VALUE",
         help="of --method, repeatable",
     )
+    explain.add_argument(
+        "--full-scale", type=float, help="the value that is white, such as 4095 for 12 bits"
+    )
     explain.add_argument("--out", type=Path, default=Path("results/explained"), help="folder")
     explain.set_defaults(run=_explain)
 
@@ -57,7 +61,7 @@ def _explain(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from xaiutils import models
-    from xaiutils.methods import CannotExplain
+    from xaiutils.methods import CannotExplain, method_named
 
     if options.set and options.method is None:
         raise ValueError(f"--set must go with --method, whose setting it is, got {options.set[0]}")
@@ -67,12 +71,15 @@ def _explain(options: argparse.Namespace) -> None:
     target = None if options.target is None else classifier.class_index(options.target)
     pictures = _files(options.pictures)
     names = _file_names(pictures)
+    if options.method is not None:
+        names = [f"{name}_{method_named(options.method).name}" for name in names]
+    _keep(pictures, [options.out / f"{name}.png" for name in names])
     options.out.mkdir(parents=True, exist_ok=True)
     by = _by_hybrid if options.method is None else _by_method
     failed = []
     for picture, name in zip(tqdm(pictures, unit="picture"), names, strict=True):
         try:
-            image, x = _taken(classifier, picture)
+            image, x = _taken(classifier, picture, options.full_scale)
             tqdm.write(f"{picture}: {by(options, classifier, image, x, target, name)}")
         except CannotExplain as error:  # a wrong argument is none, and would be for all of them
             if len(pictures) == 1:
@@ -83,13 +90,13 @@ def _explain(options: argparse.Namespace) -> None:
         raise ValueError(f"{len(failed)} of {len(pictures)} pictures could not be explained")
 
 
-def _taken(classifier: Classifier, picture: str) -> tuple[Image, Tensor]:
+def _taken(classifier: Classifier, picture: str, full_scale: float | None) -> tuple[Image, Tensor]:
     """The picture, and what the network gets of it."""
     from xaiutils.images import load_image
     from xaiutils.methods import CannotExplain
 
     try:
-        image = load_image(picture)
+        image = load_image(picture, full_scale=full_scale)
         return image, classifier.preprocess(image)
     except (ValueError, OSError) as error:
         raise CannotExplain(str(error)) from error
@@ -116,7 +123,7 @@ def _by_hybrid(
     target: int | None,
     name: str,
 ) -> str:
-    """One picture explained by the paper's five steps."""
+    """One picture explained by the five steps of the hybrid."""
     from xaiutils import hybrid, plots
 
     found = hybrid.explain(
@@ -136,13 +143,18 @@ def _by_hybrid(
         relevance=found.relevance[0],
         product=found.product[0],
         hybrid=found.hybrid[0],
-        suptitle=f"{classifier.name}: {said}",
+        suptitle="\n".join((f"{classifier.name}: {said}", *_noted(found))),
         clip=99.5,
     )
     plots.save(figure, options.out / f"{name}.png", scale=2)
     _save_maps(options.out / f"{name}.npz", classifier, found)
-    notes = "".join(f"; {note}" for note in found.notes)
-    return f"{said} -> {options.out / name}.png, .npz; {_spent(classifier, found)}{notes}"
+    told = "; ".join((_spent(classifier, found), *_noted(found)))
+    return f"{said} -> {options.out / name}.png, .npz; {told}"
+
+
+def _noted(found: Explanation) -> list[str]:
+    """The notes of one explained picture."""
+    return [note.removeprefix("image 0: ") for note in found.notes]
 
 
 def _said(classifier: Classifier, logits: Tensor, chosen: int) -> str:
@@ -156,7 +168,8 @@ def _spent(classifier: Classifier, found: Explanation) -> str:
 
     shares = {name: float(share[0]) for name, share in found.conservation.shares().items()}
     kept = [f"{name} {share:.0%}" for name, share in shares.items() if abs(share) >= 0.005]
-    return f"of the {'value' if classifier.outputs == VALUE else 'logit'}: {', '.join(kept)}"
+    unit = "value" if classifier.outputs == VALUE else "logit"
+    return f"of the {unit}: {', '.join(kept) or 'nothing'}"
 
 
 def _by_method(
@@ -182,16 +195,17 @@ def _by_method(
     cam = hybrid.class_activation_map(
         classifier, x, chosen, cam=options.cam, cam_layer=options.cam_layer
     )
-    inside = hybrid.fuse(hybrid.bound(cam, options.threshold), found)
+    bounded = hybrid.bound(cam, options.threshold)
+    inside = hybrid.fuse(bounded, found)
     figure = plots.panels(
         [classifier.picture(image), found[0], inside[0]],
         titles=["picture", method.title, "in the bounding figure"],
         suptitle=f"{classifier.name}: {said}",
         clip=99.5,
     )
-    plots.save(figure, options.out / f"{name}_{method.name}.png", scale=2)
-    np.savez_compressed(
-        options.out / f"{name}_{method.name}.npz",
+    plots.save(figure, options.out / f"{name}.png", scale=2)
+    maps = partial(
+        np.savez_compressed,
         map=found[0].cpu().numpy(),
         inside=inside[0].cpu().numpy(),
         cam=cam[0].cpu().numpy(),
@@ -201,9 +215,12 @@ def _by_method(
         setting_threshold=options.threshold,
         setting_cam=options.cam,
         setting_cam_layer=classifier.cam_layer,
-        **{f"setting_{method.name}_{key}": value for key, value in given.items()},
+        **plain({f"setting_{method.name}_{key}": value for key, value in given.items()}),
     )
-    return f"{said} -> {options.out / name}_{method.name}.png, .npz"
+    write_whole(options.out / f"{name}.npz", maps)
+    empty = "" if found.any() else "; the map is zero everywhere"
+    empty += "" if bounded.any() else f"; {hybrid.EMPTY}"
+    return f"{said} -> {options.out / name}.png, .npz{empty}"
 
 
 def _settings(options: argparse.Namespace, method: Method) -> dict[str, Any]:
@@ -213,19 +230,14 @@ def _settings(options: argparse.Namespace, method: Method) -> dict[str, Any]:
     given |= {key: value for key, value in named.items() if value is not None}
     for key in given:
         checks.choice(f"setting of {method.name}", key, method.settings)
-    return {key: _value(text) for key, text in given.items()}
-
-
-def _value(text: Any) -> Any:
-    """A number where it is one, otherwise the text."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+    return {
+        key: checks.literal(f"--set {key}", text) if isinstance(text, str) else text
+        for key, text in given.items()
+    }
 
 
 def _save_maps(path: Path, classifier: Classifier, found: Explanation) -> None:
-    """All maps of one explained picture, with its target, logits, ledger and settings."""
+    """All maps of one explained picture, with its target, logits, ledger, settings and notes."""
     import numpy as np
 
     maps = ("cam", "bounded", "relevance", "product", "hybrid", "relevance_per_channel", "logits")
@@ -235,8 +247,17 @@ def _save_maps(path: Path, classifier: Classifier, found: Explanation) -> None:
     arrays |= {"model": classifier.name}
     shares = found.conservation.shares()
     arrays |= {f"share_{key}": float(share[0]) for key, share in shares.items()}
-    arrays |= {f"setting_{key}": value for key, value in found.settings.items()}
-    np.savez_compressed(path, **arrays)
+    arrays |= plain({f"setting_{key}": value for key, value in found.settings.items()})
+    arrays |= {"notes": np.array(_noted(found), dtype=str)}
+    write_whole(path, lambda stream: np.savez_compressed(stream, **arrays))
+
+
+def _keep(pictures: Sequence[str], written: Sequence[Path]) -> None:
+    """Refuse to write over a picture that is explained."""
+    given = {Path(picture).resolve() for picture in pictures}
+    for path in written:
+        if path.resolve() in given:
+            raise ValueError(f"out must be another folder, {path} is one of the pictures")
 
 
 def _file_names(pictures: Sequence[str]) -> list[str]:

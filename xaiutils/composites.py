@@ -66,7 +66,7 @@ class Composite:
 
 
 _CONVOLUTIONS = (CONVOLUTION, BATCH_NORM)
-_PAPER = "Dhore et al., Enhancing Explainable AI, section III"
+_PAPER = "Dhore et al., Enhancing Explainable AI, section III-B"
 _KOHLBRENNER = "Kohlbrenner et al. 2020, arXiv 1910.09840; rules as in zennit 0.5.1"
 
 
@@ -80,8 +80,8 @@ def paper(
     """The paper's composite: LRP-z on the fully connected head, LRP-αβ on the convolutions.
 
     The head is everything after the CAM layer. The paper gives neither α and β nor what becomes
-    of biases: here ``alpha`` = 1, ``beta`` = 0, the convolutions' biases count as zero
-    (``convolution_bias``) and the head's take part (``head_bias``).
+    of biases: here ``alpha`` = 1, ``beta`` = 0, the one αβ-rule of captum, which it used; the
+    convolutions' biases count as zero (``convolution_bias``), the head's take part (``head_bias``).
     """
     body = alpha_beta(alpha, beta, bias=convolution_bias)
     head = z(bias=head_bias)

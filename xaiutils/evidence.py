@@ -10,12 +10,14 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from tqdm.auto import tqdm
 
 from xaiutils import checks, fingerprint, scoring
 from xaiutils.agreement import agreement_rows
@@ -30,12 +32,13 @@ from xaiutils.experiments import (
     Chosen,
     Experiment,
 )
-from xaiutils.files import write_whole
+from xaiutils.files import BrokenPart, read_checked, set_aside, write_checked
 from xaiutils.images import Sample
 from xaiutils.methods import METHODS
 from xaiutils.metrics.case import load_cases
 from xaiutils.models import load_model
-from xaiutils.results import chosen, store
+from xaiutils.processes import end_with_parent
+from xaiutils.results import base, chosen, store
 from xaiutils.scoring import Contender, contender
 from xaiutils.workloads import Workload, load_workload
 
@@ -67,11 +70,13 @@ def make_table(
         progress: Show a bar with the time left.
         out: Where the calibration's table is, see `folder`.
         parts: Folder that keeps each part as soon as it is scored, and gives back those that it
-            has; a part is known by all that decides it but the pixels of its pictures.
+            has; a part is known by all that decides it but the pixels of its pictures, and one
+            that was changed after it was written is moved aside and made anew.
 
     Raises:
         ValueError: An unknown name; no picture to score; seeds or methods for a table without.
         FileNotFoundError: The calibration's table, which chooses settings, is not there.
+        ChildProcessError: A worker died; the parts that are kept stay.
     """
     checks.choice("name", name, TABLES)
     whole("workers", workers)
@@ -111,7 +116,12 @@ def make_all(
         names: In `TABLES`; all that the workload has if there is none.
         workload, images, workers, out: See `make_table`.
         say: Told a line for each table.
+
+    Raises:
+        ValueError: ``images`` without ``out``: the whole table that is stored would be lost.
     """
+    if images is not None and out is None:
+        raise ValueError(f"images must go with out, a folder that is not {base()}, got {images}")
     scenes = load_workload(workload, CALIBRATION).name == "scenes"
     default = [name for name in TABLES if scenes or name == AGREEMENT or EXPERIMENTS[name].real]
     for name in names or default:
@@ -198,10 +208,15 @@ def _named(jobs: list[_Job], work: Workload, parts: Path) -> list[_Job]:
 
 
 def _right(work: Workload, count: int, everything: bool) -> list[int]:
-    """Positions of the first ``count`` pictures with an object that the network says rightly."""
+    """Positions of the first ``count`` pictures with an object that the network says rightly.
+
+    With ``everything``, of all that have a label.
+    """
     found: list[int] = []
     for index in range(len(work.samples)):
         (sample,), x = work.batch([index])
+        if sample.label is None:  # its prediction is neither right nor wrong
+            continue
         predicted = int(work.classifier.predicted(work.classifier.predict(x)))
         if everything or (_placed(sample) and predicted == sample.label):
             found.append(index)
@@ -215,33 +230,55 @@ def _placed(sample: Sample) -> bool:
 
 
 def _run(jobs: list[_Job], workers: int, progress: bool) -> list[pd.DataFrame]:
-    from tqdm.auto import tqdm
-
     bar = tqdm(total=len(jobs), unit="part", disable=not progress, desc=jobs[0].table)
-    found: list[pd.DataFrame] = []
+    found = [_kept(job) for job in jobs]
+    left = [index for index, part in enumerate(found) if part is None]
     with bar:
+        bar.update(len(jobs) - len(left))
         if workers == 1:
             threads = torch.get_num_threads()
             try:
-                for job in jobs:
-                    found.append(_work(job))
+                for index in left:
+                    found[index] = _work(jobs[index])
                     bar.update()
             finally:
                 torch.set_num_threads(threads)
-        else:
-            with ProcessPoolExecutor(workers) as pool:
-                for part in pool.map(_work, jobs):
-                    found.append(part)
-                    bar.update()
-    return found
+        elif left:
+            try:
+                with ProcessPoolExecutor(workers, initializer=end_with_parent) as pool:
+                    made = pool.map(_work, [jobs[index] for index in left])
+                    for index, part in zip(left, made, strict=True):
+                        found[index] = part
+                        bar.update()
+            except BrokenProcessPool:
+                raise ChildProcessError(
+                    f"a process that scored a part of {jobs[0].table} died, perhaps for want of "
+                    "memory: take fewer workers; with one the error is seen"
+                ) from None
+    return [part for part in found if part is not None]
+
+
+def _kept(job: _Job) -> pd.DataFrame | None:
+    """The scores that are there of a part, if they are what was written."""
+    if job.file is None or not job.file.is_file():
+        return None
+    try:
+        about, table = read_checked(job.file)
+        if about != {"part": job.file.name}:
+            raise BrokenPart(f"{job.file} holds another part, {about}")
+    except BrokenPart as error:
+        tqdm.write(f"{error}; it was moved to {set_aside(job.file)} and is made anew")
+        return None
+    return table.to_pandas()
 
 
 def _work(job: _Job) -> pd.DataFrame:
-    if job.file is not None and job.file.is_file():
-        return pd.read_parquet(job.file)
+    import pyarrow as pa
+
     found = _score(job)
     if job.file is not None:
-        write_whole(job.file, found.to_parquet)
+        table = pa.Table.from_pandas(found, preserve_index=False)
+        write_checked(job.file, table.replace_schema_metadata(None), {"part": job.file.name})
     return found
 
 

@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from tqdm import tqdm
 
 from xaiutils import fingerprint
-from xaiutils.files import write_whole
+from xaiutils.files import set_aside, write_whole
 from xaiutils.workloads import Workload
 
 
@@ -30,6 +32,7 @@ class Made:
         tagged: A figure by each tag of its cell.
         seconds: It took.
         error: Why there is nothing; empty where there is.
+        files: A hash of each file that was written, by its name.
     """
 
     key: str
@@ -37,6 +40,7 @@ class Made:
     tagged: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     error: str = ""
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def make_notebooks(
@@ -67,17 +71,17 @@ def make_notebooks(
     def one(path: Path) -> Made:
         key = fingerprint.of(about | {"notebook": _hash(path), "reads": _hash(*reads(path))})
         stamp = out / ".made" / f"{path.stem}.json"
-        if stamp.is_file():
-            made = Made(**json.loads(stamp.read_text(encoding="utf-8")))
-            if made.key == key and all((out / name).is_file() for name in made.figures):
-                return made
+        kept = _kept(stamp, key, out)
+        if kept is not None:
+            return kept
         made = _execute(path, key, out)
         if made.error:
             tqdm.write(f"{path.name} failed: {made.error}")
         else:
             stamp.parent.mkdir(exist_ok=True)
-            note = json.dumps(asdict(made), indent=1).encode()
-            write_whole(stamp, lambda stream: stream.write(note))
+            told = asdict(made)
+            note = json.dumps({"made": told, "sha256": fingerprint.of(told, 64)}, indent=1)
+            write_whole(stamp, lambda stream: stream.write(note.encode()))
         return made
 
     with ThreadPoolExecutor(workers) as pool:
@@ -88,6 +92,32 @@ def make_notebooks(
             tqdm.write("stopping, minutes perhaps: notebooks that run are finished and kept")
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _kept(stamp: Path, key: str, out: Path) -> Made | None:
+    """What was made by this key, if note and files are what was written; others are moved aside."""
+    if not stamp.is_file():
+        return None
+    try:
+        note = json.loads(stamp.read_text(encoding="utf-8"))
+        made = Made(**note["made"])
+        if fingerprint.of(note["made"], 64) != note["sha256"]:
+            raise ValueError("its checksum differs")
+    except Exception as error:  # a changed byte can mean anything to JSON
+        aside = set_aside(stamp)
+        tqdm.write(f"{stamp} cannot be read: {error!r}; it was moved to {aside} and is made anew")
+        return None
+    if made.key != key or made.error:
+        return None
+    whole = True
+    for name, told in made.files.items():
+        path = out / name
+        if not path.is_file():
+            whole = False
+        elif _hash(path) != told:
+            tqdm.write(f"{path} was changed; it was moved to {set_aside(path)} and is made anew")
+            whole = False
+    return made if whole else None
 
 
 def _hash(*paths: Path) -> str:
@@ -122,7 +152,12 @@ def _execute(path: Path, key: str, out: Path) -> Made:
             if "image/png" in output.get("data", {}):
                 figures.append(f"{path.stem}_{len(figures) + 1}.png")
                 picture = base64.b64decode(output["data"]["image/png"])
-                (out / figures[-1]).write_bytes(picture)
+                write_whole(out / figures[-1], partial(_put, picture))
                 tagged |= dict.fromkeys(cell.metadata.get("tags", ()), figures[-1])
-    nbformat.write(notebook, out / path.name)
-    return Made(key, figures, tagged, time.perf_counter() - started)
+    write_whole(out / path.name, partial(_put, (nbformat.writes(notebook) + "\n").encode()))
+    files = {name: _hash(out / name) for name in (*figures, path.name)}
+    return Made(key, figures, tagged, time.perf_counter() - started, files=files)
+
+
+def _put(content: bytes, stream: BinaryIO) -> None:
+    stream.write(content)

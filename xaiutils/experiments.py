@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from xaiutils.methods import METHODS, combine
+from xaiutils.methods.probes import at_block, removed
 from xaiutils.scoring import ORACLE, Contender, contender
 
 CALIBRATION = "calibration"
@@ -29,6 +30,7 @@ TABLE_ONE = (
     "random_logit",
 )
 THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+BLOCKS = (0, 1, 2, 3)  # of `xaiutils.cam_layer.blocks`; the last is the CAM layer
 SIGMA_SHARES = (0, 1 / 128, 1 / 64, 1 / 32, 1 / 16)  # of the picture's height
 COMPOSITES = (
     *("paper", "z", "epsilon_plus", "epsilon_alpha2_beta1", "epsilon_plus_flat"),
@@ -154,6 +156,27 @@ def _forensics(height: int, chosen: Chosen | None) -> list[str | Contender]:
     ]
 
 
+def _probes(names: Sequence[str], numbers: Sequence[int]) -> list[Contender]:
+    records = [at_block(name, block) for block in numbers for name in names]
+    return [Contender(one.name, one) for one in records]
+
+
+def _depth(height: int, chosen: Chosen | None) -> list[str | Contender]:
+    rivals = ("lrp_paper", "gradient_x_activation", "gradient")
+    return ["hybrid", "lrp_paper", "gradient_x_input", *_probes(rivals, BLOCKS)]
+
+
+def _by_block(height: int, chosen: Chosen | None) -> list[str | Contender]:
+    rivals = ("grad_cam", "layer_cam", "relevance_cam", "fg_cam")
+    picture = ("fg_cam", "fg_cam_denoised", "lrp_paper", "lrp_epsilon_plus", "hybrid")
+    return [*picture, "grad_cam", "layer_cam", "relevance_cam", *_probes(rivals, BLOCKS[:-1])]
+
+
+def _removed(height: int, chosen: Chosen | None) -> list[str | Contender]:
+    names = ("lrp_outside", "lrp_outside_shuffled", "lrp_elsewhere")
+    return ["hybrid", *(Contender(name, removed(name)) for name in names)]
+
+
 EXPERIMENTS: dict[str, Experiment] = {
     one.name: one
     for one in (
@@ -277,6 +300,42 @@ EXPERIMENTS: dict[str, Experiment] = {
             60,
             _combinations,
             _metrics("relevance_mass", "relevance_rank_accuracy", "sparseness", "srg"),
+        ),
+        Experiment(
+            "relatives",
+            "Composite LRP, SGLRP and CLRP: do their maps tell classes apart?",
+            "duo",
+            VGG,
+            60,
+            lambda height, chosen: ["hybrid", "lrp_paper", "lrp_z", "sglrp", "clrp1", "clrp2"],
+            _metrics("own_share", "relevance_rank_accuracy", "random_logit"),
+        ),
+        Experiment(
+            "depth",
+            "Does noise on the picture change relevance at a block less than it does gradients?",
+            "test",
+            VGG,
+            60,
+            _depth,
+            _metrics(avg_sensitivity={"samples": 5}),
+        ),
+        Experiment(
+            "blocks",
+            "FG-CAM, Relevance-CAM and other CAMs block by block, and LRP at the picture.",
+            "test",
+            VGG,
+            60,
+            _by_block,
+            _metrics("idsds", "relevance_rank_accuracy", "relevance_mass"),
+        ),
+        Experiment(
+            "removed",
+            "Is it noise, what the bounding figure takes from LRP?",
+            "test",
+            VGG,
+            60,
+            _removed,
+            _metrics("relevance_mass", srg={"steps": 10}),
         ),
     )
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from xaiutils.ledger import Ledger
+from xaiutils.ledger import Ledger, quotient
 
 
 @dataclass
@@ -41,5 +41,8 @@ class Explanation:
 
     @property
     def retention(self) -> Tensor:
-        """(N,) share of the relevance that fusion keeps: sum(product) / sum(relevance)."""
-        return self.product.sum((1, 2)) / self.relevance.sum((1, 2))
+        """(N,) share of the relevance that fusion keeps: sum(product) / sum(relevance).
+
+        0 where the relevance adds up to 0.
+        """
+        return quotient(self.product.sum((1, 2)), self.relevance.sum((1, 2)))

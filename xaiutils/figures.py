@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -23,12 +23,12 @@ from xaiutils.checks import whole
 from xaiutils.evidence import make_table
 from xaiutils.executed import Made, make_notebooks
 from xaiutils.experiments import CALIBRATION, TABLE_ONE
-from xaiutils.files import alone
+from xaiutils.files import alone, sweep, write_whole
 from xaiutils.methods import METHODS
 from xaiutils.metrics import METRICS
 from xaiutils.score_table import summarise
 from xaiutils.shipped import shipped
-from xaiutils.workloads import Workload, load_workload
+from xaiutils.workloads import PLACED, Workload, load_workload, with_objects
 
 IMAGES = 100  # in each table, the first ones that are classified rightly
 PAPER: Mapping[str, str] = {  # the tag of a notebook's cell, and what the paper calls its figure
@@ -40,7 +40,8 @@ PAPER: Mapping[str, str] = {  # the tag of a notebook's cell, and what the paper
     "fig-6": "Fig. 6, infidelity",
     "fig-7": "Fig. 7, Table I as a radar",
 }
-TABLES: Mapping[str, tuple[str, ...]] = {  # what a notebook reads of its workload, by number
+TABLES: Mapping[str, tuple[str, ...]] = {  # of those that need objects: what a notebook reads
+    "06": (),
     "10": ("infidelity",),
     "11": ("table_one", "faithfulness", "localisation", "randomisation"),
     "12": ("table_one", "forensics"),
@@ -65,7 +66,8 @@ def make_figures(
 ) -> None:
     """Make the tables, execute the notebooks, save their figures, and write an index of it all.
 
-    On scenes the tables are the stored ones; elsewhere they are made, into ``out/tables``.
+    On scenes the tables are the stored ones; elsewhere they are made, into ``out/tables``. Where
+    only some pictures have boxes or masks, only these are used.
 
     Args:
         out: Folder; gets ``README.md`` (the index), ``NN_name_K.png`` and the executed
@@ -79,6 +81,7 @@ def make_figures(
 
     Raises:
         FileNotFoundError: There is no notebook in the folder.
+        FileExistsError: ``out`` holds something else, whose README.md would be lost.
         ValueError: ``images`` with scenes, whose tables are shipped.
         ChildProcessError: A notebook failed; the others and the index are there.
         Busy: Another run has the folder.
@@ -90,18 +93,30 @@ def make_figures(
     whole("workers", workers)
     if images is not None:
         whole("images", images)
+    if (out / "README.md").exists() and not (out / ".made").is_dir():
+        raise FileExistsError(f"out must be new or of earlier figures, {out} has a README.md")
     out.mkdir(parents=True, exist_ok=True)
-    with alone(out, (1, 1)), _environment(workload, model, weights, root):
+    note = ""
+    with alone(out, (1, 1)), _environment(workload, model, weights, root), ExitStack() as more:
         work = load_workload(workload, CALIBRATION)  # nothing is read off the test split here
         if work.name not in ("photographs", "imagenet") and (model or weights or root):
             raise ValueError(f"model, weights and root must be left out on {work.name}")
         tables = out / "tables"
+        for place in (out, out / ".made", tables, *tables.glob("*")):
+            sweep(place)
         _copy_scenes(tables)
         if work.name == "scenes":
             if images is not None:
                 raise ValueError(f"images must be left out on scenes, got {images}: see evidence")
         else:
-            found, reasons = _feasible(found, work, everything)
+            known = with_objects(work)
+            if 0 < len(known.samples) < len(work.samples):
+                more.enter_context(_set({PLACED: "1"}))  # in every process and kernel
+                note = f"{len(known.samples)} of {len(work.samples)} pictures have boxes or masks"
+                note += ": only these are used"
+                say(note)
+                work = known
+            found, reasons = _feasible(found, work, everything, len(known.samples) > 0)
             for reason in reasons:
                 say(reason)
             _make_tables(found, work, workload, images or IMAGES, workers, tables, say)
@@ -109,7 +124,7 @@ def make_figures(
         table = _write_table_one(out, work, tables, say)
         with _set({"XAIUTILS_RESULTS": str(tables.resolve())}):
             made = make_notebooks(found, work, partial(_reads, home), out, workers)
-        _write_index(out, work, table, made, say)
+        _write_index(out, work, note, table, made, say)
     failed = [f"{path.name}: {made[path].error}" for path in found if made[path].error]
     if failed:
         raise ChildProcessError("\n".join([f"{len(failed)} notebooks failed", *failed]))
@@ -145,13 +160,17 @@ def _set(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[key] = value
 
 
-def _feasible(found: list[Path], work: Workload, everything: bool) -> tuple[list[Path], list[str]]:
-    """The notebooks that can be executed, and why the others are not."""
+def _feasible(
+    found: list[Path], work: Workload, everything: bool, known: bool
+) -> tuple[list[Path], list[str]]:
+    """The notebooks that can be executed, and why the others are not.
+
+    ``known``: there are pictures whose object is.
+    """
     kept, reasons = [], []
-    bare = not any(sample.boxes or sample.mask is not None for sample in work.samples[:1])
     for path in found:
         number = path.name[:2]
-        if number in TABLES and bare:
+        if number in TABLES and not known:
             reasons.append(f"left out {path.name}: {work.name} has no boxes or masks to score by")
         elif number in BEYOND and not everything:
             reasons.append(f"left out {path.name}: ask for it by --all, its tables cost most")
@@ -233,14 +252,14 @@ def _write_table_one(
     if not (results.folder(work, tables) / "table_one.parquet").is_file():
         return []
     summary = table_one(work, tables)
-    summary.to_csv(out / "table_1.csv", index=False)
+    write_whole(out / "table_1.csv", lambda stream: summary.to_csv(stream, index=False))
     lines = [
         f"Table I and the mass on the object, {int(summary['n'].max())} pictures: mean, BCa 95 % "
         "interval over pictures; over several networks the range of their means.",
         "",
         *markdown(summary),
     ]
-    (out / "table_1.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _write(out / "table_1.md", lines)
     say("\n".join(lines))
     return lines
 
@@ -248,6 +267,7 @@ def _write_table_one(
 def _write_index(
     out: Path,
     work: Workload,
+    note: str,
     table: list[str],
     made: dict[Path, Made],
     say: Callable[[str], None],
@@ -258,6 +278,7 @@ def _write_index(
         "",
         f"Weights: {work.classifier.weights}. {len(work.samples)} pictures. xaiutils "
         f"{fingerprint.versions()['xaiutils']}, torch {fingerprint.versions()['torch']}.",
+        *(["", f"{note}."] if note else []),
         "",
         "The texts and summaries in the notebooks speak of the generated scenes; on other pictures "
         "read the printed numbers and the figures. Sections on scenes stay on scenes.",
@@ -277,6 +298,11 @@ def _write_index(
     for path, one in made.items():
         names = " ".join(f"[{i}]({name})" for i, name in enumerate(one.figures, start=1))
         lines.append(f"| {path.stem} | {one.error or names} | {one.seconds:.0f} |")
-    (out / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _write(out / "README.md", lines)
     figures = sum(len(one.figures) for one in made.values())
     say(f"{figures} figures from {len(made)} notebooks in {out}; {out / 'README.md'} is the index")
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    text = "\n".join(lines) + "\n"
+    write_whole(path, lambda stream: stream.write(text.encode()))

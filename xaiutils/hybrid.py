@@ -1,8 +1,9 @@
 r"""The paper on one page: bounding figure, fusion, smoothing, and all five steps at once.
 
 Dhore et al., "Enhancing Explainable AI: A Hybrid Approach Combining GradCAM and LRP for CNN
-Interpretability", section III. With the Grad-CAM++ map :math:`C \in [0, 1]`, the threshold
-:math:`t` and the composite relevance :math:`L` (mean over colour channels):
+Interpretability", section III-B. Its five steps are our counting; the paper counts three (I-D):
+the CAM freed of noise, the product, the blur. With the Grad-CAM++ map :math:`C \in [0, 1]`, the
+threshold :math:`t` and the composite relevance :math:`L` (mean over colour channels):
 
 .. math:: P = \mathrm{minmax}(\mathrm{relu}(C - t)), \qquad E = G_\sigma * (P \odot L).
 
@@ -23,6 +24,7 @@ from xaiutils import checks
 from xaiutils.cam import min_max
 from xaiutils.composites import Composite, composite_named
 from xaiutils.explanation import Explanation
+from xaiutils.ledger import Ledger
 from xaiutils.lrp import Relevance
 from xaiutils.models import Classifier
 from xaiutils.one_pass import Target, look, notes_of
@@ -30,6 +32,9 @@ from xaiutils.rules import Rule
 
 THRESHOLD = 0.2  # arbitrary until calibrated; the paper gives none
 SIGMA_SHARE = 1 / 64  # of the image's height; arbitrary until calibrated
+KEPT = 0.05  # the least share of the start that reaches the picture without a note
+EMPTY = "bounding figure is empty: the CAM nowhere exceeds the threshold"
+_OTHERS = ("epsilon", "attnlrp", "epsilon_gamma_box")  # in the order in which they are tried
 
 
 def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
@@ -58,7 +63,7 @@ def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
 
 
 def fuse(bounded: Tensor, relevance: Tensor) -> Tensor:
-    r"""Step 4, fusion: the elementwise product :math:`P \odot L` (section III-D), with L's sign.
+    r"""Step 4, fusion: the elementwise product :math:`P \odot L` (section III-B), with L's sign.
 
     Args:
         bounded: The bounding figure, (N, H, W) in [0, 1].
@@ -77,7 +82,7 @@ def fuse(bounded: Tensor, relevance: Tensor) -> Tensor:
 
 
 def smooth(map: Tensor, sigma: float) -> Tensor:
-    r"""Step 5, smoothing: :math:`G_\sigma * m`, SciPy's Gaussian (section III-E).
+    r"""Step 5, smoothing: :math:`G_\sigma * m`, SciPy's Gaussian (section III-B).
 
     The border is reflected about the pixels' edge, which keeps the sum; the kernel ends at 4 σ.
 
@@ -112,7 +117,7 @@ def explain(
 ) -> Explanation:
     """The hybrid explanation of each image: all five steps, from one forward pass.
 
-    Dhore et al., section III; the equations are those of `bound`, `fuse` and `smooth`.
+    Dhore et al., section III-B; the equations are those of `bound`, `fuse` and `smooth`.
 
     Args:
         classifier: From `load_model` or `wrap`.
@@ -157,7 +162,6 @@ def explain(
         "gates": gates,
         "head_after": classifier.cam_layer,
     }
-    empty = "bounding figure is empty: the CAM nowhere exceeds the threshold"
     return Explanation(
         target=seen.target,
         logits=seen.logits,
@@ -169,8 +173,72 @@ def explain(
         conservation=seen.relevance.ledger,
         relevance_per_channel=seen.relevance.map,
         settings=settings,
-        notes=(*seen.notes, *notes_of((bounded == 0).flatten(1).all(1), empty)),
+        notes=(
+            *_far(classifier, x),
+            *seen.notes,
+            *notes_of((bounded == 0).flatten(1).all(1), EMPTY),
+            *_lost(classifier, x, seen.target, seen.relevance.ledger, input_rule, start, gates),
+        ),
     )
+
+
+def _far(classifier: Classifier, x: Tensor) -> list[str]:
+    """A note for each image that no picture can be.
+
+    A value is far where it lies beyond its channel's `Classifier.bounds` by more than half of
+    their width. Rounding, resampling and a little noise stay nearer; pixels in 0..255 or -1..1,
+    and pixels that were normalised twice or for another network, do not.
+    """
+    low, high = classifier.bounds(x)
+    far = ((x - (low + high) / 2).abs() > high - low).flatten(1).any(1)
+    ends = f"{float(low.min()) + 0.0:.3g} to {float(high.max()):.3g}"
+    return [
+        f"image {i}: x goes from {float(x[i].min()):.3g} to {float(x[i].max()):.3g}, far beyond "
+        f"what a picture can be ({ends}); classifier.preprocess(picture) gives x"
+        for i in far.nonzero()[:, 0].tolist()
+    ]
+
+
+def _lost(
+    classifier: Classifier,
+    x: Tensor,
+    target: Tensor,
+    ledger: Ledger,
+    input_rule: Rule | None,
+    start: str,
+    gates: str,
+) -> list[str]:
+    """A note for each image whose map holds little of the start, with a composite that keeps it.
+
+    Or many times the start, of sums that nearly cancel. The others are asked one after the other,
+    about the images that are left: a further pass each.
+    """
+    shares = {name: share.tolist() for name, share in ledger.shares().items()}
+    within = [KEPT <= share <= 1 / KEPT for share in shares["input"]]
+    poor = [i for i, given in enumerate(ledger.start.tolist()) if given and not within[i]]
+    keeps: dict[int, str] = {}
+    for name in _OTHERS:
+        left = [i for i in poor if i not in keeps]
+        if not left:
+            break
+        try:
+            other = relevance(
+                classifier, x[left], target[left], name, input_rule=input_rule, start=start,
+                gates=gates,
+            )  # fmt: skip
+        except ValueError:  # it has no rule for a layer of this network, or gives no numbers
+            continue
+        for i, share in zip(left, other.ledger.shares()["input"].tolist(), strict=True):
+            if KEPT <= share <= 2:
+                keeps[i] = f'composite="{name}" keeps {share:.0%}'
+    what = "logit" if start == "logit" else "start"
+    notes = []
+    for i in poor:
+        inside, *rest = (f"{name} {share[i]:.1%}" for name, share in shares.items())
+        reaches = f"{inside.removeprefix('input ')} of the {what} reaches the picture"
+        said = keeps.get(i, f"none of {', '.join(_OTHERS)} keeps more than {KEPT:.0%}")
+        notes.append(f"image {i}: {reaches} ({', '.join(rest)}); {said}")
+    return notes
 
 
 def class_activation_map(
@@ -196,7 +264,7 @@ def class_activation_map(
 def grad_cam_plus_plus(classifier: Classifier, x: Tensor, target: Target = None) -> Tensor:
     """Step 1, Grad-CAM++ at the classifier's CAM layer: (N, H, W) in [0, 1].
 
-    Dhore et al., section III-A; `xaiutils.cam.grad_cam_plus_plus` has the equation.
+    Dhore et al., section III-B; `xaiutils.cam.grad_cam_plus_plus` has the equation.
 
     Args:
         classifier, x, target: As in `explain`.
@@ -217,7 +285,7 @@ def relevance(
 ) -> Relevance:
     """Step 3, composite LRP: relevance of every pixel and channel, (N, C, H, W), with its ledger.
 
-    Dhore et al., section III-C; `xaiutils.rules` has the equations.
+    Dhore et al., section III-B; `xaiutils.rules` has the equations.
 
     Args:
         classifier, x, target, composite, input_rule, start, gates: As in `explain`.

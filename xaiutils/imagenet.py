@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import SupportsIndex, overload
 
 from xaiutils import checks
+from xaiutils.borrowed import environment_kept
 from xaiutils.boxes import BoxTarget, sample_target
 from xaiutils.imagenet_files import (
     WNID,
@@ -26,6 +27,7 @@ from xaiutils.images import Box, Sample, load_image
 
 __all__ = ["BoxTarget", "ImageNetFolder", "Report", "open_imagenet", "sample_target"]
 
+BEYOND = 0.2  # of a side: so far a box reaches out of a picture that was made smaller
 SIZES = {"val": 50_000, "train": 1_281_167}
 
 
@@ -119,13 +121,16 @@ class ImageNetFolder(Sequence[Sample]):
         """One sample, decoded now; or, for a slice, the same data set with fewer pictures.
 
         Raises:
-            ValueError: the picture or its XML cannot be read, or a box lies outside the picture.
+            ValueError: the picture or its XML cannot be read, the XML is of a picture of another
+                shape, or a box lies outside the picture.
         """
         if isinstance(index, slice):
             return replace(self, entries=self.entries[index])
         wnid, label, found = self.annotation(index)
         entry = self.entries[index]
         picture = load_image(self.file(index), upright=self.layout == "folder")
+        if found and entry.row and entry.xml:  # the CSV does not tell of which size its boxes are
+            found = replace(found, size=read_xml(inside(self.root, entry.xml)).size)
         boxes, notes = _cut(found, wnid, picture.size) if found else ((), ())
         return Sample(entry.id, picture, label, None, boxes, wnid, notes)
 
@@ -164,6 +169,9 @@ def open_imagenet(
     root: str | os.PathLike[str] | None = None, split: str = "val", *, allow_missing: bool = False
 ) -> ImageNetFolder:
     """Open ImageNet by detection of its layout; print ``.report`` to see what was found.
+
+    Boxes of an XML file are scaled to a picture that was resized in proportion. The CSV does not
+    tell of which size its boxes are: resized pictures need the XML files beside it.
 
     Args:
         root: the folder that holds the data; ``None`` reads the variable ``XAIUTILS_IMAGENET``.
@@ -236,19 +244,51 @@ def _cut(
     others = sum(name != wnid for name, _ in found.objects)
     if others:
         notes.append(f"{others} boxes of other classes are left out")
-    if found.size not in {None, size}:
-        notes.append(f"the XML says {found.size} pixels, the picture has {size}; boxes are kept")
-    for number, box in enumerate((box for name, box in found.objects if name == wnid), 1):
+    across, down, said = _scale(found, size)
+    notes += said
+    own = (box for name, box in found.objects if name == wnid)
+    scaled = ((x0 * across, y0 * down, x1 * across, y1 * down) for x0, y0, x1, y1 in own)
+    for number, box in enumerate(scaled, 1):
         x0, y0, x1, y1 = box
         cut = (max(x0, 0.0), max(y0, 0.0), min(x1, float(size[0])), min(y1, float(size[1])))
         if cut[0] >= cut[2] or cut[1] >= cut[3]:
             raise ValueError(
                 f"{found.where}: box {number} must overlap the picture of {size} pixels, got {box}"
             )
+        far = max(abs(a - b) / size[i % 2] for i, (a, b) in enumerate(zip(cut, box, strict=True)))
+        if far > BEYOND:
+            raise ValueError(
+                f"{found.where}: box {number} must lie in the picture of {size} pixels, got {box}; "
+                "if the pictures were resized, their XML files must tell from which size"
+            )
         if cut != box:
             notes.append(f"box {number} {box} is cut to the picture of {size} pixels")
         boxes.append(cut)
     return tuple(boxes), tuple(notes)
+
+
+def _scale(found: Annotation, size: tuple[int, int]) -> tuple[float, float, list[str]]:
+    """What takes an annotation's pixels to those of a picture of this size: across, down, a note.
+
+    A copy resized in proportion has sides within a pixel of :math:`s w` and :math:`s h`.
+
+    Raises:
+        ValueError: No common scale leads from the annotation's size to the picture's.
+    """
+    if found.size is None or 0 in found.size or found.size == size:
+        unknown = found.size is not None and 0 in found.size
+        return 1, 1, [f"the XML says {found.size} pixels; boxes are kept"] if unknown else []
+    (width, height), (w, h) = size, found.size
+    told = f"the XML says {found.size} pixels, the picture has {size}"
+    if abs(width - w) <= 1 and abs(height - h) <= 1:
+        return 1, 1, [f"{told}; boxes are kept"]
+    if abs(width * h - height * w) > w + h:
+        raise ValueError(
+            f"{found.where} must be of this picture or of one in proportion to it, it says "
+            f"{found.size} pixels and the picture has {size}: cut, stretched or turned, so that "
+            "the boxes would lie elsewhere; give the picture as it was annotated"
+        )
+    return width / w, height / h, [f"{told}; boxes are scaled"]
 
 
 def _root(root: str | os.PathLike[str] | None) -> Path:
@@ -275,7 +315,8 @@ def _class_names(
         return tuple(mapping), tuple(mapping.values())
     wnids = tuple(sorted(known))
     if len(wnids) == 1000 and all(map(WNID.fullmatch, wnids)):
-        from torchvision.models import AlexNet_Weights
+        with environment_kept():
+            from torchvision.models import AlexNet_Weights
 
         return wnids, tuple(AlexNet_Weights.IMAGENET1K_V1.meta["categories"])
     return wnids, wnids

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from xaiutils import checks
 from xaiutils.images import Box
 
 PICTURES = {".jpeg", ".jpg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -141,6 +142,7 @@ def read_solution(path: Path) -> dict[str, Annotation]:
         ValueError: another header, or a malformed row, named by its line number.
     """
     result: dict[str, Annotation] = {}
+    checks.regular("the CSV", path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.reader(file, strict=True)
@@ -175,6 +177,7 @@ def read_xml(path: Path) -> Annotation:
     import defusedxml
     from defusedxml import ElementTree
 
+    checks.regular("the XML", path)
     try:
         tree = ElementTree.parse(path, forbid_dtd=True).getroot()
     except defusedxml.DefusedXmlException as error:
@@ -197,6 +200,7 @@ def read_mapping(path: Path) -> dict[str, str]:
         ValueError: a line without wnid or without name, or a wnid twice, named by line number.
     """
     result: dict[str, str] = {}
+    checks.regular("the synset mapping", path)
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         wnid, _, name = line.strip().partition(" ")
         if not WNID.fullmatch(wnid) or not name or wnid in result:

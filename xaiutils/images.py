@@ -11,6 +11,7 @@ import PIL.Image
 import torch
 
 from xaiutils import checks
+from xaiutils.borrowed import environment_kept
 from xaiutils.decode import PHOTOGRAPHS, check_size, load_image
 
 __all__ = [
@@ -36,7 +37,7 @@ class Sample:
         notes: what a reader should know, such as "box 2 reached beyond the picture".
 
     Raises:
-        ValueError: The mask has another size than the picture.
+        ValueError: The mask has another size than the picture, or a box is empty or leaves it.
     """
 
     id: str
@@ -48,11 +49,19 @@ class Sample:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a mask of another size, such as that of a picture before EXIF turned it."""
+        """Refuse a mask or boxes of another size, such as of the picture before EXIF turned it."""
         size = self.image.height, self.image.width
         if self.mask is not None and np.shape(self.mask) != size:
             got = np.shape(self.mask)
             raise ValueError(f"mask must be of its picture's size {size}, got {got}")
+        for box in self.boxes:
+            x0, y0, x1, y1 = box
+            if not (0 <= x0 < x1 <= size[1] and 0 <= y0 < y1 <= size[0]):
+                raise ValueError(
+                    "boxes must be (x0, y0, x1, y1) with x0 < x1 and y0 < y1 inside the picture of "
+                    f"{size[1]} x {size[0]} pixels, got {tuple(box)}; give them in the picture's "
+                    "own pixels, cut to it"
+                )
 
 
 def sample_photograph(name: str) -> Sample:
@@ -214,8 +223,9 @@ class Transform:
         Raises:
             ValueError: A box that is empty, turned round or not finite.
         """
-        from torchvision import tv_tensors
-        from torchvision.transforms import v2
+        with environment_kept():
+            from torchvision import tv_tensors
+            from torchvision.transforms import v2
 
         values = torch.as_tensor(boxes, dtype=torch.float64).reshape(-1, 4)
         wrong = ~((values[:, 2:] > values[:, :2]).all(1) & torch.isfinite(values).all(1))
@@ -249,7 +259,8 @@ class Transform:
         return self._pipeline()(picture)
 
     def _pipeline(self) -> Any:
-        from torchvision.transforms import v2
+        with environment_kept():
+            from torchvision.transforms import v2
 
         resize = list(self.resize) if isinstance(self.resize, tuple) else self.resize
         mode = v2.InterpolationMode(self.interpolation)

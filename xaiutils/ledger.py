@@ -10,6 +10,11 @@ from torch import Tensor
 from xaiutils.steps import Step
 
 
+def quotient(part: Tensor, whole: Tensor) -> Tensor:
+    """``part / whole``, both (N,); 0 where the whole is 0."""
+    return (part / whole).masked_fill(whole == 0, 0)
+
+
 @dataclass
 class Ledger:
     """How the relevance that an output started with was spent; every field is (N,) float.
@@ -38,9 +43,9 @@ class Ledger:
         return self.start - (self.input + self.bias + self.epsilon + self.unreceived)
 
     def shares(self) -> dict[str, Tensor]:
-        """Each term divided by the start, (N,); NaN where the start is 0."""
+        """Each term divided by the start, (N,); 0 where the start is 0: nothing was spent."""
         terms = {name: getattr(self, name) for name in ("input", "bias", "epsilon", "unreceived")}
-        return {name: term / self.start for name, term in terms.items()}
+        return {name: quotient(term, self.start) for name, term in terms.items()}
 
     def book(self, step: Step, bias: Tensor, epsilon: Tensor, unreceived: Tensor) -> None:
         """Add what ``step`` kept as ``bias``, ``epsilon`` and ``unreceived``, each (N,)."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from xaiutils import batches, checks, memo
+from xaiutils.borrowed import environment_kept
 from xaiutils.cam_layer import choose_cam_layer
 from xaiutils.graph import Graph
 from xaiutils.images import Transform
@@ -472,7 +473,8 @@ def _load_scenes(name: str, cam_layer: str | None) -> Classifier:
 def _load_torchvision(
     record: ModelRecord, weights: str | Path | None, preset: str | None, cam_layer: str | None
 ) -> Classifier:
-    from torchvision import models
+    with environment_kept():
+        from torchvision import models
 
     enum = models.get_model_weights(record.name)
     if preset is not None:

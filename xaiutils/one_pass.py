@@ -106,6 +106,12 @@ def look(
             graph_of=plan.graph_of if plan else (),
             leaf=leaf if first and first.answer is None else None,
         )
+        broken = ~record.logits.detach().isfinite().all(1)
+        if broken.any():
+            raise ValueError(
+                "classifier must give finite logits, got NaN or infinity for "
+                f"{_images(broken)}: x or the weights are too large for {x.dtype}"
+            )
         with torch.inference_mode(False):
             if first and first.answer is None:
                 first.keep(_gradients(classifier, record, classes))
@@ -170,7 +176,34 @@ def _walk(
     spread = torch.zeros_like(logits).scatter(1, index, value)
     low, high = (bound.expand_as(x[:1]) for bound in classifier.bounds(x))
     found = propagate(plan, record, spread, bounds=(low, high), read=read, forget=True)
-    return _Walk(target, logits, found, notes)
+    broken = ~found.map.isfinite().flatten(1).all(1)
+    if broken.any():
+        raise ValueError(
+            f"composite must give finite relevance, {plan.composite.name} gives NaN or infinity "
+            f"for {_images(broken)}: it divides by sums near 0; take one with a stabiliser, as "
+            "epsilon"
+        )
+    notes += notes_of((found.map == 0).flatten(1).all(1), "the relevance is zero everywhere")
+    return _Walk(target, logits, found, notes + _negative(plan, logits.gather(1, index), start))
+
+
+def _negative(plan: Plan, logits: Tensor, start: str) -> list[str]:
+    """A note for each image whose logit, of (N, 1), is negative: what red and blue mean."""
+    rule = list(plan.rules.values())[-1]  # of the layer that gives the classes
+    # Shares in an output have the sign of what they add to it over that of the output; other rules
+    # hand down the sign of what arrives.
+    by_output = rule.plain or rule.name.startswith("gamma")
+    says = "red and blue stay as with a positive one"
+    if (start == "one") == by_output:
+        other = "logit" if start == "one" else "one"
+        says = f'red and blue change places, as against a positive one; start="{other}" keeps them'
+    found = [(i, logit) for i, logit in enumerate(logits[:, 0].tolist()) if logit < 0]
+    return [f"image {i}: the logit is negative ({logit:.3g}): {says}" for i, logit in found]
+
+
+def _images(which: Tensor) -> str:
+    """The images where ``which`` (N,) is true, in words."""
+    return f"image {', '.join(map(str, which.nonzero()[:, 0].tolist()))}"
 
 
 def _cam(found: _Gradients, cam: str, size: tuple[int, ...], notes: list[str]) -> Tensor:

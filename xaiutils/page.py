@@ -10,8 +10,9 @@ import pandas as pd
 from xaiutils import forensics
 from xaiutils.claims import Claim, load_claims
 from xaiutils.experiments import TABLES
+from xaiutils.files import write_whole
 from xaiutils.metrics import METRICS
-from xaiutils.results import stored
+from xaiutils.results import base, stored
 from xaiutils.score_table import COLUMNS
 from xaiutils.shipped import is_checkout, shipped
 from xaiutils.verdicts import Verdict, judge, report
@@ -20,14 +21,18 @@ DOCS = shipped("docs")
 COMMAND = "xaiutils claims"
 
 
-def judge_claims(path: Path | None = None, out: Path | None = None) -> list[tuple[Claim, Verdict]]:
+def judge_claims(
+    path: Path | None = None, out: Path | None = None, notebook: str = ""
+) -> list[tuple[Claim, Verdict]]:
     """Each claim with its verdict on every workload whose tables are stored.
 
     Args:
         path: Of the claims; by default ``docs/claims.yaml``.
         out: Of the tables, see `xaiutils.results.base`.
+        notebook: Only the claims that are shown in it, "08" or "08_related_work.ipynb#place".
     """
     claims = load_claims(path or DOCS / "claims.yaml", METRICS)
+    claims = [claim for claim in claims if claim.cell.startswith(notebook)]
     tables = {name: _together(name, out) for name in dict.fromkeys(one.table for one in claims)}
     return [
         (claim, judge(claim, tables[claim.table], METRICS[claim.metric].better)) for claim in claims
@@ -37,12 +42,22 @@ def judge_claims(path: Path | None = None, out: Path | None = None) -> list[tupl
 def write_page(
     path: Path | None = None, out: Path | None = None, page: Path | None = None
 ) -> list[str]:
-    """Write ``docs/claims.md``; returns its lines.
+    """Write the page of claims; returns its lines.
 
     Args:
         path, out: As for `judge_claims`.
-        page: The file to be written; ``claims.md`` here where the package is no checkout.
+        page: The file to be written. By default ``docs/claims.md`` of a checkout for its own claims
+            and tables, and otherwise ``claims.md`` in the folder of the tables.
+
+    Raises:
+        FileNotFoundError: There is no table to judge by.
     """
+    if not any(stored(name, out) for name in TABLES):
+        folder = base(out)
+        raise FileNotFoundError(
+            f"out must be a folder of tables, {folder} has none: make them with "
+            f"xaiutils evidence{'' if out is None else f' --out {folder}'}"
+        )
     judged = judge_claims(path, out)
     lines = report([claim for claim, _ in judged], [verdict for _, verdict in judged], COMMAND)
     for table in stored("forensics", out):
@@ -52,9 +67,16 @@ def write_page(
         for table in stored(name, out):
             about = table.attrs
             lines.append(f"| {about['workload']}: {name} | `{about['hash']}` | {len(table)} |")
-    page = page or (DOCS / "claims.md" if is_checkout() else Path("claims.md"))
-    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = "\n".join(lines) + "\n"
+    write_whole(page or page_of(path, out), lambda stream: stream.write(text.encode()))
     return lines
+
+
+def page_of(path: Path | None = None, out: Path | None = None) -> Path:
+    """Where `write_page` writes: a checkout's page is made of its own claims and tables alone."""
+    if is_checkout() and path is None and base(out).resolve() == shipped("results").resolve():
+        return DOCS / "claims.md"
+    return (base(out) if base(out).is_dir() else Path()) / "claims.md"
 
 
 def _forensics(table: pd.DataFrame) -> list[str]:
@@ -65,25 +87,30 @@ def _forensics(table: pd.DataFrame) -> list[str]:
     lines = [
         f"## What could have given Table I: {table.attrs['workload']}, {count} images",
         "",
-        "Rows are average sensitivity / sparseness / relevance rank accuracy / random logit; the",
-        "distance is in units of the paper's own differences, with 95 % intervals over images.",
-        "Of 4 scores and 3 pairs of rows, 12 orders can agree. *The same* is *no target, rules",
-        "lost* with noise for LRP; *no network* is a centre prior, a random map and edges.",
+        "Rows are average sensitivity / sparseness / relevance rank accuracy / random logit /",
+        "faithfulness correlation. The distance is over the first four, in units of the paper's",
+        "own differences, with 95 % intervals over images. Of 5 scores and 3 pairs of rows, 15",
+        "orders can agree; the last column counts the 3 of faithfulness among them. *Rules lost*",
+        "is captum 0.9.0 from its second call on; *the same* is *no target, rules lost* with noise",
+        "for LRP; *no network* is a centre prior, a random map and edges.",
         "Notebook [12](../notebooks/12_table_one_forensics.ipynb) explains the suspects.",
         "",
-        f"| suspect | {' | '.join(forensics.ROWS)} | distance | of 12 orders |",
-        "|" + "---|" * 6,
-        f"| Table I | {' | '.join(_row_of(values) for values in forensics.PAPER)} | 0 | 12 |",
+        f"| suspect | {' | '.join(forensics.ROWS)} | distance | of 15 orders | of 3 |",
+        "|" + "---|" * 7,
+        f"| Table I | {' | '.join(_row_of(values) for values in forensics.PAPER)} | 0 | 15 | 3 |",
     ]
     for name, one in near.items():
-        rows = " | ".join(_row_of(values) for values in scores[name].mean(0))
+        means = scores[name].mean(0)
+        rows = " | ".join(_row_of(values) for values in means)
         distance = f"{one.distance:.3f} [{one.low:.3f}, {one.high:.3f}]"
-        lines.append(f"| {name} | {rows} | {distance} | {one.orders} |")
+        faithful = forensics.orders(means[:, 4:], forensics.PAPER[:, 4:])
+        lines.append(f"| {name} | {rows} | {distance} | {one.orders} | {faithful} |")
     return lines
 
 
 def _row_of(values: Iterable[float]) -> str:
-    return " / ".join(f"{value:.2f}" for value in values)
+    *others, faithful = values
+    return " / ".join([*(f"{value:.2f}" for value in others), f"{faithful:.3f}"])
 
 
 def _together(name: str, out: Path | None) -> pd.DataFrame:

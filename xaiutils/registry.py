@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from xaiutils import checks
+from xaiutils.borrowed import environment_kept
 
 SCENE_NETWORKS = (
     *(f"scenes_vgg_seed{seed}" for seed in range(3)),
@@ -28,7 +29,8 @@ class _Models(Mapping[str, ModelRecord]):
 
     @cached_property
     def _records(self) -> dict[str, ModelRecord]:
-        from torchvision import models
+        with environment_kept():
+            from torchvision import models
 
         shipped = [ModelRecord(name, "scenes", ()) for name in SCENE_NETWORKS]
         published = [

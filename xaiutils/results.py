@@ -14,7 +14,7 @@ import pandas as pd
 
 from xaiutils import checks
 from xaiutils.experiments import CALIBRATION, TABLES, Chosen, choose
-from xaiutils.files import ABOUT, write_table
+from xaiutils.files import ABOUT, BrokenPart, read_checked, sweep, write_checked
 from xaiutils.score_table import KEYS
 from xaiutils.shipped import is_checkout, shipped
 from xaiutils.workloads import Workload, load_workload
@@ -56,6 +56,7 @@ def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.Dat
     Raises:
         FileNotFoundError: Nobody has made it; the message says how.
         TypeError, ValueError: An unknown name.
+        BrokenPart: It is not what was written.
     """
     checks.choice("name", name, TABLES)
     found = [folder(workload, home) / f"{name}.parquet" for home in _homes(out)]
@@ -82,13 +83,22 @@ def stored(name: str, out: Path | None = None) -> list[pd.DataFrame]:
 def _read(path: Path) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
-    read = pq.read_table(path)
+    try:
+        read = pq.read_table(path)
+        about = json.loads(read.schema.metadata[ABOUT])
+        if "sha256" in about:  # tables of version 1.0 have none
+            about, read = read_checked(path)
+    except Exception as error:  # a changed byte can mean anything to JSON and Arrow
+        told = error if isinstance(error, BrokenPart) else f"{path} cannot be read: {error!r}"
+        raise BrokenPart(
+            f"{told}. Move it away, and make it anew: xaiutils evidence {path.stem}"
+        ) from None
     table = read.to_pandas()
     for column in table.columns:
         if table[column].dtype == "category":
             table[column] = table[column].astype(str)
     table["value"] = table["value"].astype("float64")
-    table.attrs = json.loads(read.schema.metadata[ABOUT])
+    table.attrs = about
     return table
 
 
@@ -110,7 +120,8 @@ def store(table: pd.DataFrame, out: Path | None = None, workload: str | None = N
     for column in ("workload", "network", "split", "image", "method", "metric", "why"):
         small[column] = small[column].astype("category")
     written = pa.Table.from_pandas(small, preserve_index=False)
-    write_table(path, written, table.attrs, checksums=False)
+    sweep(path.parent, path.name, older=3600)  # another run may write beside this one
+    write_checked(path, written, table.attrs)
     return path
 
 

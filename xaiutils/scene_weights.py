@@ -14,7 +14,7 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import nn
 
-from xaiutils import checks
+from xaiutils import chance, checks
 from xaiutils.files import write_whole
 from xaiutils.scene_net import ARCHITECTURES, VGG_WIDTHS, SceneVGG, data_folder
 from xaiutils.scenes import CLASSES, MEAN, SIZE, STD
@@ -28,7 +28,8 @@ def network_name(architecture: str, seed: int) -> str:
 def shipped_form(architecture: str) -> nn.Module:
     """Return a new network of the form that is on disk: the vgg's batch norm is folded."""
     checks.choice("architecture", architecture, ARCHITECTURES)
-    return SceneVGG(folded=True) if architecture == "vgg" else ARCHITECTURES[architecture]()
+    with chance.Drawn(0):
+        return SceneVGG(folded=True) if architecture == "vgg" else ARCHITECTURES[architecture]()
 
 
 def save_scene_net(

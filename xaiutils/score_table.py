@@ -5,7 +5,7 @@ The networks of a table are fixed, not drawn: over networks there is a range and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from xaiutils import checks
-from xaiutils.stats import Pair, holm, mean_interval, paired
+from xaiutils.stats import BETTER, Pair, holm, mean_interval, paired
 
 KEYS = ["workload", "network", "split", "image", "method", "metric", "seed"]
 COLUMNS = [*KEYS, "value", "why"]
@@ -105,6 +105,91 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     means = frame.groupby(["workload", "split", "method", "metric"])["mean"]
     over = {"networks": "count", "least": "min", "most": "max"}
     return frame.assign(**{key: means.transform(how) for key, how in over.items()})
+
+
+def spread(table: pd.DataFrame, metric: str, methods: Sequence[str], better: str) -> pd.DataFrame:
+    r"""How much the scores of one picture vary over draws, and how much over methods.
+
+    Of picture i with scores :math:`s_{mk}` of M methods and K draws (seeds), the standard
+    deviation over the draws of one method, and that of the methods' means,
+
+    .. math:: \sqrt{\tfrac1M \sum_m \operatorname{var}_k s_{mk}} \Big/ \bar s, \qquad
+              \sqrt{\operatorname{var}_m \bar s_m} \Big/ \bar s,
+
+    both unbiased and as shares of the picture's mean over all.
+
+    Args:
+        table: Of scores, with two seeds or more.
+        metric: Whose scores.
+        methods: Two or more.
+        better: Not used: a spread has no direction.
+
+    Returns:
+        A score table of the rows ``draws`` and ``methods``; NaN where a score is missing, or the
+        mean is not above 0.
+
+    Raises:
+        ValueError: There is one draw only.
+    """
+
+    def both(scores: NDArray[np.float64]) -> dict[str, float]:
+        if scores.shape[1] < 2:
+            raise ValueError("table must have two seeds or more for a spread, got 1")
+        mean = scores.mean() if scores.mean() > 0 else np.nan
+        within = np.sqrt(scores.var(axis=1, ddof=1).mean())
+        return {"draws": within / mean, "methods": scores.mean(axis=1).std(ddof=1) / mean}
+
+    return _of_each_picture(table, metric, methods, both)
+
+
+def lowest(table: pd.DataFrame, metric: str, methods: Sequence[str], better: str) -> pd.DataFrame:
+    """On which pictures each of ``methods`` is the best, by its mean over seeds: 1 there, else 0.
+
+    Args:
+        table: Of scores.
+        metric: Whose scores.
+        methods: Two or more. Of a tie each is one of the best.
+        better: Direction of the metric.
+
+    Returns:
+        A score table with a row ``always``, which is 1 on every picture; NaN where a score is
+        missing.
+    """
+    sign = 1 if checks.choice("better", better, BETTER) == "higher" else -1
+
+    def first(scores: NDArray[np.float64]) -> dict[str, float]:
+        means = sign * scores.mean(axis=1)
+        wins = np.where(np.isnan(means).any(), np.nan, means == means.max())
+        return {"always": 1.0} | dict(zip(methods, wins.tolist(), strict=True))
+
+    return _of_each_picture(table, metric, methods, first)
+
+
+def _of_each_picture(
+    table: pd.DataFrame,
+    metric: str,
+    methods: Sequence[str],
+    made: Callable[[NDArray[np.float64]], dict[str, float]],
+) -> pd.DataFrame:
+    """A score table with the rows that ``made`` gives of a picture's scores (methods, seeds)."""
+    bare = _bare(checked(table))
+    chosen = bare[(bare["metric"] == metric) & bare["method"].isin(methods)]
+    rows: list[dict[str, Any]] = []
+    for place, group in chosen.groupby(GROUP):
+        seeds, images = group["seed"].unique(), _images(group)
+        cube = np.full((len(images), len(methods), len(seeds)), np.nan)
+        cube[
+            pd.Index(images).get_indexer(group["image"]),
+            pd.Index(list(methods)).get_indexer(group["method"]),
+            pd.Index(seeds).get_indexer(group["seed"]),
+        ] = group["value"]
+        about = dict(zip(GROUP, place, strict=True)) | {"metric": metric, "seed": 0, "why": ""}
+        rows += [
+            about | {"image": image, "method": name, "value": float(value)}
+            for image, scores in zip(images, cube, strict=True)
+            for name, value in made(scores).items()
+        ]
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"value": float})
 
 
 def _per_image(rows: pd.DataFrame, images: list[Any], seeds: NDArray[Any]) -> NDArray[np.float64]:

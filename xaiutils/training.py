@@ -21,7 +21,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from xaiutils import checks
+from xaiutils import chance, checks
+from xaiutils.borrowed import environment_kept
 from xaiutils.scene_net import ARCHITECTURES, SceneVGG, fold
 from xaiutils.scene_weights import save_scene_net
 from xaiutils.scenes import MEAN, SIZE, SPLITS, STD, label, render, scene, soft_label
@@ -80,7 +81,7 @@ def train(
 
     Returns:
         The trained network with its batch norm, in eval mode, and one log record per epoch.
-        The caller's random state and thread count are left as they were.
+        The caller's thread count is left as it was.
     """
     checks.choice("architecture", architecture, ARCHITECTURES)
     recipe = recipe or RECIPES[architecture]
@@ -89,8 +90,7 @@ def train(
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(recipe.threads)
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            torch.manual_seed(seed)
+        with torch.enable_grad():
             return _fit(architecture, seed, recipe, report or (lambda line: None))
     finally:
         torch.set_num_threads(threads)
@@ -104,14 +104,16 @@ def _fit(
     pictures = torch.as_tensor(np.stack([render(one) for one in described]))
     labels = torch.as_tensor(np.stack([soft_label(one) for one in described])).float()
     report(f"drew {recipe.scenes} scenes in {time.monotonic() - started:.0f} s")
-    net = ARCHITECTURES[architecture]().train()
+    with chance.Drawn(seed):  # the first weights; nothing else here draws from torch
+        net = ARCHITECTURES[architecture]().train()
     # With channels laid out last the process dies in the residual net's strided backward pass
     # (torch 2.14.1, seen on a CPU with AVX-512, not with ONEDNN_MAX_CPU_ISA=AVX2).
     last = architecture != "resnet"
     net.to(memory_format=torch.channels_last if last else torch.contiguous_format)
-    optimiser = torch.optim.AdamW(
-        net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
+    with environment_kept():  # torch's optimisers load its compiler
+        optimiser = torch.optim.AdamW(
+            net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
     steps = recipe.scenes // recipe.batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from xaiutils.claims import Claim
-from xaiutils.score_table import checked, compare
+from xaiutils.claims import ADDED, Claim
+from xaiutils.score_table import checked, compare, lowest, spread
 from xaiutils.stats import Pair, equivalent, holm
 
 HOLDS, FAILS, UNDECIDED = VERDICTS = ("holds", "fails", "undecided")
@@ -21,7 +21,9 @@ TESTED = {
     "worse": "{of} worse than {others}, by more than {margin}",
     "near": "{of} within {margin} of {others}",
     "not_better": "{of} not better than {others} by {margin}",
+    "better_than_one": "{of} better than one of {others} or more, by more than {margin}",
 }
+STATISTICS = {"spread": spread, "lowest": lowest}
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ RULES: dict[str, Callable[[Pair, float], str]] = {
     "worse": _worse,
     "near": _near,
     "not_better": _not_better,
+    "better_than_one": _better,
 }
 
 
@@ -90,8 +93,9 @@ def judge(claim: Claim, table: pd.DataFrame, better: str) -> Verdict:
     ==========  ======================================  =============================
 
     Anything else, and fewer than `MIN_IMAGES` paired images, is undecided. On one network a claim
-    holds if it does against every method and fails if it does against any; on a workload it holds
-    or fails if it does so on every network.
+    holds if it does against every method and fails if it does against any; ``better_than_one``,
+    each pair of which is judged as ``better``, holds if it does against any and fails if it does
+    against every one. On a workload a claim holds or fails if it does so on every network.
 
     Intervals decide, and no p value: the interval is what the page shows, it knows the margin and
     it is about the mean, where the Wilcoxon test asks whether the differences are symmetric about
@@ -102,7 +106,8 @@ def judge(claim: Claim, table: pd.DataFrame, better: str) -> Verdict:
     Args:
         claim: From `load_claims`.
         table: With the columns `xaiutils.score_table.COLUMNS`.
-        better: Direction of the claim's metric, ``"higher"`` or ``"lower"``.
+        better: Direction of the claim's metric, ``"higher"`` or ``"lower"``; a statistic in its
+            place is higher where there is more of it.
     """
     scores = checked(table)[table["metric"] == claim.metric]
     outcomes: dict[str, Outcome] = {}
@@ -110,11 +115,16 @@ def judge(claim: Claim, table: pd.DataFrame, better: str) -> Verdict:
     for workload in claim.workloads:
         rows = scores[scores["workload"] == workload]
         scored = set(rows["method"])
-        missing = [name for name in (claim.of, *claim.against) if name not in scored]
+        asked = claim.among or (claim.of, *claim.against)
+        missing = [name for name in asked if name not in scored]
         if missing:
             outcomes[workload] = Outcome(UNDECIDED, f"not scored: {', '.join(missing)}")
             continue
-        pairs = compare(rows, claim.metric, claim.of, claim.against, better)
+        turned = better
+        if claim.statistic:
+            rows = STATISTICS[claim.statistic](rows, claim.metric, claim.among, better)
+            turned = "higher"
+        pairs = compare(rows, claim.metric, claim.of, claim.against, turned)
         splits = sorted(pairs["split"].unique())
         if len(splits) > 1:
             raise ValueError(
@@ -125,14 +135,17 @@ def judge(claim: Claim, table: pd.DataFrame, better: str) -> Verdict:
             rule(pair, claim.margin) if pair.n >= MIN_IMAGES else UNDECIDED
             for pair in pairs.itertuples(index=False)
         ]
-        outcomes[workload] = _over_networks(pairs)
+        outcomes[workload] = _over_networks(pairs, claim.relation)
         found.append(pairs)
     pairs = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
     return Verdict(claim.id, outcomes, pairs)
 
 
-def _over_networks(pairs: pd.DataFrame) -> Outcome:
-    said = Counter(_against_all(set(rows["verdict"])) for _, rows in pairs.groupby("network"))
+def _over_networks(pairs: pd.DataFrame, relation: str) -> Outcome:
+    decisive = (HOLDS, FAILS) if relation == "better_than_one" else (FAILS, HOLDS)
+    said = Counter(
+        _together(set(rows["verdict"]), *decisive) for _, rows in pairs.groupby("network")
+    )
     fewest = pairs["n"].min()
     few = f"{fewest} paired images, {MIN_IMAGES} needed" if fewest < MIN_IMAGES else ""
     if len(said) == 1:
@@ -143,10 +156,11 @@ def _over_networks(pairs: pd.DataFrame) -> Outcome:
     return Outcome(UNDECIDED, "; ".join(why for why in whys if why))
 
 
-def _against_all(verdicts: set[str]) -> str:
-    if FAILS in verdicts:
-        return FAILS
-    return HOLDS if verdicts == {HOLDS} else UNDECIDED
+def _together(verdicts: set[str], one: str, every: str) -> str:
+    """``one`` if any verdict against a method is that, ``every`` if all are that."""
+    if one in verdicts:
+        return one
+    return every if verdicts == {every} else UNDECIDED
 
 
 def report(
@@ -177,21 +191,31 @@ def report(
         "otherwise. They are not adjusted for the number of claims: *weakly* is said where the",
         f"adjusted p of a difference is above {LEVEL:g}. Names are those of `METHODS`",
         "([methods](methods.md)) and `METRICS` ([metrics](metrics.md)); `bounded_noise` is noise",
-        "in the place of LRP.",
+        "in the place of LRP. *Better than one* must lie beyond for at least one named method.",
+        "",
+        "The claims were fixed before the test split was opened. One that was withdrawn since is",
+        "struck through and not counted; one that is marked *added late* came after that. See",
+        "[Amendments](#amendments).",
         "",
         "| workload | holds | fails | undecided |",
         "|---|---|---|---|",
     ]
     workloads = list(dict.fromkeys(name for verdict in verdicts for name in verdict.outcomes))
+    counted = [v for c, v in zip(claims, verdicts, strict=True) if not c.withdrawn]
     for workload in workloads:
-        outcomes = [v.outcomes[workload].verdict for v in verdicts if workload in v.outcomes]
+        outcomes = [v.outcomes[workload].verdict for v in counted if workload in v.outcomes]
         lines.append(_row([workload, *(str(outcomes.count(word)) for word in VERDICTS)]))
     lines += ["", _row(["claim", *workloads, "shown in"]), "|" + "---|" * (2 + len(workloads))]
     told = list(zip(claims, verdicts, _adjusted(claims, verdicts), strict=True))
     for claim, verdict, p in told:
         said = {w: o.verdict + _weakly(claim, verdict, w, p) for w, o in verdict.outcomes.items()}
         words = [said.get(name, "") for name in workloads]
-        lines.append(_row([claim.gist, *words, _link(claim)]))
+        lines.append(_row([_gist(claim), *(_struck(claim, one) for one in words), _link(claim)]))
+    lines += ["", "## Amendments", ""]
+    since = [(claim, claim.amended) for claim in claims if claim.amended]
+    lines += [f"- {a.date}, {a.kind}: *{_struck(c, c.gist)}* {a.why}" for c, a in since] or [
+        "None."
+    ]
     lines += [
         "",
         "## In full",
@@ -206,18 +230,27 @@ def _cells(claim: Claim, verdict: Verdict, p: np.ndarray) -> list[str]:
     others, margin = " and ".join(claim.against), f"{claim.margin:g}"
     tested = TESTED[claim.relation].format(of=claim.of, others=others, margin=margin)
     said = [
-        f"{w}: **{o.verdict}**{_weakly(claim, verdict, w, p)} {o.why}".strip()
+        _struck(claim, f"{w}: **{o.verdict}**{_weakly(claim, verdict, w, p)} {o.why}".strip())
         for w, o in verdict.outcomes.items()
     ]
     return [
-        f"{claim.gist}<br>{claim.note}" if claim.note else claim.gist,
+        f"{_gist(claim)}<br>{claim.note}" if claim.note else _gist(claim),
         claim.where,
         claim.paper,
-        f"{claim.metric}: {tested}",
+        f"{claim.metric}{_statistic(claim)}: {tested}",
         "<br>".join(_ours(verdict.pairs.assign(p_page=p))) or "not scored",
         "<br>".join(said),
         _link(claim),
     ]
+
+
+def _struck(claim: Claim, text: str) -> str:
+    return f"<s>{text}</s>" if claim.withdrawn and text else text
+
+
+def _gist(claim: Claim) -> str:
+    added = claim.amended is not None and claim.amended.kind == ADDED
+    return _struck(claim, claim.gist) + (" *(Added late.)*" if added else "")
 
 
 def _weakly(claim: Claim, verdict: Verdict, workload: str, p: np.ndarray) -> str:
@@ -225,8 +258,15 @@ def _weakly(claim: Claim, verdict: Verdict, workload: str, p: np.ndarray) -> str
     word = verdict.outcomes[workload].verdict
     if word == UNDECIDED or (word == FAILS and claim.margin):
         return ""
-    deciding = (verdict.pairs["workload"] == workload) & (verdict.pairs["verdict"] == word)
-    return ", weakly" if (p[deciding.to_numpy()] > LEVEL).any() else ""
+    pairs = verdict.pairs.assign(weak=p > LEVEL)
+    deciding = pairs[(pairs["workload"] == workload) & (pairs["verdict"] == word)]
+    one_is_enough = claim.relation == "better_than_one" and word == HOLDS
+    weak = deciding.groupby("network")["weak"].agg("all" if one_is_enough else "any")
+    return ", weakly" if weak.any() else ""
+
+
+def _statistic(claim: Claim) -> str:
+    return f", {claim.statistic} among {', '.join(claim.among)}" if claim.statistic else ""
 
 
 def _link(claim: Claim) -> str:
@@ -237,7 +277,8 @@ def _adjusted(claims: Sequence[Claim], verdicts: Sequence[Verdict]) -> list[np.n
     """Of each claim its pairs' p, adjusted over the page; NaN where no difference is claimed."""
     raw = []
     for claim, verdict in zip(claims, verdicts, strict=True):
-        tested = claim.relation in {"better", "worse"} and len(verdict.pairs)
+        compared = claim.relation in {"better", "worse", "better_than_one"}
+        tested = compared and not claim.withdrawn and len(verdict.pairs) > 0
         none = np.full(len(verdict.pairs), np.nan)
         raw.append(verdict.pairs["p"].to_numpy(float) if tested else none)
     adjusted = iter(holm(np.concatenate([*raw, []])))

@@ -10,15 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xaiutils import checks
+from xaiutils import chance, checks
+from xaiutils.borrowed import environment_kept
 
 
 def download(name: str, weights: Any) -> nn.Module:
     """A torchvision model with published weights, fetched once and checked by torchvision."""
-    from torchvision import models
+    with environment_kept():
+        from torchvision import models
 
     try:
-        return models.get_model(name, weights=weights)
+        with chance.Drawn(0):  # the first weights, which the published ones then replace
+            return models.get_model(name, weights=weights)
     except OSError as error:
         raise FileNotFoundError(
             f"the weights {weights.name} of {name} are not on this machine and cannot be "
@@ -30,13 +33,13 @@ def download(name: str, weights: Any) -> nn.Module:
 
 
 def untrained(name: str) -> nn.Module:
-    """A torchvision model with random weights, always the same; the random state is kept."""
-    from torchvision import models
+    """A torchvision model with random weights, always the same."""
+    with environment_kept():
+        from torchvision import models
 
     # The published weights of these two were trained with auxiliary outputs and another input.
     extra = {"transform_input": True, "aux_logits": True, "init_weights": False}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with chance.Drawn(0):
         model = models.get_model(
             name, weights=None, **(extra if name in ("googlenet", "inception_v3") else {})
         )
@@ -76,6 +79,19 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], str]:
             f"weights must be a state dict of tensors, {file.name} holds "
             f"{checks.describe(state)}; save model.state_dict() alone"
         )
+    for key, value in state.items():
+        if not isinstance(key, str):
+            raise ValueError(
+                f"weights must have the names of parameters as keys, {file.name} has {key!r}; "
+                "save model.state_dict() alone"
+            )
+        if value.is_meta or value.is_nested or value.is_quantized or value.layout != torch.strided:
+            kind = "quantised" if value.is_quantized else "nested" if value.is_nested else None
+            kind = kind or ("without data (meta)" if value.is_meta else str(value.layout))
+            raise ValueError(
+                f"weights must be dense tensors with their numbers, {key!r} in {file.name} is "
+                f"{kind}; save the state dict of the loaded network, dense and on the CPU"
+            )
     return state, digest
 
 
@@ -83,7 +99,8 @@ def load_state_dict(module: nn.Module, state: dict[str, Tensor]) -> None:
     """Fill ``module`` with ``state``; every key must fit.
 
     Raises:
-        ValueError: Keys are missing, unexpected or of another shape; they are listed.
+        ValueError: Keys are missing, unexpected or of another shape, or their numbers are of
+            another kind (complex or whole where the network has real ones); they are listed.
     """
     own = module.state_dict()
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
@@ -104,7 +121,21 @@ def load_state_dict(module: nn.Module, state: dict[str, Tensor]) -> None:
             f"unexpected: {_some(unexpected)}; of another shape: {_some(shapes)}"
             + ("; a network that you changed, give to wrap" if shapes else "")
         )
+    kinds = [
+        f"{key} {state[key].dtype} instead of {own[key].dtype}"
+        for key in own
+        if key in state and _kind(state[key]) != _kind(own[key])
+    ]
+    if kinds:
+        raise ValueError(
+            f"weights must be numbers of the network's kind, got {_some(kinds)}; PyTorch would "
+            "cast them without a word: save the float weights that the network was trained with"
+        )
     module.load_state_dict(state, strict=False)  # only batch counters can be missing
+
+
+def _kind(tensor: Tensor) -> str:
+    return "complex" if tensor.is_complex() else "real" if tensor.is_floating_point() else "whole"
 
 
 def _some(names: list[str]) -> str:

@@ -5,7 +5,8 @@ with any torchvision classifier, and on your copy of ImageNet. The environment c
 ``XAIUTILS_WORKLOAD`` (scenes, photographs or imagenet); for the last two ``XAIUTILS_MODEL`` and
 ``XAIUTILS_WEIGHTS`` (as for `load_model`), and ``XAIUTILS_IMAGENET`` (the folder).
 ``XAIUTILS_MODELS`` names further torchvision classifiers, ``resnet50=FILE vit_b_16``, for the
-comparison of architectures.
+comparison of architectures. ``XAIUTILS_PLACED`` set to anything leaves out pictures whose object
+is not known (`with_objects`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from xaiutils.models import Classifier, load_model
 from xaiutils.yours import made_by
 
 WORKLOADS = ("scenes", "photographs", "imagenet")
+PLACED = "XAIUTILS_PLACED"
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +109,7 @@ def load_workload(
         work = made_by(name, Workload)
         if work.name in WORKLOADS:  # which of them it is decides what is done with its pictures
             raise ValueError(f"the Workload of {name} must have a name of its own, got {work.name}")
-        return replace(work, source=name)
+        return _as_asked(replace(work, source=name))
     checks.choice("name", name, WORKLOADS)
     if name == "scenes":
         classifier = load_model(model or "scenes_vgg_seed0", weights)
@@ -118,14 +120,14 @@ def load_workload(
     classifier = load_model(model, weights)
     if name == "photographs":
         return Workload(name, classifier, [sample_photograph(photo) for photo in PHOTOGRAPHS])
-    samples = imagenet.open_imagenet(root, allow_missing=allow_missing)
-    if samples.layout != "folder" and len(samples.wnids) != len(classifier.classes):
+    pictures = imagenet.open_imagenet(root, allow_missing=allow_missing)
+    if pictures.layout != "folder" and len(pictures.wnids) != len(classifier.classes):
         raise ValueError(
             f"root must have the classes of {classifier.name}, {len(classifier.classes)}, got "
-            f"{len(samples.wnids)}: their numbers would mean other classes; "
+            f"{len(pictures.wnids)}: their numbers would mean other classes; "
             "LOC_synset_mapping.txt in it names all of them"
         )
-    return Workload(name, classifier, samples)
+    return _as_asked(Workload(name, classifier, pictures))
 
 
 def architectures(work: Workload) -> list[Classifier]:
@@ -140,6 +142,21 @@ def architectures(work: Workload) -> list[Classifier]:
         ]
     asked = (entry.partition("=") for entry in os.environ.get("XAIUTILS_MODELS", "").split())
     return [work.classifier, *(load_model(name, weights or None) for name, _, weights in asked)]
+
+
+class _Some(Sequence[Sample]):
+    """Some pictures of a sequence, each read when it is asked for."""
+
+    def __init__(self, samples: Sequence[Sample], places: Sequence[int]) -> None:
+        self.samples, self.places = samples, places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return _Some(self.samples, self.places[index])
+        return self.samples[self.places[index]]
 
 
 class _Scenes(Sequence[Sample]):

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import TypeVar
 
 from xaiutils import checks
 
 Made = TypeVar("Made")
+# The folder of the user's modules, for processes that the command line starts elsewhere (kernels).
+# Not PYTHONPATH: that comes before the installed packages, and a yaml.py there would replace one.
+FOLDER = "XAIUTILS_MODULES"
+
+
+def find_modules(folder: str) -> None:
+    """Let this process and its children import modules of a folder, behind all installed ones."""
+    os.environ[FOLDER] = folder
+    if folder not in sys.path:
+        sys.path.append(folder)
 
 
 def made_by(name: str, kind: type[Made]) -> Made:
@@ -18,6 +30,8 @@ def made_by(name: str, kind: type[Made]) -> Made:
         TypeError: It returns no ``kind``.
     """
     module, _, function = name.partition(":")
+    if FOLDER in os.environ:
+        find_modules(os.environ[FOLDER])
     try:
         make = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""Real servers for the browser: Voila and JupyterLab, each on a port of its own."""
+"""Real servers for the browser: `make app` and JupyterLab, each on a port of its own."""
 
 from __future__ import annotations
 
@@ -14,19 +14,28 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import psutil
+
 ROOT = Path(__file__).parents[2]
 
 
+CULL = 12  # seconds; longer than a page needs to come to its kernel
+
+
 @contextmanager
-def voila(notebook: Path) -> Iterator[str]:
-    """The address of a notebook as a page, as ``make app`` serves it."""
+def app() -> Iterator[tuple[str, psutil.Process]]:
+    """The address and the process of ``make app``, whose own browser is not opened."""
     port = free_port()
-    options = [f"--port={port}", "--no-browser", "--strip_sources=True", "--Voila.ip=127.0.0.1"]
-    options += ["--template=xaiutils"]
-    with _running(
-        ["voila", str(notebook), *options], f"http://127.0.0.1:{port}/", "/voila/static/"
-    ):
-        yield f"http://127.0.0.1:{port}/"
+    told = [f"PORT={port}", f"CULL={CULL}", f"BIN={Path(sys.executable).parent}"]
+    words = ["make", "--old-file=.venv/.ready", "app", *told]  # what is installed stays so
+    with _running(words, f"http://127.0.0.1:{port}/", "/voila/static/") as pid:
+        yield f"http://127.0.0.1:{port}/", psutil.Process(pid)
+
+
+def kernels(server: psutil.Process) -> list[psutil.Process]:
+    """The kernels of a server."""
+    found = server.children(recursive=True)
+    return [one for one in found if any("ipykernel" in word for word in one.cmdline())]
 
 
 @contextmanager
@@ -42,7 +51,8 @@ def lab(folder: Path) -> Iterator[str]:
         ),
         *("--LabApp.extension_manager=readonly", "--LabApp.expose_app_in_browser=True"),
     ]
-    with _running(["jupyterlab", *options], f"http://127.0.0.1:{port}/", "/api/status"):
+    words = [sys.executable, "-m", "jupyterlab", *options]
+    with _running(words, f"http://127.0.0.1:{port}/", "/api/status"):
         yield f"http://127.0.0.1:{port}/"
 
 
@@ -54,16 +64,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def _running(module: list[str], url: str, path: str) -> Iterator[None]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    environment["JUPYTER_PATH"] = str(ROOT / "notebooks" / "page")
+def _running(words: list[str], url: str, path: str) -> Iterator[int]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "BROWSER": "true"}
     process = subprocess.Popen(
-        [sys.executable, "-m", *module], env=environment, start_new_session=True,
+        words, env=environment, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
     )  # fmt: skip
     try:
         _wait(process, url.rstrip("/") + path)
-        yield
+        yield process.pid
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:

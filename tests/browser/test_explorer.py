@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 
 import nbformat
 import numpy as np
@@ -11,7 +12,7 @@ import PIL.Image
 import pytest
 
 from tests.browser.conftest import DESKTOP, PHONE, Seen, watch
-from tests.browser.servers import ROOT, lab, voila
+from tests.browser.servers import CULL, app, kernels, lab
 
 TILE = 'figure[data-key="{}"]'
 CELL = "import xaiutils as xai\n\nxai.explore()"
@@ -25,24 +26,20 @@ RUN = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    """A page with the explorer alone, served as `make app` serves its notebook."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    path = tmp_path_factory.mktemp("app") / "app.ipynb"
-    nbformat.write(notebook, path)
-    with voila(path) as address:
-        yield address
+def served():
+    """What `make app` serves, and its process."""
+    with app() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
-def opened(browser, app):
+def opened(browser, served):
     """One page for all tests, since each would start a kernel of its own."""
     with browser.new_context(viewport=DESKTOP, accept_downloads=True) as context:
         context.set_default_timeout(30_000)
         page, seen = context.new_page(), Seen()
         watch(page, seen)
-        page.goto(app)
+        page.goto(served[0], timeout=120_000)
         page.wait_for_selector(f"{TILE.format('hybrid')} img", timeout=60_000)
         yield page, seen
 
@@ -215,9 +212,21 @@ def test_in_jupyterlab(page, tmp_path):
         page.goto("about:blank")  # or the server's end is an error of the page
 
 
-def test_the_notebook_is_a_page(page):
-    with voila(ROOT / "notebooks" / "15_explorer.ipynb") as address:
-        page.goto(address)
+def test_a_page_is_new_whenever_it_is_opened_and_its_kernel_ends_with_it(page, served, explorer):
+    address, server = served
+    for _ in range(2):
+        page.goto(address, timeout=120_000)
         page.wait_for_selector(f"{TILE.format('hybrid')} img", timeout=120_000)
-        assert "Touch the hybrid" in page.inner_text("h1")
-        page.goto("about:blank")
+        assert page.inner_text("h1") == "Explore the hybrid"
+        assert page.locator("[role=alert]").count() == 0
+        assert page.locator(".xai-tile").count() == 6
+        assert "ring 98.0%: threshold 0.20, σ 2 px" in page.inner_text("body")
+    page.goto("about:blank")
+    deadline = time.monotonic() + 4 * CULL
+    while len(kernels(server)) > 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    before = source(explorer, "hybrid")  # the page that is open has its own still
+    handle(explorer, "threshold").focus()
+    explorer.keyboard.press("ArrowRight")
+    changed(explorer, "hybrid", before)

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -12,7 +17,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xaiutils import METHODS, METRICS, combine, explain, explore, load_model, passes, scenes
+import xaiutils
+from xaiutils import (
+    METHODS,
+    METRICS,
+    combine,
+    explain,
+    explore,
+    load_model,
+    passes,
+    scenes,
+    wrap,
+)
 from xaiutils.composites import paper
 from xaiutils.explorer import Subject, View, compute, tiles
 from xaiutils.explorer.output import arrays, code, link, spent, tile_html
@@ -23,8 +39,9 @@ from xaiutils.metrics.flipping import flipping_curve
 from xaiutils.plots import raster
 from xaiutils.plots.panel import Panel, checked_panel, draw
 from xaiutils.plots.style import Figure, png_bytes
-from xaiutils.workloads import load_workload
+from xaiutils.workloads import Workload, load_workload
 
+ROOT = Path(__file__).parents[2]
 CLASSIFIER = load_model("scenes_vgg_seed0")
 SUBJECT = Subject(CLASSIFIER, scenes.sample("duo", 3))
 
@@ -249,6 +266,61 @@ def test_the_code_makes_the_same_figure():
     exec(lines, space)
     expected = explore(SUBJECT.sample, CLASSIFIER, static=True, **view)
     assert png_bytes(space["found"]) == png_bytes(expected)
+
+
+def run(text, *before):
+    """In a process of its own, as a downloaded view.py is."""
+    lines = "\n".join((*before, text))
+    return subprocess.run(
+        [sys.executable, "-c", lines], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+
+
+def expressions(classifier, work=None):
+    given = None if work is not None and classifier is work.classifier else classifier
+    return networks(given, (), work)[0].code
+
+
+def test_the_code_of_a_network_gives_that_network():
+    later = load_model("scenes_vgg_seed0", cam_layer="features.8")
+    assert expressions(CLASSIFIER) == 'xai.load_model("scenes_vgg_seed0")'
+    again = eval(expressions(later), {"xai": xaiutils})
+    assert (again.name, again.cam_layer) == ("scenes_vgg_seed0", "features.8")
+    small = load_model("squeezenet1_1", "random")
+    assert expressions(small) == 'xai.load_model("squeezenet1_1", "random")'
+    mine = wrap(CLASSIFIER.module, size=128, name="scenes_vgg_seed0")  # of a shipped one's name
+    assert expressions(mine).startswith("...  # fill in: the network 'scenes_vgg_seed0'")
+    work = Workload("mine", mine, [SUBJECT.sample], source="residual:workload")
+    assert expressions(mine, work) == "xai.load_workload('residual:workload').classifier"
+
+
+def test_the_weights_that_the_environment_names_are_in_the_code(monkeypatch):
+    monkeypatch.setenv("XAIUTILS_WEIGHTS", "mine.safetensors")
+    net = replace(load_model("squeezenet1_1", "random"), weights="mine.safetensors, sha256 12ab")
+    work = Workload("photographs", net, [])
+    assert expressions(net, work) == 'xai.load_model("squeezenet1_1", "mine.safetensors")'
+    assert expressions(net) == "...  # fill in: the network 'squeezenet1_1'"
+
+
+def test_code_for_what_only_its_owner_has_says_what_to_fill_in():
+    mine = wrap(CLASSIFIER.module, size=128, mean=(0.5,) * 3, std=(0.2,) * 3)
+    array = np.asarray(SUBJECT.sample.image)
+    for source in (SUBJECT.sample, array, None):
+        work = load_workload("scenes", "duo") if source is None else None
+        picture = pictures(source, work)[0].code
+        text = code(View(), picture, networks(mine, (), None)[0].code)
+        done = run(text)
+        missing = "classifier" if source is None else "picture"
+        assert done.returncode == 1
+        last = done.stderr.splitlines()[-1]
+        assert last == f"ValueError: {missing} must be filled in above"
+        filled = re.sub(r"^classifier = .*", "classifier = mine", text, flags=re.MULTILINE)
+        if source is not None:
+            filled = re.sub(r"^picture = .*", "picture = given", filled, flags=re.MULTILINE)
+        space = {"mine": mine, "given": source}
+        exec(filled.replace("xai.explore(", "found = xai.explore("), space)
+        expected = explore(work.samples[0] if source is None else source, mine, static=True)
+        assert png_bytes(space["found"]) == png_bytes(expected)
 
 
 def test_a_link_holds_the_file():

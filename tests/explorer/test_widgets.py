@@ -12,9 +12,15 @@ import PIL.Image
 import pytest
 import torch
 
-from xaiutils import METHODS, explain, explore, load_model, passes, scenes
+from xaiutils import METHODS, explain, explore, load_model, passes, scenes, wrap
+from xaiutils.cam import CAMS, Cam
+from xaiutils.composites import COMPOSITES
+from xaiutils.explorer import View
+from xaiutils.explorer.sources import networks, pictures
+from xaiutils.explorer.widgets import Explorer
 from xaiutils.methods.record import CannotExplain
 from xaiutils.plots.style import png_bytes
+from xaiutils.workloads import Workload
 
 CLASSIFIER = load_model("scenes_vgg_seed0")
 
@@ -148,6 +154,99 @@ def test_a_box_of_mine(explorer):
     assert "region must be x0 < x1" in explorer.message
     c.across.value = (20, 30)
     assert explorer.message == ""
+
+
+def test_a_slider_that_a_browser_shows_is_not_moved():
+    """It sends the nearest step back, summed up as a browser does."""
+    classifier = wrap(CLASSIFIER.module, size=150, mean=(0.5,) * 3, std=(0.2,) * 3)
+    for view in ({}, {"threshold": 1 / 3, "sigma": 2.3, "clip": 97.7, "opacity": 0.33}):
+        explorer = explore(scenes.sample("duo", 3), classifier, **view)
+        before, shown = explorer.view, html_of(explorer)
+        sent = {
+            "threshold": 0.33 if view else 0.19999999999999996,
+            "opacity": 0.35 if view else 0.8,
+        }
+        sent |= {"sigma": 2.25, "clip": 97.5 if view else 99.00000000000001}
+        for name, value in sent.items():
+            getattr(explorer.controls, name).value = value
+        assert explorer.view == before
+        assert html_of(explorer) == shown
+        explorer.controls.threshold.value = 0.06999999999999999  # moved by a user
+        assert explorer.view.threshold == 0.07
+        explorer.controls.threshold.value = 0.203  # set by code, between two steps
+        assert explorer.view.threshold == 0.203
+    explorer = explore(scenes.sample("duo", 3), classifier)
+    explorer.controls.threshold.value = 0.19999999999999996
+    assert "threshold" not in explorer.controls.code.value
+
+
+# What a user has added
+
+
+def mean_cam(a, g):
+    return (a * g).mean(1)
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """A CAM, a composite and a method that the library does not bring, with odd names."""
+    monkeypatch.setitem(CAMS, "my <cam>", Cam("my <cam>", mean_cam, "mine"))
+    mine = replace(COMPOSITES["z"], name="$m$ & <rules>")
+    monkeypatch.setitem(COMPOSITES, mine.name, mine)
+    method = replace(METHODS["sobel_edges"], name='a"b', title="$my^$ <method>")
+    monkeypatch.setitem(METHODS, method.name, method)
+
+
+def test_a_cam_a_composite_and_a_method_of_the_users_are_shown(own):
+    classes = ["<b>disc</b>", "a$b$c", *"cdef"]
+    classifier = wrap(CLASSIFIER.module, classes, (0.5,) * 3, (0.2,) * 3, size=128)
+    chosen = {"cam": "my <cam>", "composite": "$m$ & <rules>", "methods": ['a"b'], "target": 1}
+    explorer = explore(scenes.sample("duo", 3), classifier, **chosen)
+    explorer.wait()
+    assert explorer.message == ""
+    assert explorer.tiles["cam"].title == "my <cam>"
+    expected = explain(classifier, explorer.subject.case.x, 1, cam="my <cam>", composite="z")
+    for key in ("cam", "relevance", "hybrid"):
+        found = explorer.tiles[key].panel.map
+        np.testing.assert_array_equal(found, getattr(expected, key)[0].double())
+    assert 'method-a"b' in explorer.tiles
+    text = "".join(html_of(explorer).values()) + explorer._head.value
+    assert not [tag for tag in ("<cam>", "<rules>", "<method>", "<b>disc") if tag in text]
+    assert 'data-key="method-a&quot;b"' in text
+    explorer.controls.draw.click()
+    explorer.controls.pack.click()
+    assert explorer.message == ""
+    static = explore(scenes.sample("duo", 3), classifier, static=True, **chosen)
+    assert png_bytes(static) == png_bytes(explorer.static())
+
+
+def test_every_layer_cam_and_composite_of_the_lists_can_be_chosen(own, explorer):
+    c = explorer.controls
+    for title, name in c.cam.options:
+        assert title
+        c.cam.value = name
+        assert explorer.view.cam == name or "cam" in explorer.message
+    c.composite.value = "$m$ & <rules>"
+    assert explorer.message == ""
+    assert explorer.tiles["relevance"].title == "$m$ & <rules>"
+
+
+@pytest.mark.parametrize("kind", ["cam", "composite"])
+def test_a_record_in_the_place_of_a_name_is_said(kind):
+    given = {"cam": Cam("mine", mean_cam, "mine"), "composite": COMPOSITES["z"]}[kind]
+    with pytest.raises(TypeError, match=f"put it into {kind.upper()}S under a name of yours"):
+        explore(scenes.sample("duo", 3), CLASSIFIER, **{kind: given})
+
+
+def test_two_pictures_of_one_name_are_both_there():
+    sample = scenes.sample("duo", 3)
+    twin = replace(scenes.sample("duo", 4), id="chelsea")  # as one of scikit-image's is called
+    work = Workload("mine", CLASSIFIER, [sample, sample, twin], source="m:f")
+    explorer = Explorer(pictures(None, work), networks(None, (), work), View())
+    labels = list(explorer.controls.picture.options)
+    assert labels[:3] == [sample.id, f"{sample.id} (2)", "chelsea"]
+    assert "chelsea (2)" in labels
+    assert len(labels) == 3 + 8
 
 
 # Slow methods

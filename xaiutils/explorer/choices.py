@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xaiutils import checks
-from xaiutils.cam import CAMS
+from xaiutils.cam import CAMS, Cam
 from xaiutils.composites import COMPOSITES, Composite, paper
 from xaiutils.hybrid import THRESHOLD
 from xaiutils.images import Box
@@ -28,7 +28,7 @@ class View:
         alpha: Of the paper's composite, >= 1; beta is alpha - 1.
         cam: A name in `CAMS`. cam_layer: None for the classifier's own.
         methods: Names in `METHODS`, shown beside the hybrid.
-        inside: Whether these stand inside the bounding figure, smoothed, as in the paper's Fig. 3.
+        inside: Whether these stand inside the bounding figure, as in the paper's Fig. 3, smoothed.
         positive: Show the positive part only; otherwise signed maps have two colours.
         clip: Percentile of the absolute values at which the colours of signed maps end.
         opacity: Of a map over its picture.
@@ -59,11 +59,17 @@ class View:
         checks.number("threshold", self.threshold, low=0, below=1)
         if self.sigma is not None:
             checks.number("sigma", self.sigma, low=0)
-        checks.choice("composite", self.composite, COMPOSITES)
+        for name, record, table in (("composite", Composite, COMPOSITES), ("cam", Cam, CAMS)):
+            given = getattr(self, name)
+            if isinstance(given, record):
+                raise TypeError(
+                    f"{name} must be a name, got the record {given.name!r}; "
+                    f"put it into {name.upper()}S under a name of yours"
+                )
+            checks.choice(name, given, table)
         checks.number("alpha", self.alpha, low=1)
         if self.alpha != 1 and self.composite != "paper":
             raise ValueError(f"alpha must be left out with the composite {self.composite}")
-        checks.choice("cam", self.cam, CAMS)
         for name in self.methods:
             checks.choice("methods", name, METHODS)
         checks.number("clip", self.clip, low=1, high=100)

@@ -16,7 +16,7 @@ from xaiutils.explorer.subject import Subject
 from xaiutils.hybrid import SIGMA_SHARE, THRESHOLD
 from xaiutils.images import Box
 from xaiutils.methods import METHODS
-from xaiutils.methods.own import TITLES
+from xaiutils.methods.own import title_of
 
 NONE, BOX = "none", "box"
 CSS = """
@@ -49,6 +49,7 @@ class Controls:
     """All widgets; their values are read by the explorer."""
 
     def __init__(self) -> None:
+        self._exact: dict[str, float] = {}  # what sliders were set to
         self.picture, self.model = _drop("picture"), _drop("network")
         self.upload = w.FileUpload(
             accept=",".join(("image/*", *ENDINGS)), description="upload a picture", layout=WIDE
@@ -60,9 +61,9 @@ class Controls:
         )  # fmt: skip
         self.threshold = _slide("threshold", THRESHOLD, 0, 0.95, 0.01)
         self.sigma = _slide("σ, pixels", 1, 0, 8, 0.25)
-        self.cam = _drop("CAM", [(TITLES[name], name) for name in CAMS])
+        self.cam = _drop("CAM", [(title_of(name), name) for name in CAMS])
         self.layer = _drop("CAM layer")
-        self.composite = _drop("composite", [(TITLES[name], name) for name in COMPOSITES])
+        self.composite = _drop("composite", [(title_of(name), name) for name in COMPOSITES])
         self.alpha = _slide("α (β = α − 1)", 1, 1, 3, 0.5)
         self.positive = _check("positive part only")
         self.clip = _slide("colour clip, %", 99, 90, 100, 0.5)
@@ -108,15 +109,14 @@ class Controls:
         for one in (view.contrast, view.target):
             if one is not None:
                 self.add_class(subject, one)
-        self.contrast.value = view.contrast
-        self.threshold.value, self.cam.value = view.threshold, view.cam
-        self.composite.value, self.alpha.value = view.composite, view.alpha
-        self.positive.value, self.clip.value = view.positive, view.clip
-        self.opacity.value, self.methods.value = view.opacity, view.methods
-        self.inside.value = view.inside
+        self.contrast.value, self.cam.value = view.contrast, view.cam
+        self.composite.value, self.positive.value = view.composite, view.positive
+        self.methods.value, self.inside.value = view.methods, view.inside
+        for name in ("threshold", "alpha", "clip", "opacity"):
+            self._slide_to(name, getattr(view, name))
         if view.sigma is not None:
             self.sigma.max = max(self.sigma.max, view.sigma)
-            self.sigma.value = view.sigma
+            self._slide_to("sigma", view.sigma)
         if view.cam_layer is not None:
             layers = dict.fromkeys((*self.layer.options, view.cam_layer))
             choose(self.layer, list(layers), view.cam_layer)
@@ -125,7 +125,7 @@ class Controls:
         """Set what depends on picture and network."""
         classifier, (height, width) = subject.classifier, subject.photo.shape[:2]
         self.sigma.max = max(2.0, height / 8)
-        self.sigma.value = height * SIGMA_SHARE
+        self._slide_to("sigma", height * SIGMA_SHARE)
         for slider, size in ((self.across, width), (self.down, height)):
             slider.max = size
             slider.value = (size // 4, size - size // 4)
@@ -142,7 +142,25 @@ class Controls:
         likeliest = [(subject.say(i), i) for i in subject.likeliest(5)]
         choose(self.target, likeliest)
         choose(self.contrast, [("none", None), *likeliest])
-        self.other.options = list(classifier.classes)
+        self.other.options = [str(name) for name in classifier.classes]
+
+    def _slide_to(self, name: str, value: float) -> None:
+        self._exact[name] = value
+        getattr(self, name).value = value
+
+    def _at(self, name: str) -> float:
+        """Where a slider stands.
+
+        A browser that shows it sends the nearest of its steps back, as a sum: 0.19999999999999996
+        for 0.2, and 4.75 for a σ of 4.67, although nobody has moved it.
+        """
+        slider, exact = getattr(self, name), self._exact.get(name)
+        steps = (slider.value - slider.min) / slider.step
+        if abs(steps - round(steps)) > 1e-6:
+            return float(slider.value)
+        if exact is not None and abs(slider.value - exact) < slider.step * 0.500001:
+            return exact
+        return round(slider.value, 9)
 
     def add_class(self, subject: Subject, target: int) -> None:
         """Choose a class that need not be among the likeliest."""
@@ -163,17 +181,17 @@ class Controls:
         return View(
             target=self.target.value,
             contrast=self.contrast.value,
-            threshold=self.threshold.value,
-            sigma=None if self.sigma.value == usual else self.sigma.value,
+            threshold=self._at("threshold"),
+            sigma=None if self._at("sigma") == usual else self._at("sigma"),
             composite=self.composite.value,
-            alpha=self.alpha.value if self.composite.value == "paper" else 1.0,
+            alpha=self._at("alpha") if self.composite.value == "paper" else 1.0,
             cam=self.cam.value,
             cam_layer=None if self.layer.value == own else self.layer.value,
             methods=tuple(self.methods.value),
             inside=self.inside.value,
             positive=self.positive.value,
-            clip=self.clip.value,
-            opacity=self.opacity.value,
+            clip=self._at("clip"),
+            opacity=self._at("opacity"),
             region=region,
         )
 

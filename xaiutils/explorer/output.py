@@ -16,7 +16,7 @@ import numpy as np
 from xaiutils.explorer.choices import View
 from xaiutils.explorer.subject import Factors, Subject
 from xaiutils.explorer.view import CURVES, Tile, chance, maps, tiles
-from xaiutils.hybrid import SIGMA_SHARE
+from xaiutils.hybrid import EMPTY, SIGMA_SHARE, bound
 from xaiutils.ledger import Ledger
 from xaiutils.metrics.flipping import Curve
 from xaiutils.plots import raster
@@ -36,7 +36,7 @@ def figure(subject: Subject, view: View, factors: Factors) -> Figure:
         width=1.9,
         titles=[tile.title for tile in found],
         captions=[tile.caption for tile in found],
-        suptitle=headline(subject, view, factors),
+        suptitle="\n".join((headline(subject, view, factors), *notes(subject, view, factors))),
     )
 
 
@@ -46,6 +46,17 @@ def headline(subject: Subject, view: View, factors: Factors) -> str:
     text = f"{subject.say(factors.target)}: threshold {view.threshold:.2f}, σ {sigma:g} px"
     share = chance(subject, view)
     return text + (f"; a random map: rank and mass {share:.2f}" if share == share else "")  # noqa: PLR0124
+
+
+def notes(subject: Subject, view: View, factors: Factors) -> list[str]:
+    """What went other than expected, of the class and of the contrast, one sentence each."""
+    found = []
+    for one in (factors.explanation, *filter(None, (factors.contrast,))):
+        name = subject.classifier.classes[int(one.target[0])]
+        said = [note.removeprefix("image 0: ") for note in one.notes if EMPTY not in note]
+        said += [] if bool(bound(one.cam, view.threshold).any()) else [EMPTY]  # at this threshold
+        found += [f"{name}: {note}" for note in said]
+    return found
 
 
 def spent(factors: Factors) -> str:
@@ -79,7 +90,10 @@ def arrays(subject: Subject, view: View, factors: Factors) -> bytes:
 
 
 def code(view: View, picture: str, network: str) -> str:
-    """Python that makes the view again, from the expressions of its picture and network."""
+    """Python that makes the view again, from the expressions of its picture and network.
+
+    One that nobody can write down begins with ``...``, and is asked for when the code runs.
+    """
     usual = View()
     chosen = {
         one.name: getattr(view, one.name)
@@ -87,10 +101,15 @@ def code(view: View, picture: str, network: str) -> str:
         if getattr(view, one.name) != getattr(usual, one.name)
     }
     given = "".join(f"    {name}={value!r},\n" for name, value in chosen.items())
+    missing = "".join(
+        f'if {name} is ...:\n    raise ValueError("{name} must be filled in above")\n'
+        for name, code in (("picture", picture), ("classifier", network))
+        if code.startswith("...")
+    )
     return (
         "import xaiutils as xai\n\n"
         f"picture = {picture}\n"
-        f"classifier = {network}\n"
+        f"classifier = {network}\n{missing}"
         f"xai.explore(\n    picture,\n    classifier,\n{given}    static=True,\n)\n"
     )
 
@@ -99,7 +118,7 @@ def tile_html(tile: Tile) -> str:
     """A tile for a page: the picture with its alternative text, the object's outline over it."""
     height, width = tile.panel.image.shape[:2]
     return (
-        f'<figure class="xai-tile" data-key="{tile.key}">'
+        f'<figure class="xai-tile" data-key="{html.escape(tile.key)}">'
         f"<figcaption>{html.escape(tile.title)}</figcaption>"
         f"<div>{_picture(tile)}{_outline(tile, width, height)}</div>"
         f"<p>{html.escape(tile.caption)}&nbsp;</p></figure>"
@@ -131,12 +150,18 @@ def curves_html(found: Mapping[str, Mapping[str, Curve]], label: str) -> str:
         series = {
             f"{title}, {one[kind].area:.2f}": one[kind].values for title, one in found.items()
         }
+        drawn_by = {_plain(title): values for title, values in series.items()}
         fractions = next(iter(found.values()))[kind].fractions
-        figure = chart(fractions, series, xlabel=f"share of pixels, {kind}", ylabel=label)
+        figure = chart(fractions, drawn_by, xlabel=f"share of pixels, {kind}", ylabel=_plain(label))
         alt = html.escape(f"{kind} curves, each with the area below it: {'; '.join(series)}")
         packed = base64.b64encode(png_bytes(figure)).decode()
         drawn.append(f'<img class="xai-chart" alt="{alt}" src="data:image/png;base64,{packed}">')
     return "".join(drawn)
+
+
+def _plain(text: str) -> str:
+    """For Matplotlib, which would set what is between two dollars as an equation."""
+    return text.replace("$", r"\$")
 
 
 def links(figure: Figure, maps: bytes, code: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xaiutils import checks, scenes
+from xaiutils.cam_layer import choose_cam_layer
 from xaiutils.decode import PHOTOGRAPHS, pictures_in
 from xaiutils.images import Sample, load_image, sample_photograph
 from xaiutils.models import Classifier, load_model
@@ -48,12 +50,13 @@ def pictures(source: Any, work: Workload | None) -> list[Choice]:
     """
     found: list[Choice] = []
     if isinstance(source, Sample):
-        found = [Choice(source.id, lambda: source, "sample  # yours")]
+        found = [Choice(source.id, lambda: source, _yours("the picture", source.id))]
     elif isinstance(source, str | os.PathLike) and Path(source).expanduser().is_dir():
         found = _of_folder(Path(source).expanduser())
     elif source is not None:
         sample = Sample(_name(source), load_image(source))
-        code = f"xai.load_image({str(source)!r})" if isinstance(source, str | Path) else "picture"
+        path = isinstance(source, str | os.PathLike)
+        code = f"xai.load_image({str(source)!r})" if path else _yours("the picture", sample.id)
         found = [Choice(sample.id, lambda: sample, code)]
     if work is not None:
         code = f"xai.load_workload({work.source!r}{f', {work.split!r}' if work.split else ''})"
@@ -102,7 +105,7 @@ def networks(classifier: Any, models: Sequence[Any], work: Workload | None) -> l
     if work is not None:
         more = SCENE_NETWORKS if work.name == "scenes" else ()
         given = [work.classifier, *given, *(n for n in more if n != work.classifier.name)]
-    found = [_network(one) for one in given]
+    found = [_network(one, work) for one in given]
     labels = [one.label for one in found]
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
@@ -110,14 +113,36 @@ def networks(classifier: Any, models: Sequence[Any], work: Workload | None) -> l
     return found
 
 
-def _network(one: Any) -> Choice:
+def _network(one: Any, work: Workload | None) -> Choice:
     if isinstance(one, Classifier):
-        known = one.name in SCENE_NETWORKS
-        code = f'xai.load_model("{one.name}")' if known else "classifier  # yours"
-        return Choice(one.name, lambda: one, code)
+        return Choice(one.name, lambda: one, _code(one, work))
     if not isinstance(one, str):
         raise TypeError(f"models must be classifiers or names, got {checks.describe(one)}")
-    return Choice(one, partial(load_model, one), f'xai.load_model("{one}")')
+    return Choice(one, partial(load_model, one), f"xai.load_model({json.dumps(one)})")
+
+
+def _code(one: Classifier, work: Workload | None) -> str:
+    """What gives a classifier again: the workload that brought it, or `load_model`."""
+    words = [one.name]
+    brought = work is not None and one is work.classifier
+    if one.weights.startswith("torchvision "):
+        words.append(one.weights.removeprefix("torchvision "))
+    elif one.weights == "random, seed 0":
+        words.append("random")
+    elif work is not None and brought and ":" in work.source:
+        return f"xai.load_workload({work.source!r}).classifier"
+    elif brought and "XAIUTILS_WEIGHTS" in os.environ:
+        words = [os.environ.get("XAIUTILS_MODEL", one.name), os.environ["XAIUTILS_WEIGHTS"]]
+    elif not (one.name in SCENE_NETWORKS and one.weights.startswith("shipped")):
+        return _yours("the network", one.name)
+    given = ", ".join(map(json.dumps, words))
+    if one.cam_layer != choose_cam_layer(one.graph, None)[0]:
+        given += f", cam_layer={json.dumps(one.cam_layer)}"
+    return f"xai.load_model({given})"
+
+
+def _yours(what: str, name: str) -> str:
+    return f"...  # fill in: {what} {name!r}"
 
 
 def _listed(work: Workload, index: int) -> str:

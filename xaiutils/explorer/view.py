@@ -19,7 +19,7 @@ from xaiutils.explorer.subject import Factors, Subject
 from xaiutils.hybrid import bound, fuse
 from xaiutils.methods import METHODS
 from xaiutils.methods.combine import smooth_as_explain
-from xaiutils.methods.own import TITLES
+from xaiutils.methods.own import title_of
 from xaiutils.methods.record import SIGNED
 from xaiutils.metrics.flipping import Curve, flipping_curve
 from xaiutils.metrics.localisation import mass_accuracy, rank_accuracy
@@ -99,9 +99,9 @@ def maps(subject: Subject, view: View, factors: Factors) -> list[tuple[str, str,
     bounded = bound(main.cam, view.threshold)
     product, hybrid = _fused(main, bounded, view)
     found = [
-        ("cam", TITLES[view.cam], main.cam[0], False),
+        ("cam", title_of(view.cam), main.cam[0], False),
         ("bounded", "bounding figure", bounded[0], False),
-        ("relevance", TITLES[view.composite], main.relevance[0], True),
+        ("relevance", title_of(view.composite), main.relevance[0], True),
         ("product", "product", product[0], True),
         ("hybrid", "hybrid", hybrid[0], True),
     ]

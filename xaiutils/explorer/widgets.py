@@ -50,7 +50,7 @@ class Explorer(w.VBox):
         self, pictures: Sequence[Choice], networks: Sequence[Choice], view: View, **options: Any
     ) -> None:
         self.controls = Controls()
-        self._pictures = {one.label: one for one in pictures}
+        self._pictures = _labelled(pictures)
         self._networks = {one.label: one for one in networks}
         self._kept: OrderedDict[Any, Factors] = OrderedDict()
         self._maps: dict[Any, Tensor] = {}
@@ -167,7 +167,8 @@ class Explorer(w.VBox):
             self._head.value = (
                 f"<b>{html.escape(output.headline(self.subject, view, self.factors))}</b>"
             )
-            self._ledger.value = html.escape(output.spent(self.factors))
+            noted = output.notes(self.subject, view, self.factors)
+            self._ledger.value = html.escape(". ".join((output.spent(self.factors), *noted)))
             self.controls.code.value = self._code(view)
 
     def _take_upload(self) -> None:
@@ -319,3 +320,15 @@ class Explorer(w.VBox):
                     self.controls.add_class(subject, values[one])
             for name, value in values.items():
                 getattr(self.controls, name).value = value
+
+
+def _labelled(choices: Sequence[Choice]) -> dict[str, Choice]:
+    """By label; a second of one label gets a number, or it would take the first one's place."""
+    found: dict[str, Choice] = {}
+    for one in choices:
+        label, count = one.label, 1
+        while label in found:
+            count += 1
+            label = f"{one.label} ({count})"
+        found[label] = one
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xaiutils import checks
+from xaiutils import chance, checks
 from xaiutils.models import Classifier
 
 Baseline = float | Tensor
@@ -37,18 +37,22 @@ def reference(baseline: Baseline, x: Tensor) -> Tensor:
     return _values("baseline", one, x).expand_as(x)
 
 
-def references(baselines: Tensor | None, count: int, classifier: Classifier, x: Tensor) -> Tensor:
+def references(
+    baselines: Tensor | None, count: int, classifier: Classifier, x: Tensor, seed: int
+) -> Tensor:
     """Images that show nothing, (n, C, H, W): ``baselines``, or ``count`` solid colours by chance.
 
-    Each colour is uniform between the darkest and the brightest that a picture can hold.
+    Each colour is uniform between the darkest and the brightest that a picture can hold; ``seed``
+    decides which.
 
     Raises:
         TypeError, ValueError: They do not have the shape of the images, or are not finite.
     """
     if baselines is None:
         low, high = classifier.bounds(x)
-        chance = torch.rand(checks.whole("n_baselines", count), x.shape[1], 1, 1).to(x)
-        return (low + chance * (high - low)).expand(-1, -1, *x.shape[2:])
+        shape = (checks.whole("n_baselines", count), x.shape[1], 1, 1)
+        drawn = torch.rand(shape, generator=chance.torchs(seed), device="cpu").to(x)
+        return (low + drawn * (high - low)).expand(-1, -1, *x.shape[2:])
     if not isinstance(baselines, Tensor):
         raise TypeError(
             f"baselines must be a tensor (n, C, H, W), got {checks.describe(baselines)}"

@@ -1,6 +1,6 @@
 r"""The paper's fusion with any two methods: a map that bounds and a map that is bounded.
 
-Dhore et al., section III, for a bounding map :math:`C \in [0, 1]` and any second map :math:`L`:
+Dhore et al., section III-B, for a bounding map :math:`C \in [0, 1]` and any second map :math:`L`:
 
 .. math:: E = G_\sigma * (\mathrm{minmax}(\mathrm{relu}(C - t)) \odot L).
 
@@ -41,7 +41,7 @@ def combine(
     r"""A new hybrid: ``method`` inside the bounding figure of ``cam``, smoothed.
 
     :math:`E = G_\sigma * (\mathrm{minmax}(\mathrm{relu}(C - t)) \odot L)`, Dhore et al., section
-    III. Its sign is that of ``method``, and so is what it speaks for.
+    III-B. Its sign is that of ``method``, and so is what it speaks for.
 
     Args:
         cam: Its maps bound; they must be in [0, 1], as those of all CAMs are.
@@ -75,11 +75,12 @@ def combine(
         *,
         threshold: float,
         sigma: float | None,
+        seed: int = 0,
         **settings: Any,
     ) -> Tensor:
         _check(threshold, sigma)
         figure, bounded = (
-            record.function(classifier, x, target, **_own(prefix, record, settings)).detach()
+            record.compute(classifier, x, target, seed, _own(prefix, record, settings)).detach()
             for prefix, record in parts
         )
         return smooth_as_explain(fuse(bound(figure, threshold), bounded.to(figure)), sigma)
@@ -94,7 +95,7 @@ def combine(
         function=function,
         family="hybrid",
         sign=method.sign,
-        source=f"Dhore et al., section III, of: {cam.source}; {method.source}",
+        source=f"Dhore et al., section III-B, of: {cam.source}; {method.source}",
         passes=" + ".join(f"({_passes(prefix, record)})" for prefix, record in parts),
         class_specific=cam.class_specific or method.class_specific,
         stochastic=cam.stochastic or method.stochastic,

@@ -57,6 +57,8 @@ def deep_lift_shap(
     target: Tensor,
     baselines: Tensor | None = None,
     n_baselines: int = 8,
+    *,
+    seed: int = 0,
 ) -> Tensor:
     r"""DeepLIFT SHAP: the mean of DeepLIFT over several references.
 
@@ -67,11 +69,12 @@ def deep_lift_shap(
         classifier, x, target: As in `Method`.
         baselines: References (n, C, H, W); by default ``n_baselines`` solid colours by chance.
         n_baselines: How many where ``baselines`` are not given, >= 1.
+        seed: Of the colours.
 
     Returns:
         (N, H, W), signed: the mean over the channels.
     """
-    xs = references(baselines, n_baselines, classifier, x)
+    xs = references(baselines, n_baselines, classifier, x, seed)
     return torch.stack(
         [_contributions(classifier, x[i], xs, int(target[i])) for i in range(len(x))]
     ).mean(1)

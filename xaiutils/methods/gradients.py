@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xaiutils import checks
+from xaiutils import chance, checks
 from xaiutils.methods.arguments import Baseline, reference, references
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting
 from xaiutils.models import Classifier
@@ -97,6 +97,8 @@ def smooth_grad(
     n_samples: int = 50,
     noise: float = 0.15,
     batch_size: int = 25,
+    *,
+    seed: int = 0,
 ) -> Tensor:
     r"""SmoothGrad: the mean gradient over noisy copies (Smilkov et al. 2017, section 3).
 
@@ -106,8 +108,9 @@ def smooth_grad(
     Args:
         classifier, x, target: As in `Method`.
         n_samples: Noisy copies, >= 1.
-        noise: As a share of each image's own range, >= 0, as the paper measures it.
+        noise: As a share of each image's own range, >= 0, as Smilkov et al. measure it.
         batch_size: Copies that the network sees at once.
+        seed: Of the noise.
 
     Returns:
         (N, H, W), signed: the mean over the channels.
@@ -115,24 +118,19 @@ def smooth_grad(
     Raises:
         TypeError, ValueError: A setting is no whole number, or out of range.
     """
-    from captum.attr import NoiseTunnel, Saliency
+    from captum.attr import Saliency
 
     n_samples = checks.whole("n_samples", n_samples)
     batch_size = checks.whole("batch_size", batch_size)
     noise = checks.number("noise", noise, low=0)
-    method = NoiseTunnel(Saliency(Twin(classifier.graph)))
-    maps = [
-        method.attribute(
-            x[i : i + 1],
-            nt_samples=n_samples,
-            nt_samples_batch_size=batch_size,
-            stdevs=noise * float(x[i].max() - x[i].min()),
-            target=int(target[i]),
-            abs=False,
-        )
-        for i in range(len(x))
-    ]
-    return torch.cat(maps).mean(1)
+    method, drawing = Saliency(Twin(classifier.graph)), chance.torchs(seed, x.device)
+    total = torch.zeros_like(x)
+    for i in range(len(x)):
+        deviation = torch.tensor(noise * float(x[i].max() - x[i].min()), device=x.device)
+        for n in _parts(n_samples, batch_size):  # captum's NoiseTunnel draws globally
+            noisy = x[i] + torch.normal(0, deviation.expand(n, *x.shape[1:]), generator=drawing)
+            total[i] += method.attribute(leaf(noisy), int(target[i]), abs=False).sum(0)
+    return (total / n_samples).mean(1)
 
 
 def gradient_shap(
@@ -143,6 +141,8 @@ def gradient_shap(
     baselines: Tensor | None = None,
     n_baselines: int = 8,
     batch_size: int = 25,
+    *,
+    seed: int = 0,
 ) -> Tensor:
     r"""GradientSHAP: integrated gradients from references by chance, sampled (Erion et al. 2021).
 
@@ -158,6 +158,7 @@ def gradient_shap(
         baselines: References (n, C, H, W); by default ``n_baselines`` solid colours by chance.
         n_baselines: How many where ``baselines`` are not given, >= 1.
         batch_size: Places asked at once.
+        seed: Of colours and places.
 
     Returns:
         (N, H, W), signed: the mean over the channels.
@@ -165,19 +166,26 @@ def gradient_shap(
     Raises:
         TypeError, ValueError: A setting is no whole number, or out of range.
     """
-    from captum.attr import GradientShap
+    from captum.attr import Saliency
 
     n_samples = checks.whole("n_samples", n_samples)
     batch_size = checks.whole("batch_size", batch_size)
-    xs = references(baselines, n_baselines, classifier, x)
-    method = GradientShap(Twin(classifier.graph))
+    xs = references(baselines, n_baselines, classifier, x, seed)
+    method, drawing = Saliency(Twin(classifier.graph)), chance.numpys(seed)
     total = torch.zeros_like(x)
     for i in range(len(x)):
-        for done in range(0, n_samples, batch_size):  # captum would ask all at once
-            n = min(batch_size, n_samples - done)
-            found = method.attribute(x[i : i + 1], xs, n_samples=n, target=int(target[i]))
-            total[i] += found[0].detach() * (n / n_samples)
+        for n in _parts(n_samples, batch_size):  # captum's GradientShap draws globally
+            starts = xs[drawing.choice(len(xs), n)]
+            way = torch.tensor(drawing.uniform(0, 1, n)).to(x)[:, None, None, None]
+            places = leaf(way * x[i] + (1 - way) * starts)
+            found = (x[i] - starts) * method.attribute(places, int(target[i]), abs=False)
+            total[i] += found.sum(0) / n * (n / n_samples)
     return total.mean(1)
+
+
+def _parts(whole: int, most: int) -> list[int]:
+    """``whole`` in parts of ``most``, the last one smaller."""
+    return [min(most, whole - done) for done in range(0, whole, most)]
 
 
 def leaf(x: Tensor) -> Tensor:
@@ -218,7 +226,7 @@ TABLE: tuple[Method, ...] = (
         "Sundararajan et al. 2017, eq. 1",
         passes="n_steps * (F + B)",
         settings={
-            "n_steps": Setting(50, "captum's own; the paper finds 20 to 300 enough"),
+            "n_steps": Setting(50, "captum's own; Sundararajan et al. find 20 to 300 enough"),
             "baseline": BASELINE,
             "batch_size": BATCH,
         },
@@ -233,10 +241,10 @@ TABLE: tuple[Method, ...] = (
         passes="n_samples * (F + B)",
         stochastic=True,
         settings={
-            "n_samples": Setting(50, "the paper sees little change beyond 50", stock=5),
+            "n_samples": Setting(50, "Smilkov et al. see little change beyond 50", stock=5),
             "noise": Setting(
                 0.15,
-                "10 to 20 % of the image's range, as in the paper; captum's 1.0 is in units of "
+                "10 to 20 % of the image's range, as Smilkov et al.; captum's 1.0 is in units of "
                 "the normalised input, so it depends on the classifier's std",
                 stock="1.0, absolute",
             ),

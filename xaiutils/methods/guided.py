@@ -6,13 +6,12 @@ return the plain gradient without a word. A pixel's value is the mean over the c
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from torch import Tensor, nn
 
 from xaiutils import checks
+from xaiutils.borrowed import silenced
 from xaiutils.methods.gradients import leaf
 from xaiutils.methods.record import SIGNED, Method, Setting
 from xaiutils.models import Classifier
@@ -64,7 +63,7 @@ def guided_grad_cam(
 
     Args:
         classifier, x, target: As in `Method`.
-        interpolation: ``"bilinear"``, as the paper says, or ``"nearest"``.
+        interpolation: ``"bilinear"``, as Selvaraju et al. say, or ``"nearest"``.
 
     Returns:
         (N, H, W), signed: the mean over the channels.
@@ -101,12 +100,9 @@ def _without_map(classifier: Classifier) -> str | None:
     return _without_relu(classifier)
 
 
-@contextmanager
-def hooking() -> Iterator[None]:
+def hooking() -> AbstractContextManager[None]:
     """captum warns that it hooks the network; here that is the twin, which nobody else has."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Setting .*hooks", UserWarning)
-        yield
+    return silenced("Setting .*hooks", UserWarning)
 
 
 TABLE: tuple[Method, ...] = (
@@ -139,7 +135,7 @@ TABLE: tuple[Method, ...] = (
         settings={
             "interpolation": Setting(
                 "bilinear",
-                "as in the paper; captum's default draws the CAM layer's cells as squares",
+                "as Selvaraju et al.; captum's default draws the CAM layer's cells as squares",
                 stock="nearest",
             ),
         },

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks, tokens
+from xaiutils.borrowed import environment_kept, seeing
 from xaiutils.methods.record import NONNEGATIVE, Method, Setting
 from xaiutils.models import Classifier
 from xaiutils.twin import Twin
@@ -30,7 +31,7 @@ def score_cam(classifier: Classifier, x: Tensor, target: Tensor, *, batch_size: 
               M_k = \frac{U_k - \min U_k}{\max U_k - \min U_k + 10^{-8}},
 
     U the activations A, bilinearly upsampled with aligned corners. Wang et al. 2020 (arXiv
-    1910.01279), section 3, as grad-cam 1.5.7 computes it. The library leaves out the paper's
+    1910.01279), section 3, as grad-cam 1.5.7 computes it. The library leaves out that paper's
     baseline, the logit of an empty picture; it is the same for every mask, and cancels. The
     softmax runs over the raw logits of all masks, so that large logits leave one channel nearly
     all the weight. The normalised picture is masked: what is masked gets the mean colour, not
@@ -48,7 +49,8 @@ def score_cam(classifier: Classifier, x: Tensor, target: Tensor, *, batch_size: 
     Raises:
         TypeError, ValueError: ``batch_size`` is no whole number >= 1.
     """
-    from pytorch_grad_cam import ScoreCAM
+    with environment_kept():
+        from pytorch_grad_cam import ScoreCAM
 
     size = checks.whole("batch_size", batch_size)
 
@@ -74,7 +76,7 @@ def ablation_cam(
     weights over where the logit is negative: the map then shows what speaks against the class.
     The library zeroes a channel only where the smallest activation of the layer is exactly 0, and
     elsewhere sets it 1e7 below the smallest, which puts the logits out of all proportion; here a
-    channel is always set to zero, as in the paper.
+    channel is always set to zero, as in its paper.
 
     Args:
         classifier: Its copy is asked twice for A and the logit, and once for each channel of A.
@@ -88,8 +90,9 @@ def ablation_cam(
     Raises:
         ValueError: The logit of an image's class is exactly 0: the weights do not exist.
     """
-    from pytorch_grad_cam import AblationCAM
-    from pytorch_grad_cam.ablation_layer import AblationLayerVit
+    with environment_kept():
+        from pytorch_grad_cam import AblationCAM
+        from pytorch_grad_cam.ablation_layer import AblationLayerVit
 
     size = checks.whole("batch_size", batch_size)
 
@@ -135,7 +138,8 @@ def _by_library(
     prepared: Callable[[Twin], Any], classifier: Classifier, x: Tensor, target: Tensor, i: int
 ) -> tuple[Tensor, float]:
     """The library's map of image ``i``, (1, H, W), and the logit that it explains."""
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    with environment_kept():
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     # Not the library's own `with` block: that one swallows an IndexError.
     run = prepared(Twin(classifier.graph, cam_layer=classifier.cam_layer))
@@ -146,12 +150,8 @@ def _by_library(
 
 
 def _without_bar(function: Any) -> Any:
-    """The library's function without the progress bar that it always shows.
-
-    The function is copied and sees another ``tqdm``; nothing in the library changes.
-    """
-    quiet = types.SimpleNamespace(tqdm=iter)
-    return types.FunctionType(function.__code__, function.__globals__ | {"tqdm": quiet})
+    """The library's function without the progress bar that it always shows."""
+    return seeing(function, tqdm=types.SimpleNamespace(tqdm=iter))
 
 
 TABLE: tuple[Method, ...] = (

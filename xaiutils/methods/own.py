@@ -31,6 +31,13 @@ TITLES = {
     "attnlrp": "AttnLRP",
     "cp_lrp": "CP-LRP",
 }
+
+
+def title_of(name: str) -> str:
+    """What figures call a CAM or composite; one that a user has registered, by its name."""
+    return TITLES.get(name, name)
+
+
 LAYER = Setting(
     None, "the classifier's own, docs/models.md says which; any feature map can be read"
 )
@@ -78,7 +85,7 @@ TABLE: tuple[Method, ...] = (
     *(
         Method(
             name,
-            TITLES[name],
+            title_of(name),
             partial(_cam, cam=name),
             "CAM",
             NONNEGATIVE,
@@ -103,7 +110,7 @@ TABLE: tuple[Method, ...] = (
     *(
         Method(
             f"lrp_{name}",
-            TITLES[name],
+            title_of(name),
             partial(_lrp, composite=name),
             "LRP",
             SIGNED,

@@ -6,10 +6,12 @@ of the training). Its value stands on each of its pixels.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-from xaiutils import checks
+from xaiutils import chance, checks
 from xaiutils.methods.arguments import Baseline, reference
 from xaiutils.methods.gradients import BASELINE
 from xaiutils.methods.record import SIGNED, Method, Setting
@@ -78,7 +80,7 @@ def feature_ablation(
     r"""Feature ablation: :math:`f_c(x) - f_c(x_S)` for each segment S.
 
     :math:`x_S` is the image without the segment. Occlusion by segments is the same thing, and
-    the two records differ in name only.
+    the two records differ in name only, although Fig. 3 of Dhore et al. has both.
 
     Args:
         classifier, x, target: As in `Method`.
@@ -110,6 +112,8 @@ def shapley_sampling(
     baseline: Baseline = 0.0,
     segments: Tensor | None = None,
     batch_size: int = 32,
+    *,
+    seed: int = 0,
 ) -> Tensor:
     r"""Shapley values of the segments by sampling (Castro et al. 2009; Strumbelj, Kononenko 2010).
 
@@ -120,6 +124,7 @@ def shapley_sampling(
     Args:
         classifier, x, target, baseline, segments, batch_size: As in `feature_ablation`.
         n_samples: Orders, >= 1.
+        seed: Of the orders.
 
     Returns:
         (N, H, W), signed.
@@ -132,10 +137,17 @@ def shapley_sampling(
     n_samples = checks.whole("n_samples", n_samples)
     batch_size = checks.whole("batch_size", batch_size)
 
+    drawing = chance.torchs(seed)
+
+    def orders(features: int, count: int) -> Iterator[list[int]]:
+        """Captum's own would draw them globally."""
+        for _ in range(count):
+            yield torch.randperm(features, generator=drawing, device="cpu").tolist()
+
     def effects(forward: Forward, present: Tensor) -> Tensor:
-        return ShapleyValueSampling(forward).attribute(
-            present, n_samples=n_samples, perturbations_per_eval=batch_size
-        )
+        method = ShapleyValueSampling(forward)
+        method.permutation_generator = orders
+        return method.attribute(present, n_samples=n_samples, perturbations_per_eval=batch_size)
 
     return by_segment(classifier, x, target, baseline, segments, effects)
 
@@ -201,7 +213,7 @@ TABLE: tuple[Method, ...] = (
         shapley_sampling,
         "perturbation",
         SIGNED,
-        "Castro et al. 2009; Strumbelj and Kononenko 2010",
+        "Castro et al. 2009; Strumbelj and Kononenko 2010; Dhore et al. cite Lundberg, Lee 2017",
         passes="(1 + n_samples * S) * F",
         stochastic=True,
         needs=("segments",),

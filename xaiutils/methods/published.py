@@ -1,8 +1,8 @@
 """The paper's parts as its libraries compute them, faults and all: for reproduction only.
 
-captum 0.9.0 and grad-cam 1.5.7, the libraries that the paper names, give other maps than the
-equations do. Each function shows one of their traps, and the hybrids are the four pairs of such a
-CAM and such an LRP. Nothing here is a default anywhere.
+captum 0.9.0 and grad-cam 1.5.7, of the libraries that the paper names without a version, give
+other maps than the equations do. Each function shows one of their traps, and the hybrids are the
+four pairs of such a CAM and such an LRP. Nothing here is a default anywhere.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from xaiutils import passes
+from xaiutils.borrowed import environment_kept
 from xaiutils.methods.combine import combine
 from xaiutils.methods.masking import as_maps
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting
@@ -29,7 +30,7 @@ from xaiutils.twin import Twin
 def captum_lrp_first_call(
     classifier: Classifier, x: Tensor, target: Tensor, *, set_bias_to_zero: bool = True
 ) -> Tensor:
-    """captum's LRP with its rules, as the first call on a model gives it: (N, H, W), signed.
+    """captum 0.9.0's LRP with its rules, as the first call on a model gives it: (N, H, W), signed.
 
     ``Alpha1_Beta0_Rule`` on convolutions, ``EpsilonRule`` on linear layers, mean over channels.
 
@@ -62,12 +63,12 @@ def captum_lrp_first_call(
 
 
 def captum_lrp_second_call(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
-    """captum's LRP as every call after the first on the same model gives it: (N, H, W), signed.
+    """captum 0.9.0's LRP as every call after the first on a model gives it: (N, H, W), signed.
 
-    Trap: ``attribute()`` deletes the rules when it ends. From the second call on ``EpsilonRule``
-    with ε = 1e-9 stands everywhere, which is LRP-0 in practice, whatever the paper's composite
-    says. Nothing tells. This function gives captum no rules in the first place, which comes to
-    the same numbers, and costs one call.
+    Trap: ``attribute()`` of captum 0.9.0 deletes the rules when it ends (its issue 1059). From
+    the second call on ``EpsilonRule`` with ε = 1e-9 stands everywhere, which is LRP-0 in
+    practice, whatever the paper's composite says. Nothing tells. This function gives captum no
+    rules in the first place, which comes to the same numbers, and costs one call.
 
     Args:
         classifier, x, target: As in `captum_lrp_first_call`; residual sums are wrong here too.
@@ -121,8 +122,9 @@ def _captum_lrp(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
 
 
 def _library_cam(classifier: Classifier, x: Tensor, target: Tensor | None) -> Tensor:
-    from pytorch_grad_cam import GradCAMPlusPlus
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    with environment_kept():
+        from pytorch_grad_cam import GradCAMPlusPlus
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     twin = Twin(classifier.graph, cam_layer=classifier.cam_layer)
     run = GradCAMPlusPlus(twin, [twin.cam_layer], reshape_transform=as_maps(x))

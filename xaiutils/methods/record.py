@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -94,15 +92,18 @@ class Method:
     Attributes:
         name: Its key in `METHODS`.
         title: What figures and tables call it.
-        function: ``(classifier, x, target, **settings)``: target (N,), maps (N, H, W).
+        function: ``(classifier, x, target, **settings)``: target (N,), maps (N, H, W). It must
+            leave the images as they are: a map that was made of others is refused.
         family: One of `FAMILIES`.
         sign: ``"signed"``: positive speaks for the class; or ``"not negative"``.
         source: Paper and equation.
         passes: Cost for one image as a formula in F (forward pass), B (backward pass), the
             settings' names, S (segments), C (channels of the CAM layer) and K (classes).
         class_specific: Whether the map depends on the class that is explained.
-        stochastic: Whether chance decides; such a method takes each image alone, so that its map
-            depends on the image and the seed and not on its neighbours in the batch.
+        stochastic: Whether chance decides. Such a method takes each image alone, so that its map
+            depends on the image and the seed and not on its neighbours in the batch. Its function
+            is given ``seed`` and draws by a generator of its own: the random states of torch,
+            NumPy and Python belong to the caller.
         needs: What it explains with: ``"segments"``, ``"baselines"``.
         settings: Their defaults, each with its reason.
         refuses: Why this method cannot explain a classifier, or None.
@@ -121,6 +122,26 @@ class Method:
     settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}))
     refuses: Callable[[Classifier], str | None] = never
 
+    def __post_init__(self) -> None:
+        """Refuse a method by chance that takes no seed.
+
+        Raises:
+            TypeError: It would draw from the state of the process, which nobody seeds.
+        """
+        if self.stochastic and not _takes_seed(self.function):
+            raise TypeError(
+                f"function of {self.name} must take seed=, since it is stochastic: draw with a "
+                "generator of its own, torch.Generator().manual_seed(seed) or "
+                "numpy.random.default_rng(seed)"
+            )
+
+    def compute(
+        self, classifier: Classifier, x: Tensor, target: Tensor, seed: int, used: dict[str, Any]
+    ) -> Tensor:
+        """What ``function`` gives, unchecked; ``used`` are all settings, ``seed`` is for chance."""
+        chance = {"seed": seed} if self.stochastic else {}
+        return self.function(classifier, x, target, **used, **chance)
+
     def __call__(
         self,
         classifier: Classifier,
@@ -137,7 +158,8 @@ class Method:
             classifier: From `load_model` or `wrap`; left as it is.
             x: (N, C, H, W), preprocessed by the classifier.
             target: Class index, or one per image; by default the predicted class of each image.
-            seed: Decides all chance; the random states of torch, NumPy and Python stay.
+            seed: Decides all chance; the random states of torch, NumPy and Python are neither
+                read nor changed, so that threads do not disturb each other.
             progress: Show a bar of the images that the network answers. To cancel, call this
                 inside `xaiutils.passes.watch`.
             **settings: Instead of the record's defaults. ``segments`` is (N, H, W), where needed.
@@ -205,8 +227,12 @@ class Method:
     def _one(
         self, classifier: Classifier, x: Tensor, target: Tensor, seed: int, used: dict[str, Any]
     ) -> Tensor:
-        with seeded(seed):
-            maps = self.function(classifier, x, target, **used).detach().float()
+        given = x.clone()
+        maps = self.compute(classifier, given, target, seed, used).detach().float()
+        if not torch.equal(given, x):
+            raise ValueError(
+                f"{self.name} must not write into x, and it did: let it write x.clone()"
+            )
         if maps.shape != (len(x), *x.shape[2:]):
             raise ValueError(f"{self.name} must return maps (N, H, W), got {checks.shape(maps)}")
         broken = [i for i, one in enumerate(maps) if not bool(one.isfinite().all())]
@@ -215,23 +241,9 @@ class Method:
         return maps
 
 
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """All chance inside comes from ``seed``; the global random states are put back."""
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002, what captum and others use
-    # torch.manual_seed would queue a call for a CUDA that may never start: 3 ms each time.
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices=devices):
-        torch.default_generator.manual_seed(seed)
-        if devices:
-            torch.cuda.manual_seed_all(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        random.seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
+def _takes_seed(function: Callable[..., Tensor]) -> bool:
+    known = inspect.signature(function).parameters.values()
+    return any(one.name == "seed" or one.kind is one.VAR_KEYWORD for one in known)
 
 
 def _targets(classifier: Classifier, x: Tensor, target: Target) -> Tensor:

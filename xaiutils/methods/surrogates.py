@@ -7,9 +7,13 @@ are plain weighted least squares.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+import torch
 from torch import Tensor
 
-from xaiutils import checks
+from xaiutils import chance, checks
 from xaiutils.methods.arguments import Baseline
 from xaiutils.methods.perturbation import SHARED
 from xaiutils.methods.record import SIGNED, Method, Setting
@@ -25,6 +29,8 @@ def kernel_shap(
     baseline: Baseline = 0.0,
     segments: Tensor | None = None,
     batch_size: int = 32,
+    *,
+    seed: int = 0,
 ) -> Tensor:
     r"""KernelSHAP: Shapley values of the segments by regression (Lundberg and Lee 2017, theorem 2).
 
@@ -35,6 +41,7 @@ def kernel_shap(
     Args:
         classifier, x, target, baseline, segments, batch_size: As in `feature_ablation`.
         n_samples: Images asked, the full and the empty one included; more than segments.
+        seed: Of the sets.
 
     Returns:
         (N, H, W), signed: a segment's coefficient on each of its pixels.
@@ -43,15 +50,29 @@ def kernel_shap(
         ValueError: Fewer samples than unknowns, or a single segment.
     """
     from captum.attr import KernelShap
+    from sklearn.linear_model import LinearRegression
 
     n_samples = checks.whole("n_samples", n_samples)
     batch_size = checks.whole("batch_size", batch_size)
 
+    drawing = chance.torchs(seed)
+
+    class Own(KernelShap):
+        def kernel_shap_perturb_generator(self, present: Tensor, **about: Any) -> Iterator[Tensor]:
+            """All, none, then random sets of a random size; captum's own draws them globally."""
+            sizes = about["num_select_distribution"].probs
+            yield present.long()
+            yield torch.zeros_like(present.long())
+            while True:
+                left_out = present.shape[1] - int(torch.multinomial(sizes, 1, generator=drawing))
+                values = torch.randn(present.shape, generator=drawing, device="cpu")
+                yield (values > values.kthvalue(left_out).values).to(present.device).long()
+
     def effects(forward: Forward, present: Tensor) -> Tensor:
         _require_samples(n_samples, present)
-        return KernelShap(forward).attribute(
-            present, n_samples=n_samples, perturbations_per_eval=batch_size
-        )
+        method = Own(forward)
+        method.interpretable_model = _linear_model(LinearRegression())
+        return method.attribute(present, n_samples=n_samples, perturbations_per_eval=batch_size)
 
     return by_segment(classifier, x, target, baseline, segments, effects)
 
@@ -66,6 +87,8 @@ def lime(
     baseline: Baseline = 0.0,
     segments: Tensor | None = None,
     batch_size: int = 32,
+    *,
+    seed: int = 0,
 ) -> Tensor:
     r"""LIME: a linear model of the segments' presence around the image.
 
@@ -78,6 +101,7 @@ def lime(
         n_samples: Images asked; more than segments.
         kernel_width: w > 0.
         alpha: Weight of the lasso's penalty, >= 0; 0 is weighted least squares.
+        seed: Of the coins.
 
     Returns:
         (N, H, W), signed: a segment's coefficient on each of its pixels.
@@ -85,9 +109,9 @@ def lime(
     Raises:
         ValueError: Fewer samples than unknowns.
     """
-    from captum._utils.models.linear_model import SkLearnLasso, SkLearnLinearRegression
     from captum.attr import Lime
     from captum.attr._core.lime import get_exp_kernel_similarity_function
+    from sklearn.linear_model import Lasso, LinearRegression
 
     n_samples = checks.whole("n_samples", n_samples)
     batch_size = checks.whole("batch_size", batch_size)
@@ -96,15 +120,38 @@ def lime(
     if kernel_width <= 0:
         raise ValueError(f"kernel_width must be > 0, got {kernel_width:g}")
     kernel = get_exp_kernel_similarity_function("cosine", kernel_width)
+    drawing = chance.torchs(seed)
+
+    def coins(present: Tensor, **_: Any) -> Tensor:
+        """Captum's own would draw them globally."""
+        even = torch.full(present.shape, 0.5)
+        return torch.bernoulli(even, generator=drawing).to(present.device).long()
 
     def effects(forward: Forward, present: Tensor) -> Tensor:
         _require_samples(n_samples, present)
-        model = SkLearnLasso(alpha=alpha) if alpha else SkLearnLinearRegression()
-        return Lime(forward, model, kernel).attribute(
+        model = _linear_model(Lasso(alpha=alpha) if alpha else LinearRegression())
+        return Lime(forward, model, kernel, coins).attribute(
             present, n_samples=n_samples, perturbations_per_eval=batch_size
         )
 
     return by_segment(classifier, x, target, baseline, segments, effects)
+
+
+def _linear_model(fitted: Any) -> Any:
+    """A model of scikit-learn as captum asks for it; captum's own draws weights globally first."""
+    from captum._utils.models.model import Model
+
+    class Own(Model):  # type: ignore[misc]
+        def fit(self, train_data: Any, **_: Any) -> None:
+            samples, values, weights = (t.cpu().numpy() for t in train_data.dataset.tensors)
+            fitted.fit(samples, values, sample_weight=weights)
+
+        def representation(self) -> Tensor:
+            return torch.tensor(fitted.coef_, dtype=torch.float32)[None]
+
+        __call__ = representation
+
+    return Own()
 
 
 def _require_samples(n_samples: int, present: Tensor) -> None:

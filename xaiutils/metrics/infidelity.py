@@ -158,8 +158,8 @@ TABLE: tuple[Metric, ...] = (
         function=infidelity_raw,
         low=0,
         high=math.inf,
-        source="Yeh et al. 2019, arXiv 1901.09392; captum.metrics.infidelity, as in Fig. 6 of "
-        "Dhore et al.",
+        source="Yeh et al. 2019, arXiv 1901.09392; captum.metrics.infidelity, that of Fig. 6 of "
+        "Dhore et al., whose perturbations are not told",
         anchors="depends on the map's scale: the mean squared drop of the logit for a map close "
         "to zero, anything above for a map of large values",
         passes=_PASSES,

@@ -31,8 +31,9 @@ def avg_sensitivity(
     .. math:: \frac{1}{n} \sum_{i=1}^{n} \frac{\|a(x) - a(x + u_i)\|_2}{\|a(x)\|_2},
               \quad u_i \sim U(-r, r)
 
-    Yeh et al. 2019 (arXiv 1901.09392), with the mean for the maximum, as Quantus computes it. The
-    class is that of the case even where the network now predicts another.
+    Yeh et al. 2019 (arXiv 1901.09392), with the mean for the maximum, as Quantus computes it;
+    Dhore et al. cite Bhatt et al. 2020. The class is that of the case even where the network now
+    predicts another.
 
     Args:
         samples: n.
@@ -137,7 +138,8 @@ def random_logit(case: Case, attribution: Tensor, explainer: Explainer, seed: in
 
     Sixt et al. 2020 (arXiv 1912.09818), as Quantus computes it: the structural similarity of both
     maps as rows of H·W numbers, in windows of 7, each map divided by its largest magnitude. The
-    other class is drawn from the seed. A map that does not depend on the class has 1.
+    other class is drawn from the seed. A map that does not depend on the class has 1. Dhore et al.
+    call it a distance and read 1 as the best.
 
     Raises:
         CannotScore: The network has one class, or the other class has a map without an order.
@@ -157,7 +159,8 @@ TABLE: tuple[Metric, ...] = (
         function=avg_sensitivity,
         low=0,
         high=math.inf,
-        source="Yeh et al. 2019, arXiv 1901.09392; quantus.AvgSensitivity",
+        source="Yeh et al. 2019, arXiv 1901.09392; quantus.AvgSensitivity; Dhore et al. cite Bhatt "
+        "et al. 2020 for it",
         anchors="0.71 for uniform noise that is drawn anew for each picture, 1.41 for noise of "
         "mean 0; 0 for the oracle and every map that does not depend on the picture",
         passes="samples * E",

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import warnings
-from functools import cache
+from functools import cache, partial
+from types import MethodType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xaiutils import batches, checks, memo
-from xaiutils.methods.record import seeded
+from xaiutils import batches, chance, checks, memo
+from xaiutils.borrowed import environment_kept, seeing, silenced
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.record import BATCH, CannotScore, Explainer, require_order
 from xaiutils.models import Classifier
@@ -56,8 +56,7 @@ def judge(
     """
     metric = _unchecked(CLASSES[name])(return_aggregate=False, disable_warnings=True, **settings)
     masks = None if case.mask is None else case.mask[None]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="quantus|scipy")  # NaN comes back, with a reason
+    with silenced(module="quantus|scipy"):  # NaN comes back, with a reason
         scores = _ask(
             metric,
             case.classifier,
@@ -101,7 +100,8 @@ def plain(
         maps: (N, H, W), signed.
         masks: (N, H, W) bool; only relevance_rank_accuracy needs them.
         explainer: As `xaiutils.metrics.record.Metric` has it.
-        seed: Of NumPy's global state, on which Quantus draws; the state is put back.
+        seed: Of what Quantus draws, as after ``numpy.random.seed(seed)``; NumPy's own state is
+            neither read nor changed.
         batch_size: Pictures at a time.
         **settings: Arguments of Quantus' constructor instead of its defaults; ``num_classes`` is
             the classifier's, not Quantus' 1000.
@@ -110,7 +110,8 @@ def plain(
         AssertionError: Quantus refuses the maps.
         TypeError, ValueError: An argument is wrong; the message says which and why.
     """
-    import quantus
+    with environment_kept():
+        import quantus
 
     metric = getattr(quantus, CLASSES[checks.choice("name", name, CLASSES)])
     known = inspect.signature(metric.__init__).parameters.keys() - _NOT_SETTINGS
@@ -154,7 +155,8 @@ def _ask(
     batch_size: int,
     plainly: bool,
 ) -> np.ndarray:
-    from quantus.helpers.model.pytorch_model import PyTorchModel
+    with environment_kept():
+        from quantus.helpers.model.pytorch_model import PyTorchModel
 
     def explain(model: nn.Module, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
         pictures = torch.tensor(inputs).to(x)
@@ -164,23 +166,46 @@ def _ask(
             raise ValueError(f"explainer must return maps (N, H, W), got {got}")
         return _array(found)[:, None]
 
+    _draw_from(metric, seed)
     try:
-        with seeded(seed):
-            scores = metric(
-                model=_Logits(classifier, x, plainly),
-                x_batch=_array(x),
-                y_batch=target.numpy(),
-                a_batch=_array(maps)[:, None],
-                s_batch=None if masks is None else _array(masks)[:, None],
-                channel_first=True,
-                explain_func=explain,
-                softmax=False,
-                batch_size=batch_size,
-            )
+        scores = metric(
+            model=_Logits(classifier, x, plainly),
+            x_batch=_array(x),
+            y_batch=target.numpy(),
+            a_batch=_array(maps)[:, None],
+            s_batch=None if masks is None else _array(masks)[:, None],
+            channel_first=True,
+            explain_func=explain,
+            softmax=False,
+            batch_size=batch_size,
+        )
     finally:
         # Quantus caches a method for all time by its object, which holds the network.
         PyTorchModel._get_last_softmax_layer_index.cache_clear()
     return np.asarray(scores, dtype=float)
+
+
+class _NumPy:
+    """NumPy, but for its random state."""
+
+    def __init__(self, random: np.random.RandomState) -> None:
+        self.random = random
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+
+def _draw_from(metric: Any, seed: int) -> None:
+    """Make Quantus' metric draw from ``seed``, where it would from NumPy's global state."""
+    metric.drawn_from, own = seed, _NumPy(chance.numpys(seed))
+    metric.random = own.random
+    metric.evaluate_batch = MethodType(
+        seeing(type(metric).evaluate_batch, "quantus", np=own), metric
+    )
+    perturb = getattr(metric, "perturb_func", None)
+    if isinstance(perturb, partial) and perturb.func.__module__.startswith("quantus"):
+        copied = seeing(perturb.func, "quantus", np=own)
+        metric.perturb_func = partial(copied, *perturb.args, **perturb.keywords)
 
 
 def _array(value: Tensor) -> np.ndarray:
@@ -242,7 +267,7 @@ class _Unchecked:
 class _Together:
     """Makes AvgSensitivity explain the perturbed copies of its one picture together.
 
-    The draws are those of Quantus: the same calls in the same order, from the same state.
+    The draws are those of Quantus: the same calls in the same order, from the same seed.
     """
 
     nr_samples: int
@@ -272,8 +297,11 @@ class _Together:
 class _Drawn:
     """Makes FaithfulnessCorrelation draw its subsets, and ask the network, once for all maps.
 
-    The draws are those of Quantus: the same calls in the same order, from the same state.
+    The draws are those of Quantus: the same calls in the same order, from the same seed.
     """
+
+    drawn_from: int
+    random: np.random.RandomState
 
     nr_runs: int
     subset_size: int
@@ -284,12 +312,10 @@ class _Drawn:
         self, model: Any, x_batch: np.ndarray, y_batch: np.ndarray, a_batch: np.ndarray, **_: Any
     ) -> list[float]:
         asked = torch.from_numpy(x_batch), torch.from_numpy(y_batch)
-        state: Any = np.random.get_state(legacy=True)  # noqa: NPY002, Quantus draws from it
         drawn, drops = memo.once(
             lambda: self._draw(model, x_batch, int(y_batch[0])),
             *("faithfulness_correlation", model.get_model().classifier.module, *asked),
-            *(self.nr_runs, self.subset_size, repr(self.perturb_func.keywords)),
-            *(str(state[0]), torch.from_numpy(state[1].astype(np.int64)), int(state[2])),
+            *(self.nr_runs, self.subset_size, repr(self.perturb_func.keywords), self.drawn_from),
         )
         flat = np.broadcast_to(a_batch, x_batch.shape).reshape(-1)
         return list(self.similarity_func(a=flat[drawn].sum(-1)[None], b=drops[None], batched=True))
@@ -298,7 +324,7 @@ class _Drawn:
         """Subsets (runs, subset) and the drops of the logit (runs,)."""
         drawn, changed = [], []
         for _ in range(self.nr_runs):
-            one = np.random.choice(x.size, self.subset_size, replace=False)[None]  # noqa: NPY002
+            one = self.random.choice(x.size, self.subset_size, replace=False)[None]
             drawn.append(one[0])
             changed.append(self.perturb_func(arr=x.reshape(1, -1), indices=one).reshape(x.shape))
         before = model.predict(x)[0, y]
@@ -311,7 +337,8 @@ class _Drawn:
 
 @cache
 def _unchecked(name: str) -> Any:
-    import quantus
+    with environment_kept():
+        import quantus
 
     own = {"FaithfulnessCorrelation": (_Drawn,), "AvgSensitivity": (_Together,)}.get(name, ())
     return type(name, (_Unchecked, *own, getattr(quantus, name)), {})

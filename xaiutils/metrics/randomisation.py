@@ -275,7 +275,7 @@ TABLE: tuple[Metric, ...] = (
         settings=MappingProxyType(
             {
                 "bins": Setting(
-                    100, "as in the paper; Quantus takes a rule on all maps of a batch"
+                    100, "as Hedström et al.; Quantus takes a rule on all maps of a batch"
                 ),
                 "network_seed": _NETWORKS["network_seed"],
             }

@@ -37,7 +37,7 @@ def curves(
 
     Args:
         x: ``(n,)``. series: name to ``(n,)``. bands: name of a series to its (low, high), each
-            ``(n,)``. mark: an x value with a dotted line, e.g. the paper's setting.
+            ``(n,)``. mark: an x value with a dotted line, e.g. the default.
         xlabel, ylabel, title: Of the axes, and above the chart.
 
     Raises:

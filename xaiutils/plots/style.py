@@ -6,8 +6,10 @@ import io
 import itertools
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import matplotlib.figure
@@ -19,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
 from xaiutils import checks
+from xaiutils.files import write_whole
 
 Array = np.ndarray | torch.Tensor
 
@@ -39,7 +42,20 @@ OWN = {
     "Grad-CAM++": 0, "hybrid": 1, "LRP": 2, "figure × noise": 3, "LRP, smoothed": 4,
     "Sobel edges": 5,
 }  # fmt: skip
-styled = matplotlib.style.context(["default", STYLE])  # a decorator: restores the user's rcParams
+_DRAWING = RLock()
+
+
+@contextmanager
+def _in_style() -> Iterator[None]:
+    """Our style, then the user's rcParams again. They are matplotlib's, one set for all threads.
+
+    Two threads inside at once would put back each other's.
+    """
+    with _DRAWING, matplotlib.style.context(["default", STYLE]):
+        yield
+
+
+styled = _in_style()  # a decorator
 
 
 class Figure(matplotlib.figure.Figure):
@@ -52,7 +68,7 @@ class Figure(matplotlib.figure.Figure):
 def png_bytes(figure: matplotlib.figure.Figure, scale: float = 1.0) -> bytes:
     """PNG bytes, RGB, without the library's version and without a date."""
     drawn, packed = io.BytesIO(), io.BytesIO()
-    with matplotlib.style.context(["default", STYLE]):
+    with _in_style():
         figure.savefig(drawn, format="png", dpi=figure.dpi * scale)
     # The background is opaque: without the alpha channel notebooks are an eighth smaller.
     with PIL.Image.open(drawn) as image:
@@ -67,12 +83,14 @@ def save(figure: matplotlib.figure.Figure, path: str | Path, *, scale: float = 1
 
     Raises:
         ValueError: ``path`` does not end in .png, or ``scale`` is not in 0.1..10.
+        OSError: The disk is full, and the like; what was there before stays.
     """
     path = Path(path)
     if path.suffix != ".png":
         raise ValueError(f"path must end in .png, got {path.name!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png_bytes(figure, checks.number("scale", scale, low=0.1, high=10)))
+    picture = png_bytes(figure, checks.number("scale", scale, low=0.1, high=10))
+    write_whole(path, lambda stream: stream.write(picture))
     return path
 
 
@@ -157,7 +175,8 @@ def color_bar(figure: Figure, drawn: AxesImage, x: float, y: float, size: float)
 def write(figure: Figure, x: float, y: float, text: str, size: float, **look: Any) -> None:
     """Text at a place in inches; nothing where it is empty."""
     if text:
-        figure.text(x, y, text, transform=figure.dpi_scale_trans, fontsize=size, **look)
+        look |= {"fontsize": size, "parse_math": False}  # a name of the user's may have dollars
+        figure.text(x, y, text, transform=figure.dpi_scale_trans, **look)
 
 
 def wrap(text: str, width: float, size: float) -> str:

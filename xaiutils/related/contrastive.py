@@ -93,8 +93,8 @@ def sglrp(
     r"""Softmax-gradient LRP: D as above, signed (Iwana et al. 2019, arXiv 1908.04351).
 
     Relevance starts from the gradient of the softmax, `softmax_gradient`: its one positive
-    entry :math:`p_c (1 - p_c)` gives R, the others' :math:`p_c p_n` the dual. The paper
-    propagates both at once; as in the authors' code they go down apart and the dual is scaled.
+    entry :math:`p_c (1 - p_c)` gives R, the others' :math:`p_c p_n` the dual. Iwana et al.
+    propagate both at once; as in their code they go down apart and the dual is scaled.
 
     Args:
         classifier: From `load_model` or `wrap`; two classes or more that exclude each other.

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from xaiutils.files import write_whole
 from xaiutils.page import DOCS
 from xaiutils.study.engines import Unfinished, run_study
 from xaiutils.study.folder import MANIFEST, StudyFolder, check_asked, create_study, open_study
 from xaiutils.study.merge import merge_studies
 from xaiutils.study.tables import (
+    Status,
     against,
     load_study,
     require_comparable,
@@ -53,7 +55,13 @@ def run(options: argparse.Namespace, say: Say) -> None:
         raise
     except Unfinished as error:
         raise OSError(str(error)) from None
-    _status_of(opened, say)
+    found = _status_of(opened, say)
+    if found.failed and not found.scored:
+        reason = next((why for _, why in sorted(found.reasons.items()) if why), "see the log")
+        raise OSError(
+            f"no row of {opened.path} has a score, {found.failed} failed: {reason}. Mend that and "
+            "add --retry-failed, or begin another study"
+        )
 
 
 def _begin(folder: Path, asked: dict[str, object], place: dict[str, str | None]) -> StudyFolder:
@@ -73,7 +81,7 @@ def status(options: argparse.Namespace, say: Say) -> None:
     _status_of(open_study(options.folder), say)
 
 
-def _status_of(opened: StudyFolder, say: Say) -> None:
+def _status_of(opened: StudyFolder, say: Say) -> Status:
     """Say how far a study is."""
     found, study = study_status(opened), opened.study
     say(
@@ -90,6 +98,7 @@ def _status_of(opened: StudyFolder, say: Say) -> None:
         say(f"logs that cannot be read: {', '.join(found.unread)}")
     if len({instructions for _, instructions in found.machines}) > 1:
         say(f"machines of different kinds, last bits may differ: {list(found.machines)}")
+    return found
 
 
 def table(options: argparse.Namespace, say: Say) -> None:
@@ -107,7 +116,7 @@ def table(options: argparse.Namespace, say: Say) -> None:
             say(f"{options.out}: {write_result(opened, options.out)} rows")
         elif options.out.suffix == ".csv":
             scores = load_study(opened, right_only=options.right_only, partial=options.partial)
-            scores.to_csv(options.out, index=False)
+            write_whole(options.out, lambda stream: scores.to_csv(stream, index=False))
             say(f"{options.out}: {len(scores)} scores")
         else:
             raise ValueError(f"--out must end in .parquet or .csv, got {options.out}")

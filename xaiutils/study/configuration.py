@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -182,15 +181,8 @@ def _parse(text: str) -> tuple[str, dict[str, Any]]:
             raise ValueError(f"{text!r} must be name:setting=value,setting=value, got {pair!r}")
         if key.strip() in settings:
             raise ValueError(f"{text!r} must give each setting once, got {key.strip()} twice")
-        settings[key.strip()] = _value(value.strip())
+        settings[key.strip()] = checks.literal(f"{name.strip()}:{key.strip()}", value.strip())
     return name.strip(), settings
-
-
-def _value(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def _short(old: Any, new: Any) -> str:

@@ -1,42 +1,46 @@
-"""Run a study: one process, a cluster on this machine, any Dask cluster, or a shard of a job array.
+"""Run a study: one process, several on this machine, a Dask cluster, or a shard of a job array.
 
 Whoever scores a part, its rows are the same. A part that is there is skipped, so that a run that
 was killed at any moment goes on where it was: that is the whole resume.
+
+A process that dies has one part in hand, whose trail says what it computed. The part is tried
+again; a picture and method that cost three processes are left as failed rows.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from xaiutils import checks
-from xaiutils.files import alone
+from xaiutils.files import alone, set_aside
+from xaiutils.processes import Died, Worker, ready
 from xaiutils.study.folder import StudyFolder
-from xaiutils.study.parts import BrokenPart, part_path, read_part, remove_temporary, set_aside
+from xaiutils.study.parts import BrokenPart, part_path, read_part, remove_temporary
+from xaiutils.study.trail import (
+    TIMES,
+    Doing,
+    Trail,
+    Unfinished,
+    own_trail,
+    read_trail,
+    trail_path,
+    write_trail,
+)
 from xaiutils.study.work import ACCIDENTS, Done, score_part
 
-DEATHS = 10  # of its workers, that a part survives on a local cluster
-ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-DASK = {
-    "distributed.scheduler.allowed-failures": DEATHS,
-    # Results are small, and what is written to disk would be pickled.
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    "distributed.worker.profile.enabled": False,
-    # Dask makes malloc give memory back at once: torch then spends half of its time on page faults.
-    "distributed.nanny.pre-spawn-environ": dict.fromkeys(ONE_THREAD, 1),
-}
-
-
-class Unfinished(RuntimeError):
-    """Parts are missing after all has been tried; what there is, is kept."""
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+LOOK = 2  # seconds between looks at a cluster's workers
+ANSWER = 30  # seconds that a scheduler that is at work may take to answer, at least
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,11 @@ def run_study(
 
     Args:
         opened: From `create_study` or `open_study`.
-        workers: 1: this process; more: a Dask cluster on this machine, which listens to this
-            machine alone, one process of one thread each.
+        workers: 1: this process; more: so many processes of this machine, of one thread each.
         scheduler: Instead, the address of a Dask cluster whose workers see the folder, the
             pictures and the weights under the same paths.
-        wait: Seconds for the cluster's first worker, which may stand in a queue.
+        wait: Seconds for the cluster's first worker, which may stand in a queue, and for another
+            where none is left.
         shard: ``(i, n)``: only the i-th of n shares, for an array of jobs; they may run beside
             each other on one folder, or on copies that `merge_studies` joins.
         retry_failed: Also score anew the pictures that met an accident (`ACCIDENTS`).
@@ -91,7 +95,7 @@ def run_study(
         ForeignPart, ValueError: The folder, the network, the pictures or the libraries are not
             those of the configuration.
         OSError: The disk is full, the folder cannot be written, the scheduler is gone.
-        Unfinished: A part's workers died again and again.
+        Unfinished: No process can be had, or all die before they have opened network and pictures.
     """
     checks.whole("workers", workers)
     checks.number("wait", wait, low=0)
@@ -109,6 +113,8 @@ def run_study(
         todo = _todo(opened, mine, retry_failed)
         for path in todo.broken:
             say(f"a broken part was moved to {path} and will be made anew")
+        for index in filter(mine, range(opened.study.parts)):
+            _say_who_died(opened, index, {*todo.fresh, *todo.again}, say)
         many = len(todo.fresh) + len(todo.again)
         say(f"study {opened.study.hash}: {many} parts to score, {todo.kept} are there")
         if not many:
@@ -116,14 +122,14 @@ def run_study(
         run = secrets.token_hex(8)
         jobs = [(index, False) for index in todo.fresh] + [(index, True) for index in todo.again]
         with _bar(many, progress) as advance:
-            if workers == 1 and scheduler is None:
-                where = opened.path, opened.study.hash
-                for index, retry in jobs:
-                    advance(score_part(*where, index, opened.place, run=run, retry=retry))
-            else:
-                client = partial(_client, workers, scheduler, wait)
+            if scheduler is not None:
                 with _scheduler_lives(opened):
-                    _on_dask(opened, jobs, run, workers, client, advance, say)
+                    _on_dask(opened, jobs, run, scheduler, wait, advance, say)
+            elif workers == 1:
+                for job in jobs:
+                    advance(score_part(**_question(opened, job, run)))
+            else:
+                _on_processes(opened, jobs, run, workers, advance, say)
         lost = [index for index, _ in jobs if not part_path(opened.path, index).is_file()]
         if lost:
             raise Unfinished(
@@ -141,7 +147,7 @@ def _todo(opened: StudyFolder, mine: Callable[[int], bool], retry: bool) -> Todo
         except FileNotFoundError:
             fresh.append(index)
         except BrokenPart:
-            broken.append(set_aside(opened.path, index))
+            broken.append(set_aside(part_path(opened.path, index)))
             fresh.append(index)
         else:
             accident = retry and not set(ACCIDENTS).isdisjoint(rows["error_code"].to_pylist())
@@ -166,95 +172,209 @@ def _bar(total: int, progress: bool) -> Iterator[Callable[[Done], None]]:
         yield advance
 
 
-def _on_dask(
+def _say_who_died(opened: StudyFolder, index: int, todo: set[int], say: Say) -> None:
+    """Say what the process of another run computed that ended without a word, and forget it."""
+    trail = read_trail(opened.path, index)
+    if trail is not None and trail.doing is not None and index in todo:
+        say(
+            f"the process that scored part {index} ended without a word while it {trail.doing}. "
+            "If one does so again, --workers 2 leaves what costs three of them as failed rows"
+        )
+    trail_path(opened.path, index).unlink(missing_ok=True)
+
+
+def _on_processes(
     opened: StudyFolder,
     jobs: Sequence[tuple[int, bool]],
     run: str,
     workers: int,
-    connect: Callable[[], AbstractContextManager[Any]],
+    advance: Callable[[Done], None],
+    say: Say,
+) -> None:
+    """Hand out parts to processes of this machine, one at a time to each.
+
+    A part in which two processes have died over one picture and method is put off until nothing
+    else runs: the system ends the largest process where memory does not suffice, and that may have
+    been the wrong one.
+    """
+    waiting, suspected = deque(jobs), deque[tuple[int, bool]]()
+    idle: list[Worker] = []
+    busy: dict[Worker, tuple[int, bool]] = {}
+    try:
+        while waiting or suspected or busy:
+            while (waiting and len(busy) < workers) or (suspected and not busy):
+                if not waiting:
+                    _end(idle[1:])
+                    del idle[1:]
+                try:
+                    worker = idle.pop() if idle else _worker(busy)
+                except OSError as error:  # the system gives no more: make do with those there are
+                    if busy:
+                        workers = len(busy)
+                        break
+                    lost = sorted(index for index, _ in (*waiting, *suspected))
+                    raise Unfinished(
+                        f"parts {lost} are missing: no process can be had, {error}; "
+                        f"{_go_on(opened)}"
+                    ) from None
+                job = busy[worker] = (waiting or suspected).popleft()
+                worker.ask(**_question(opened, job, run))
+            for worker in ready(busy):
+                job = busy.pop(worker)
+                try:
+                    done = worker.answer()
+                except Died as death:
+                    doubtful = _bury(opened, job[0], run, str(death), say).suspected()
+                    (suspected if doubtful else waiting).append(job)
+                else:
+                    idle.append(worker)
+                    advance(done)
+    finally:
+        _end([*busy, *idle])
+
+
+def _question(opened: StudyFolder, job: tuple[int, bool], run: str) -> dict[str, Any]:
+    index, retry = job
+    return {
+        "folder": str(opened.path),
+        "study": opened.study.hash,
+        "index": index,
+        "place": opened.place,
+        "run": run,
+        "retry": retry,
+    }
+
+
+def _worker(busy: dict[Worker, Any]) -> Worker:
+    taken = {worker.number for worker in busy}
+    return Worker(min({*range(len(taken) + 1)} - taken), score_part, ONE_THREAD)
+
+
+def _end(workers: Sequence[Worker]) -> None:
+    for worker in workers:
+        worker.end()
+
+
+def _bury(opened: StudyFolder, index: int, run: str, how: str, say: Say) -> Trail:
+    """Write down and say what a process computed when it died; what is known of the part."""
+    found = own_trail(opened.path, index, run)
+    if found.doing is None:  # it died before it began
+        found = found._replace(doing=Doing())
+    doing, found = found.doing, found.mourn(how)
+    write_trail(opened.path, index, found)
+    say(f"a process {how} while it {doing}; part {index} is tried again")
+    try:
+        found.require_begun(index)
+    except Unfinished as error:
+        raise Unfinished(f"{error}; {_go_on(opened)}") from None
+    return found
+
+
+def _on_dask(
+    opened: StudyFolder,
+    jobs: Sequence[tuple[int, bool]],
+    run: str,
+    scheduler: str,
+    wait: float,
     advance: Callable[[Done], None],
     say: Say,
 ) -> None:
     """Hand out parts, a few more at a time than there are threads: memory stays flat."""
-    import dask
     from distributed import KilledWorker, as_completed
 
-    dead: list[int] = []
+    beside: Counter[int] = Counter()  # parts whose worker died while it did another's
     with ExitStack() as stack:
-        stack.enter_context(dask.config.set(DASK))
         for logger in ("tornado.application", "asyncio"):  # they log what Ctrl-C cuts short
             stack.enter_context(_quiet(logger))
-        client = stack.enter_context(connect())
+        client = stack.enter_context(_client(scheduler, wait))
         say(f"dashboard: {client.dashboard_link}")
-        rest = iter(jobs)
+        rest = deque(jobs)
         flying = as_completed(loop=client.loop)
-        names: dict[Any, int] = {}
-
-        def top_up() -> None:
-            while len(names) < 2 * max(workers, _threads(client, opened)):  # a cluster may grow
-                index, retry = next(rest, (None, False))
-                if index is None:
-                    return
-                future = client.submit(
-                    score_part,
-                    str(opened.path),
-                    opened.study.hash,
-                    index,
-                    opened.place,
-                    run=run,
-                    retry=retry,
-                    key=f"part-{index}-{run}",  # another run on this cluster is no other's
-                )
-                names[future] = index
+        names: dict[Any, tuple[int, bool]] = {}
+        while rest or names:
+            while rest and len(names) < 2 * max(
+                1, _threads(client, opened, wait)
+            ):  # a cluster may grow
+                job = rest.popleft()
+                # Another run on this cluster is no other's, and neither is another try.
+                key = f"part-{job[0]}-{run}-{secrets.token_hex(4)}"
+                future = client.submit(score_part, **_question(opened, job, run), key=key)
+                names[future] = job
                 flying.add(future)
-
-        top_up()
-        for future in flying:
-            index = names.pop(future)
+            _wait(flying, client, opened, wait, names)
+            future = next(flying)
+            job = names.pop(future)
             if future.status == "cancelled":
                 raise _gone(opened)
             error = future.exception()
             if isinstance(error, KilledWorker):
-                dead.append(index)
+                rest.appendleft(job)
+                beside[job[0]] += 1
+                if own_trail(opened.path, job[0], run).doing is not None:
+                    _bury(opened, job[0], run, "was lost by the cluster", say)
+                    beside.clear()
+                elif beside[job[0]] == TIMES:
+                    raise Unfinished(
+                        f"part {job[0]} is missing: its workers died before they began, again and "
+                        f"again; {_go_on(opened)}"
+                    )
             elif error is not None:
                 raise error
             else:
+                beside.clear()
                 advance(future.result())
-            top_up()
-    if dead:
-        raise Unfinished(
-            f"parts {dead} are missing: the processes that scored them died again and again, "
-            f"perhaps for want of memory; {_go_on(opened)}"
-        )
+
+
+def _wait(
+    flying: Any, client: Any, opened: StudyFolder, wait: float, names: dict[Any, tuple[int, bool]]
+) -> None:
+    """Until a part is done, or for want of workers.
+
+    Raises:
+        ConnectionError: There has been none for ``wait`` seconds.
+    """
+    looked = seen = time.monotonic()
+    while not flying.has_ready():
+        time.sleep(0.05)
+        if time.monotonic() - looked < LOOK:
+            continue
+        looked = time.monotonic()
+        if _threads(client, opened, wait):
+            seen = looked
+        elif looked - seen > wait:
+            lost = sorted(index for index, _ in names.values())
+            raise ConnectionError(
+                f"parts {lost} are missing: the cluster has had no worker for {wait:g} s, see "
+                f"wait; {_go_on(opened)}"
+            )
 
 
 @contextmanager
-def _client(workers: int, scheduler: str | None, wait: float) -> Iterator[Any]:
-    from distributed import Client, LocalCluster
+def _client(scheduler: str, wait: float) -> Iterator[Any]:
+    from distributed import Client
 
     with ExitStack() as stack:
-        if scheduler is None:
-            address: Any = stack.enter_context(
-                LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    dashboard_address="127.0.0.1:0",
-                    preload="xaiutils.study.deaf",
-                    silence_logs=logging.CRITICAL,  # errors come with the futures
-                )
-            )
-        else:
-            address = scheduler
         try:
-            client = stack.enter_context(Client(address, timeout=wait, set_as_default=False))
+            with ThreadPoolExecutor(1) as thread:  # this one may have a loop already
+                thread.submit(asyncio.run, _greet(scheduler, wait)).result()
+            client = stack.enter_context(Client(scheduler, timeout=wait, set_as_default=False))
             client.wait_for_workers(1, timeout=wait)
-        except (TimeoutError, OSError) as error:
+        except (TimeoutError, OSError, ValueError, TypeError) as error:
             raise ConnectionError(
                 f"scheduler must be the address of a Dask cluster with workers, {scheduler} "
-                f"gave none in {wait:g} s, see wait: {error}"
+                f"gave none in {wait:g} s, see wait: {str(error) or type(error).__name__}"
             ) from None
         yield client
+
+
+async def _greet(scheduler: str, wait: float) -> None:
+    """Ask who is there: a client would wait without end where somebody listens and says nothing."""
+    from distributed import rpc
+    from distributed.security import Security
+
+    arguments = Security().get_connection_args("client")
+    async with rpc(scheduler, connection_args=arguments) as found:
+        await asyncio.wait_for(found.identity(), wait)
 
 
 @contextmanager
@@ -279,9 +399,10 @@ def _scheduler_lives(opened: StudyFolder) -> Iterator[None]:
         raise _gone(opened) from None
 
 
-def _threads(client: Any, opened: StudyFolder) -> int:
+def _threads(client: Any, opened: StudyFolder, wait: float) -> int:
+    asked = client.scheduler.ncores  # `Client.nthreads` has no timeout
     try:
-        return sum(client.nthreads().values())
+        return sum(client.sync(asked, callback_timeout=max(wait, ANSWER)).values())
     except (OSError, TimeoutError):
         raise _gone(opened) from None
 

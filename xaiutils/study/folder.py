@@ -8,18 +8,25 @@ folder is opened; nothing in it is ever unpickled.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from filelock import FileLock
 
 from xaiutils import checks, fingerprint
 from xaiutils.files import GUARD, START, TEMPORARY, write_whole
-from xaiutils.study.configuration import Study, check_engine, check_seeds, settings_of
+from xaiutils.study.configuration import (
+    Study,
+    check_engine,
+    check_seeds,
+    parse_method,
+    parse_metric,
+    settings_of,
+)
 from xaiutils.study.pictures import (
     Picture,
     digest,
@@ -27,6 +34,7 @@ from xaiutils.study.pictures import (
     read_pictures,
     write_pictures,
 )
+from xaiutils.study.trial import require_settings
 from xaiutils.workloads import Workload, load_workload
 
 MANIFEST, PICTURES = "study.json", "pictures.parquet"
@@ -55,6 +63,7 @@ class StudyFolder:
         place: Where network and pictures are.
         pictures: All of them, in the order of the table.
         asked: How many pictures were asked for; None for all.
+        code: The function of a model that the manifest names and nobody asked for, or empty.
     """
 
     path: Path
@@ -62,6 +71,7 @@ class StudyFolder:
     place: Place
     pictures: tuple[Picture, ...]
     asked: int | None
+    code: str = ""
 
     def part(self, index: int) -> tuple[Picture, ...]:
         """The pictures of a part."""
@@ -72,8 +82,14 @@ class StudyFolder:
         """The network, on its device, and the pictures.
 
         Raises:
-            ValueError: They, or the libraries, are not those of the configuration.
+            ValueError: They, or the libraries, are not those of the configuration; or only the
+                manifest asks for code to be run.
         """
+        if self.code:
+            raise ValueError(
+                f"model must be named by whoever runs the study where it is code: {MANIFEST} of "
+                f"{self.path} names {self.code}. If you trust it, say --model {self.code}"
+            )
         work = _load(self.study.workload, self.study.split, self.place, allow_missing=True)
         self.study.require(work)
         if self.study.device == "cuda":
@@ -112,7 +128,7 @@ def create_study(
 
     Raises:
         FileExistsError: The folder holds something already.
-        ValueError: An unknown name, a wrong number, no pictures.
+        ValueError: An unknown name, a wrong number or setting, no pictures.
     """
     check_engine(part, batch, threads, device)
     given = tuple(methods), tuple(metrics)
@@ -125,6 +141,9 @@ def create_study(
     if split not in ("test", work.split):
         raise ValueError(f"split must be left out for {name}, which has one, got {split!r}")
     settings = settings_of(*given)  # after the workload, which may have added methods of its own
+    require_settings(
+        work, [parse_method(text) for text in methods], dict(map(parse_metric, metrics))
+    )
     count = len(work.samples)
     if images is not None:
         count = min(checks.whole("images", images), count)
@@ -159,7 +178,7 @@ def create_study(
         about = {"study": asdict(study), "hash": study.hash, "place": asdict(place)}
         text = json.dumps(about | {"images": images}, indent=2, sort_keys=True).encode()
         write_whole(path / MANIFEST, lambda stream: stream.write(text))
-    return open_study(path)
+    return open_study(path, model=place.model)
 
 
 def open_study(
@@ -173,34 +192,53 @@ def open_study(
 
     Args:
         folder: Where it is.
-        model, weights, root: Where network and pictures are now, if they have moved.
+        model, weights, root: Where network and pictures are now, if they have moved. A model
+            ``module:function`` is run, and must be named each time.
 
     Raises:
         FileNotFoundError: It holds no study.
-        ValueError: Manifest or pictures were changed.
+        ValueError: Manifest or pictures were changed, or cannot be read.
     """
     path = Path(folder)
     if not (path / MANIFEST).is_file():
         raise FileNotFoundError(f"folder must hold a study, {path} has no {MANIFEST}")
     try:
         about = json.loads((path / MANIFEST).read_text("utf-8"))
-        study, place = _read(about["study"]), Place(**about["place"])
-    except (ValueError, KeyError, TypeError) as error:
+        study, place, asked = _read(about["study"]), Place(**about["place"]), about["images"]
+        told, own = about["hash"], study.hash
+        _require_sound(study, place, asked)
+    except (ValueError, LookupError, TypeError, RecursionError, AttributeError) as error:
         raise ValueError(f"{path / MANIFEST} cannot be read: {error!r}") from None
-    if study.hash != about["hash"]:
+    if own != told:
         raise ValueError(
-            f"{path / MANIFEST} was changed: its hash is {about['hash']}, "
-            f"that of its content {study.hash}. Take another folder for another study"
+            f"{path / MANIFEST} was changed: its hash is {told}, "
+            f"that of its content {own}. Take another folder for another study"
         )
     try:
         pictures = read_pictures(path / PICTURES)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{path / PICTURES} cannot be read: {error}") from None
+    except Exception as error:  # a changed byte can mean anything to Arrow
+        raise ValueError(f"{path / PICTURES} cannot be read: {error!r}") from None
     if digest(pictures) != study.pictures:
         raise ValueError(f"{path / PICTURES} was changed: its hash is not that of the manifest")
     moved = {"model": model, "weights": weights, "root": root}
     place = replace(place, **{key: value for key, value in moved.items() if value is not None})
-    return StudyFolder(path.resolve(), study, place, tuple(pictures), about["images"])
+    code = place.model if model is None and place.model and ":" in place.model else ""
+    if code:
+        place = replace(place, model=None)
+    return StudyFolder(path.resolve(), study, place, tuple(pictures), asked, code)
+
+
+def _require_sound(study: Study, place: Place, asked: Any) -> None:
+    """Refuse what no study was begun with, whatever its hash."""
+    check_engine(study.part, study.batch, study.threads, study.device)
+    check_seeds(study.seeds)
+    checks.whole("images", study.images)
+    if asked is not None:
+        checks.whole("images", asked)
+    texts = (study.workload, study.split, study.model, *study.methods, *study.metrics)
+    for value in (*texts, *(one for one in vars(place).values() if one is not None)):
+        if not isinstance(value, str):
+            raise TypeError(f"text expected, got {checks.describe(value)}")
 
 
 def _require_empty(path: Path) -> None:
@@ -259,7 +297,7 @@ def _read(values: dict[str, Any]) -> Study:
 
 
 def _own_gpu() -> str:
-    """A GPU for this process: a local cluster's workers, which are numbered, take turns."""
+    """A GPU for this process: workers of this machine, which are numbered, take turns."""
     import torch
     from distributed import get_worker
 
@@ -267,8 +305,9 @@ def _own_gpu() -> str:
         raise ValueError("device must be one that is here, got cuda without a GPU")
     try:
         name = get_worker().name
-    except ValueError:  # no worker
-        name = 0
+    except ValueError:  # no worker of Dask's, but perhaps one of `xaiutils.processes`
+        number = multiprocessing.current_process().name.rpartition("worker-")[2]
+        name = int(number) if number.isdigit() else 0
     return f"cuda:{name % torch.cuda.device_count() if isinstance(name, int) else 0}"
 
 

@@ -7,8 +7,6 @@ not a function of the configuration: seconds, worker, host, reasons and tracebac
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import secrets
 from collections.abc import Callable, Iterator
@@ -16,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from xaiutils.files import ABOUT, TEMPORARY, write_table
+from xaiutils.files import TEMPORARY, BrokenPart, checksum, read_checked, write_table
 
 KEY = ("image_id", "method", "metric", "seed")
 RESULT = pa.schema(
@@ -52,10 +49,6 @@ LOG = pa.schema(
 _NAME = re.compile(r"part-(\d{5,})\.parquet")
 
 
-class BrokenPart(ValueError):
-    """A part that was cut off, emptied or changed after it was written."""
-
-
 class ForeignPart(ValueError):
     """A part of another study, or of another place in this one."""
 
@@ -81,7 +74,7 @@ def write_part(folder: Path, study: str, index: int, rows: list[dict[str, Any]])
     rows = sorted(rows, key=lambda row: tuple(row[key] for key in KEY))
     table = pa.Table.from_pylist(rows, schema=RESULT)
     about = {"study": study, "part": index, "rows": len(rows)}
-    about["sha256"] = _checksum(study, index, table)
+    about["sha256"] = checksum(f"{study} {index}", table)
     write_table(part_path(folder, index), table, about)
 
 
@@ -105,43 +98,15 @@ def read_part(folder: Path, study: str, index: int) -> pa.Table:
         raise FileNotFoundError(
             f"{path} must exist: the study is unfinished, go on with xaiutils study run {folder}"
         )
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            about = json.loads((file.schema_arrow.metadata or {}).get(ABOUT, b"{}"))
-            table = file.read()
-        own = str(about["study"]), int(about["part"])
-        whole = table.schema.equals(RESULT) and _checksum(*own, table) == about["sha256"]
-    except Exception as error:  # a changed byte can mean anything to JSON and Arrow
-        raise BrokenPart(f"{path} cannot be read: {type(error).__name__}, {error}") from None
-    if not whole:
-        raise BrokenPart(f"{path} has another content than was written: its checksum differs")
+    about, table = read_checked(path, lambda own: f"{own['study']} {int(own['part'])}")
+    own = about["study"], int(about["part"])
+    if not table.schema.equals(RESULT):
+        raise BrokenPart(f"{path} has other columns than were written")
     if own != (study, index):
         raise ForeignPart(
             f"{path} must be part {index} of study {study}, it is part {own[1]} of {own[0]}"
         )
-    return table.replace_schema_metadata(None)
-
-
-def _checksum(study: str, index: int, table: pa.Table) -> str:
-    """A hash of whose part it is and of every value of its rows, however they are stored."""
-    digest = hashlib.sha256(f"{study} {index} ".encode())
-    for name in RESULT.names:
-        column = table.column(name).combine_chunks()
-        if pa.types.is_string(column.type):
-            content = json.dumps(column.to_pylist()).encode()
-        else:
-            content = column.to_numpy(zero_copy_only=False).tobytes()
-        digest.update(f"{name}:{len(content)}:".encode())
-        digest.update(content)
-    return digest.hexdigest()
-
-
-def set_aside(folder: Path, index: int) -> Path:
-    """Move a broken part out of the way, where it can be looked at; its new name."""
-    path = part_path(folder, index)
-    aside = path.with_name(f"{path.name}.broken-{secrets.token_hex(4)}")
-    path.rename(aside)
-    return aside
+    return table
 
 
 def remove_temporary(folder: Path, mine: Callable[[int], bool]) -> int:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xaiutils import scenes
+from xaiutils.checks import printable
 from xaiutils.files import write_table
 from xaiutils.imagenet import ImageNetFolder
 from xaiutils.images import Sample
@@ -52,7 +53,8 @@ def look(work: Workload, index: int) -> Picture:
         scene = scenes.scene(work.split, index)
         return Picture(scene.id, index, "", scenes.label(scene), _hash(repr(scene).encode()))
     sample = work.samples[index]
-    return Picture(sample.id, index, sample.wnid or "", sample.label, _hash(*_content(sample)))
+    names = printable(sample.id), index, printable(sample.wnid or "")
+    return Picture(*names, sample.label, _hash(*_content(sample)))
 
 
 def listing(work: Workload, indices: Iterable[int]) -> list[Picture]:
@@ -93,7 +95,8 @@ def _of_imagenet(folder: ImageNetFolder, index: int) -> Picture:
         wnid, label, about = entry.folder, None, f"unreadable: {type(error).__name__}"
     with folder.file(index).open("rb") as stream:
         content = hashlib.file_digest(stream, "sha256").digest()
-    return Picture(entry.id, index, wnid or "", label, _hash(content, about.encode()))
+    names = printable(entry.id), index, printable(wnid or "")
+    return Picture(*names, label, _hash(content, about.encode()))
 
 
 def _content(sample: Sample) -> Iterator[bytes]:

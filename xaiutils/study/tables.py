@@ -27,7 +27,7 @@ from xaiutils.study.parts import (
     log_paths,
     read_part,
 )
-from xaiutils.study.work import NETWORK, RIGHT
+from xaiutils.study.work import ACCIDENTS, NETWORK, RIGHT
 from xaiutils.verdicts import Verdict, judge
 
 LOGGED = ["error_code", "method", "metric", "reason", "host", "instructions", "seconds"]
@@ -40,7 +40,8 @@ class Status:
 
     Attributes:
         parts, done: Of the study, and those that are there and whole. broken: Those that are not.
-        rows: In the parts that are done. codes: How many of them have each error code.
+        rows: In the parts that are done. scored: Of methods that have a score. failed: That met
+            an accident. codes: How many rows have each error code.
         where: How many have each (error code, method, metric).
         reasons: The first reason that the log gives for each of these.
         seconds: Spent on all attempts, as the log has it. unread: Logs that cannot be read.
@@ -52,6 +53,8 @@ class Status:
     done: int
     broken: tuple[int, ...]
     rows: int
+    scored: int
+    failed: int
     codes: dict[str, int]
     where: dict[tuple[str, str, str], int]
     reasons: dict[tuple[str, str, str], str]
@@ -62,7 +65,7 @@ class Status:
 
 def study_status(opened: StudyFolder) -> Status:
     """Read every part and log; nothing is written, so that a read-only folder will do."""
-    done, rows, broken = 0, 0, []
+    done, rows, scored, broken = 0, 0, 0, []
     where: Counter[tuple[str, str, str]] = Counter()
     for index in found_parts(opened.path):
         try:
@@ -73,7 +76,11 @@ def study_status(opened: StudyFolder) -> Status:
         done += 1
         rows += len(part)
         columns = (part[name].to_pylist() for name in ("error_code", "method", "metric"))
-        where.update(key for key in zip(*columns, strict=True) if key[0])
+        for key in zip(*columns, strict=True):
+            if key[0]:
+                where[key] += 1
+            else:
+                scored += key[1] != NETWORK
     codes: Counter[str] = Counter()
     for (code, _, _), count in where.items():
         codes[code] += count
@@ -98,6 +105,10 @@ def study_status(opened: StudyFolder) -> Status:
         done=done,
         broken=tuple(broken),
         rows=rows,
+        scored=scored,
+        failed=sum(
+            n for (code, method, _), n in where.items() if code in ACCIDENTS and method != NETWORK
+        ),
         codes=dict(codes),
         where=dict(where),
         reasons=reasons,
@@ -270,7 +281,8 @@ def study_verdicts(opened: StudyFolder, claims: Path) -> list[Verdict]:
     return [
         judge(claim, _plain(table[table["metric"] == claim.metric]), METRICS[claim.metric].better)
         for claim in load_claims(claims, METRICS)
-        if claim.metric in metrics
+        if not claim.withdrawn
+        and claim.metric in metrics
         and {claim.of, *claim.against} <= methods
         and opened.study.workload in claim.workloads
     ]

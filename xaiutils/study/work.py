@@ -20,6 +20,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from xaiutils import batches, memo
+from xaiutils.checks import printable, text_of
 from xaiutils.imagenet import ImageNetFolder
 from xaiutils.metrics.case import Case, load_cases
 from xaiutils.metrics.record import Score
@@ -28,6 +29,7 @@ from xaiutils.study.configuration import HALVE, Study
 from xaiutils.study.folder import Place, StudyFolder, open_study
 from xaiutils.study.parts import KEY, read_part, write_log, write_part
 from xaiutils.study.pictures import Picture, look
+from xaiutils.study.trail import Doing, Pen, leave_trail
 from xaiutils.workloads import Workload
 
 # Seeds, threads and tracing are the process's: a worker of many threads scores one part at a time.
@@ -69,6 +71,7 @@ class _Rows:
     """The rows of a part in the making, and the log of how they came about."""
 
     study: Study
+    pen: Pen
     rows: list[dict[str, Any]] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
 
@@ -77,7 +80,7 @@ class _Rows:
     ) -> None:
         """One result row."""
         key = {"image_id": picture.image_id, "method": method, "metric": metric, "seed": seed}
-        about = {"wnid": picture.wnid, "model": self.study.model}
+        about = {"wnid": picture.wnid, "model": printable(self.study.model)}
         self.rows.append(key | about | {"value": value, "error_code": code})
 
     def note(
@@ -101,8 +104,8 @@ class _Rows:
                 "seed": seed,
                 "seconds": seconds,
                 "error_code": code,
-                "reason": str(error),
-                "traceback": "".join(lines),
+                "reason": text_of(error) if lines else printable(str(error)),
+                "traceback": printable("".join(lines)),
                 "finished": datetime.now(UTC).isoformat(timespec="milliseconds"),
             }
         )
@@ -136,16 +139,19 @@ def score_part(
     Raises:
         ValueError: Folder, network, pictures or libraries are not those of the study.
         OSError: The part cannot be written.
+        Unfinished: Processes of this run have died of it before its first picture.
     """
-    with _ALONE:
-        return _score_part(str(folder), study, index, place, run, retry)
+    with _ALONE, leave_trail(Path(folder), index, run) as pen:
+        return _score_part(str(folder), study, index, place, run, retry, pen)
 
 
-def _score_part(folder: str, study: str, index: int, place: Place, run: str, retry: bool) -> Done:
+def _score_part(
+    folder: str, study: str, index: int, place: Place, run: str, retry: bool, pen: Pen
+) -> Done:
     started = time.perf_counter()
     tools = _tools(folder, study, place, run)
     opened = tools.folder
-    book = _Rows(opened.study)
+    book = _Rows(opened.study, pen)
     before: list[dict[str, Any]] = []
     pictures: Sequence[Picture] = opened.part(index)
     if retry:
@@ -176,7 +182,10 @@ def _score_picture(tools: _Opened, picture: Picture, book: _Rows) -> None:
     started = time.perf_counter()
     code = FAILED
     error: BaseException | None = None
+    doing = Doing(picture.image_id, NETWORK, RIGHT, study.seeds[0])
+    book.pen.at(doing)
     try:
+        book.pen.require_harmless(doing)
         case = _case(tools, picture)
         chooses = case.classifier.chooses
         said = int(case.classifier.predicted(case.classifier.predict(case.x))) if chooses else -1
@@ -186,8 +195,8 @@ def _score_picture(tools: _Opened, picture: Picture, book: _Rows) -> None:
         code, error = MISSING, reason
     except (OSError, ValueError) as reason:
         code, error = BROKEN, reason
-    except Exception as reason:  # whatever pictures or a network of the user's raise
-        code, error = MEMORY if batches.out_of_memory(reason) else FAILED, reason
+    except (Exception, SystemExit) as reason:  # whatever pictures or a network of the user's raise
+        code, error = _code(reason), reason
     seconds = time.perf_counter() - started
     place = picture.image_id, NETWORK, RIGHT
     first = study.seeds[0]
@@ -222,11 +231,14 @@ def _ask(
     """One score, timed; an error becomes a row and ends nothing."""
     started = time.perf_counter()
     error: BaseException | str
+    doing = Doing(picture.image_id, label, metric, seed)
+    book.pen.at(doing)
     try:
+        book.pen.require_harmless(doing)
         found = score()
-    except Exception as reason:  # whatever a method or a metric raises
-        code, error = MEMORY if batches.out_of_memory(reason) else FAILED, reason
-        found = Score(torch.nan, str(reason))
+    except (Exception, SystemExit) as reason:  # whatever a method or a metric raises
+        code, error = _code(reason), reason
+        found = Score(torch.nan, text_of(reason))
     else:
         code, error = (UNDEFINED if found.why else ""), found.why
         if isnan(found.value) and not found.why:
@@ -235,6 +247,13 @@ def _ask(
     book.add(picture, label, metric, seed, found.value, code)
     book.note((picture.image_id, label, metric, seed), seconds, code, error)
     return found
+
+
+def _code(error: BaseException) -> str:
+    try:
+        return MEMORY if batches.out_of_memory(error) else FAILED
+    except Exception:  # its text cannot be printed
+        return FAILED
 
 
 class _Changed(ValueError):
@@ -265,7 +284,7 @@ def _tools(folder: str, study: str, place: Place, run: str) -> _Opened:
     samples = work.samples
     places = None
     if isinstance(samples, ImageNetFolder):
-        places = {entry.id: index for index, entry in enumerate(samples.entries)}
+        places = {printable(entry.id): index for index, entry in enumerate(samples.entries)}
     return _Opened(opened, work, opened.study.entrants(), places)
 
 

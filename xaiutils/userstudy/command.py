@@ -47,6 +47,8 @@ def export(options: argparse.Namespace, say: Say) -> None:
     """Write the table of answers."""
     from xaiutils.userstudy.table import answers_table, write_csv
 
+    if options.out.suffix.lower() != ".csv":  # such as the file of the answers itself
+        raise ValueError(f"out must end in .csv, got {options.out.name!r}")
     table = answers_table(options.folder)
     write_csv(table, options.out)
     say(f"{options.out}: {len(table)} answers of {table['participant'].nunique()} participants")

@@ -1,0 +1,135 @@
+"""Maps that only an experiment asks for: read at one block, or cut by the bounding figure.
+
+They are records as those of `METHODS` are, and no methods: a block's map is grown to the picture,
+and what lies outside the figure is what the hybrid throws away.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from xaiutils import memo, related
+from xaiutils.cam_layer import blocks
+from xaiutils.hybrid import class_activation_map, explain, relevance
+from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method
+from xaiutils.models import Classifier
+
+Read = Callable[[Classifier, Tensor, Tensor, str], Tensor]
+
+
+def at_block(name: str, block: int) -> Method:
+    """A map read at a block of `xaiutils.cam_layer.blocks`, as a record called "name at block n".
+
+    Args:
+        name: A key of `READ`.
+        block: From 0, the finest; the last is the CAM layer.
+    """
+    read, sign, source = READ[name]
+
+    def function(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+        return read(classifier, x, target, _layers(classifier)[block])
+
+    title = f"{name} at block {block}"
+    return Method(title, title, function, "control", sign, source, passes="F + B")
+
+
+def removed(name: str) -> Method:
+    """LRP where the bounding figure is zero, or a control of that, as a record.
+
+    ``lrp_outside`` is what the hybrid throws away: the relevance outside the figure, 0 inside.
+    ``lrp_outside_shuffled`` has the same values at random places outside, ``lrp_elsewhere`` what
+    a figure of the same shape at a random place would throw away.
+    """
+    function = partial(_removed, kind=name)
+    return Method(name, name, function, "control", SIGNED, "own", passes="F + 2 * B")
+
+
+def _removed(classifier: Classifier, x: Tensor, target: Tensor, *, kind: str) -> Tensor:
+    found = explain(classifier, x, target)
+    maps = []
+    for picture, figure, own in zip(x, found.bounded > 0, found.relevance, strict=True):
+        seed = zlib.crc32(picture.detach().cpu().contiguous().numpy().tobytes())
+        chance = torch.Generator().manual_seed(seed)
+        if kind == "lrp_elsewhere":
+            shift = [int(torch.randint(side, (), generator=chance)) for side in figure.shape]
+            figure = figure.roll(shift, (0, 1))  # noqa: PLW2901, another figure is the point
+        outside = own[~figure]
+        if kind == "lrp_outside_shuffled":
+            outside = outside[torch.randperm(len(outside), generator=chance).to(outside.device)]
+        maps.append(torch.zeros_like(own).masked_scatter(~figure, outside))
+    return torch.stack(maps)
+
+
+def _layers(classifier: Classifier) -> list[str]:
+    return [step.path for step in blocks(classifier.graph, classifier.cam_layer)]
+
+
+def _grown(maps: Tensor, x: Tensor) -> Tensor:
+    """The sum over channels (N, C, h, w), upsampled bilinearly to (N, H, W)."""
+    summed = maps.sum(1, keepdim=True)
+    size = (x.shape[-2], x.shape[-1])
+    return F.interpolate(summed, size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def _relevance(classifier: Classifier, x: Tensor, target: Tensor, layer: str) -> Tensor:
+    found = relevance(classifier, x, target, layers=_layers(classifier))  # all, for the memo
+    return _grown(found.layers[layer], x)
+
+
+def _gradient(classifier: Classifier, x: Tensor, target: Tensor, layer: str) -> Tensor:
+    return _grown(_differentiated(classifier, x, target, layer)[1], x)
+
+
+def _gradient_x_activation(classifier: Classifier, x: Tensor, target: Tensor, layer: str) -> Tensor:
+    activation, gradient = _differentiated(classifier, x, target, layer)
+    return _grown(activation * gradient, x)
+
+
+def _differentiated(
+    classifier: Classifier, x: Tensor, target: Tensor, layer: str
+) -> tuple[Tensor, Tensor]:
+    """The activations of a layer and the gradient of the class's logit there."""
+
+    def compute() -> tuple[Tensor, Tensor]:
+        graph = classifier.graph
+        record = graph.run(x, leaf=graph.find(layer))
+        assert record.leaf is not None
+        index = target.to(record.logits.device)[:, None]
+        with torch.inference_mode(False):
+            (g,) = torch.autograd.grad(record.logits.gather(1, index).sum(), record.leaf)
+        return record.leaf.detach(), g
+
+    return memo.once(compute, "at block", classifier.module, x, target.cpu(), layer)
+
+
+def _cam(classifier: Classifier, x: Tensor, target: Tensor, layer: str, *, cam: str) -> Tensor:
+    return class_activation_map(classifier, x, target, cam=cam, cam_layer=layer)
+
+
+def _relevance_cam(classifier: Classifier, x: Tensor, target: Tensor, layer: str) -> Tensor:
+    return related.relevance_cam(classifier, x, target, layer=layer)
+
+
+def _fg_cam(classifier: Classifier, x: Tensor, target: Tensor, layer: str) -> Tensor:
+    return related.fg_cam(classifier, x, target, to=layer)
+
+
+READ: dict[str, tuple[Read, str, str]] = {
+    "lrp_paper": (_relevance, SIGNED, "relevance at the block, summed over channels"),
+    "gradient": (_gradient, SIGNED, "the logit's gradient at the block, summed over channels"),
+    "gradient_x_activation": (
+        _gradient_x_activation,
+        SIGNED,
+        "Draelos and Carin 2020, eq. 4, without the ReLU",
+    ),
+    "grad_cam": (partial(_cam, cam="grad_cam"), NONNEGATIVE, "Selvaraju et al. 2017"),
+    "layer_cam": (partial(_cam, cam="layer_cam"), NONNEGATIVE, "Jiang et al. 2021"),
+    "relevance_cam": (_relevance_cam, NONNEGATIVE, "Lee et al. 2021"),
+    "fg_cam": (_fg_cam, NONNEGATIVE, "Qiu et al. 2024"),
+}
