@@ -130,6 +130,25 @@ def load_workload(
     return _as_asked(Workload(name, classifier, pictures))
 
 
+def with_objects(work: Workload) -> Workload:
+    """The same workload without the pictures that have neither boxes nor a mask.
+
+    Of ImageNet the annotations are read and no picture is decoded.
+    """
+    samples = work.samples
+    if isinstance(samples, imagenet.ImageNetFolder):
+        found = (samples.annotation(i)[2] for i in range(len(samples)))
+        pairs = zip(samples.entries, found, strict=True)
+        entries = tuple(entry for entry, one in pairs if one and one.objects)
+        return replace(work, samples=replace(samples, entries=entries))
+    places = [i for i, one in enumerate(samples) if one.boxes or one.mask is not None]
+    return replace(work, samples=_Some(samples, places))
+
+
+def _as_asked(work: Workload) -> Workload:
+    return with_objects(work) if os.environ.get(PLACED) else work
+
+
 def architectures(work: Workload) -> list[Classifier]:
     """Classifiers of different kinds that can all explain the pictures of a workload.
 
