@@ -240,10 +240,16 @@ def test_imagenet_workload_reads_boxes(monkeypatch, tmp_path):
     (tmp_path / "LOC_val_solution.csv").write_text(
         "ImageId,PredictionString\nILSVRC2012_val_00000001,n01440764 0 0 300 150 \n"
     )
-    (tmp_path / "LOC_synset_mapping.txt").write_text("n01440764 tench, Tinca tinca\n")
     monkeypatch.setenv("XAIUTILS_IMAGENET", str(tmp_path))
     monkeypatch.setenv("XAIUTILS_MODEL", "squeezenet1_0")
     monkeypatch.setenv("XAIUTILS_WEIGHTS", "random")
+    # Class 0 of one would be explained as class 0 of a thousand, whatever that is.
+    with pytest.raises(
+        ValueError, match="root must have the classes of squeezenet1_0, 1000, got 1"
+    ):
+        workloads.load_workload("imagenet")
+    others = "".join(f"n9{i:07} another\n" for i in range(999))
+    (tmp_path / "LOC_synset_mapping.txt").write_text(f"n01440764 tench, Tinca tinca\n{others}")
     work = workloads.load_workload("imagenet")
     chosen, _ = work.batch([0])
     assert float(work.masks(chosen).double().mean()) == pytest.approx(0.5, abs=0.01)

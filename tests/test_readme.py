@@ -65,6 +65,9 @@ def small_imagenet(root: Path) -> None:
         folder = root / "ILSVRC" / "Data" / "CLS-LOC" / "val" / wnid
         folder.mkdir(parents=True)
         xai.sample_photograph("chelsea").image.rotate(90 * number).save(folder / f"{number}.JPEG")
+    wnids = ["n01440764", "n01443537", *(f"n9{i:07}" for i in range(998))]
+    names = "".join(f"{wnid} a name\n" for wnid in wnids)
+    (root / "LOC_synset_mapping.txt").write_text(names, encoding="utf-8")
 
 
 def test_the_other_commands_run(tmp_path, monkeypatch, capsys):

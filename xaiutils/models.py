@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from xaiutils import batches, checks, memo
 from xaiutils.borrowed import environment_kept
 from xaiutils.cam_layer import choose_cam_layer
-from xaiutils.graph import Graph, GraphError
+from xaiutils.graph import Graph
 from xaiutils.images import Transform
 from xaiutils.operations import GATE, PASS, ROUTING
 from xaiutils.operations import SOFTMAX as SOFTMAX_STEP
 from xaiutils.registry import MODELS, SCENE_NETWORKS, ModelRecord
+from xaiutils.steps import GraphError
 from xaiutils.usable import channels_of, example, require_same, require_usable
 from xaiutils.weights import download, load_state_dict, published_hash, read_state_dict, untrained
 from xaiutils.yours import made_by
@@ -442,11 +443,11 @@ def _per_channel(argument: str, value: Any) -> tuple[float, ...] | None:
 def _height_and_width(size: Any) -> tuple[int, int] | None:
     if size is None:
         return None
-    pair = (size, size) if isinstance(size, numbers.Integral) else size
+    pair: Any = (size, size) if isinstance(size, numbers.Integral) else size
     if getattr(pair, "ndim", None) == 1:
         pair = pair.tolist()
     whole = isinstance(pair, list | tuple) and len(pair) == 2
-    whole = whole and all(isinstance(s, numbers.Integral) and s >= 1 for s in pair)
+    whole = whole and all(isinstance(s, numbers.Integral) and int(s) >= 1 for s in pair)
     if not whole or isinstance(size, bool):
         raise ValueError(
             "size must be pixels >= 1, a side or (height, width), both whole numbers, "

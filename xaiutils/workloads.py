@@ -98,7 +98,8 @@ def load_workload(
         allow_missing: Accept a list of ImageNet's pictures that names more than there are.
 
     Raises:
-        ValueError: An unknown name; a model for a workload that brings its own.
+        ValueError: An unknown name; a model for a workload that brings its own; labelled pictures
+            of ImageNet whose classes are not as many as the model's.
         TypeError: A function of yours that returns something else.
     """
     name = name or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
@@ -120,6 +121,12 @@ def load_workload(
     if name == "photographs":
         return Workload(name, classifier, [sample_photograph(photo) for photo in PHOTOGRAPHS])
     pictures = imagenet.open_imagenet(root, allow_missing=allow_missing)
+    if pictures.layout != "folder" and len(pictures.wnids) != len(classifier.classes):
+        raise ValueError(
+            f"root must have the classes of {classifier.name}, {len(classifier.classes)}, got "
+            f"{len(pictures.wnids)}: their numbers would mean other classes; "
+            "LOC_synset_mapping.txt in it names all of them"
+        )
     return _as_asked(Workload(name, classifier, pictures))
 
 

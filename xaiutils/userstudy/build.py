@@ -149,6 +149,8 @@ def _say(work: Workload, count: int, seed: int) -> list[_Asked]:
             order.remove(sample.label)
             order.insert(1 if wrong else 0, sample.label)
         options = tuple(classes[i] for i in sorted(order[:OPTIONS]))
+        if len(set(options)) < len(options):  # ImageNet has two classes called crane
+            continue
         kept[wrong].append(_Asked(work.picture(sample), x, said, options, classes[said], wrong))
     found = [one for two in _zip(kept[False], kept[True]) for one in two]
     _enough("say", found, count)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -31,6 +32,7 @@ from xaiutils.metrics.record import picture_seed
 from xaiutils.models import Classifier, wrap
 from xaiutils.related import fg_cam, sglrp
 from xaiutils.scoring import contender, score
+from xaiutils.userstudy import build
 from xaiutils.workloads import Workload
 
 HEIGHT, WIDTH = 8, 9
@@ -356,3 +358,37 @@ def test_a_score_table_of_one_output_has_numbers():
     assert values["saliency", "deletion"] != 1
     assert values["sglrp"].isna().all()
     assert table[table["method"] == "sglrp"]["why"].str.contains("one output").all()
+
+
+def test_a_study_books_no_right_answer_where_no_class_is_predicted(monkeypatch):
+    from xaiutils.study import work as study
+
+    case = case_of("one")
+    monkeypatch.setattr(study, "_case", lambda tools, picture: case)
+    monkeypatch.setattr(study, "score_case", lambda *asked: None)
+    about = SimpleNamespace(seeds=(0,), model="net", scores=dict)
+    book = study._Rows(about)
+    picture = SimpleNamespace(image_id="a", wnid=None, label=0)
+    study._score_picture(SimpleNamespace(entrants=[]), picture, book)
+    (row,), (note,) = book.rows, book.log
+    assert np.isnan(row["value"])
+    assert row["error_code"] == study.UNDEFINED
+    assert note["reason"] == "the network predicts no class"
+
+
+@pytest.mark.parametrize("kind", ["one", "one label", "values"])
+def test_a_user_study_needs_a_network_that_chooses(kind, monkeypatch, tmp_path):
+    work = Workload("mine", case_of(kind).classifier, [])
+    monkeypatch.setattr(build, "load_workload", lambda *asked: work)
+    with pytest.raises(ValueError, match="workload must have a network that chooses among class"):
+        build.build_user_study(tmp_path / "study", "mine:work", ("hybrid", "lrp_paper"))
+
+
+def test_no_question_of_a_user_study_has_one_answer_twice(monkeypatch):
+    made = wrap(network(4), ["crane", "owl", "crane", "hen"], size=(HEIGHT, WIDTH))
+    monkeypatch.setattr(build, "OPTIONS", 3)
+    rows = [torch.tensor(logits) for logits in ([3.0, 2.0, 1.0, 0.0], [3.0, 2.0, 0.0, 1.0])]
+    asked = [(Sample("a", picture_of_noise()), torch.zeros(3, 8, 9), row) for row in rows]
+    monkeypatch.setattr(build, "_walk", lambda work, seed: iter(asked))
+    (one,) = build._say(Workload("mine", made, []), 1, 0)
+    assert one.options == ("crane", "owl", "hen")
