@@ -67,6 +67,12 @@ def _explain(options: argparse.Namespace) -> None:
     target = None if options.target is None else classifier.class_index(options.target)
     pictures = _files(options.pictures)
     names = _file_names(pictures)
+    given = {Path(picture).resolve(): picture for picture in pictures}
+    ending = "" if options.method is None else f"_{options.method}"
+    for name in names:
+        over = given.get((options.out / f"{name}{ending}.png").resolve())
+        if over is not None:
+            raise ValueError(f"--out must be another folder, or {over} would be written over")
     options.out.mkdir(parents=True, exist_ok=True)
     by = _by_hybrid if options.method is None else _by_method
     failed = []
