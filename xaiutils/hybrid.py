@@ -22,7 +22,7 @@ from torch import Tensor
 
 from xaiutils import checks
 from xaiutils.cam import min_max
-from xaiutils.composites import Composite, composite_named
+from xaiutils.composites import Composite, composite_named, paper
 from xaiutils.explanation import Explanation
 from xaiutils.ledger import Ledger
 from xaiutils.lrp import Relevance
@@ -34,7 +34,11 @@ THRESHOLD = 0.2  # arbitrary until calibrated; the paper gives none
 SIGMA_SHARE = 1 / 64  # of the image's height; arbitrary until calibrated
 KEPT = 0.05  # the least share of the start that reaches the picture without a note
 EMPTY = "bounding figure is empty: the CAM nowhere exceeds the threshold"
-_OTHERS = ("epsilon", "attnlrp", "epsilon_gamma_box")  # in the order in which they are tried
+_OTHERS = {  # by how one writes them, in the order in which they are tried
+    "paper(gamma=1)": paper(gamma=1),
+    '"epsilon"': "epsilon",
+    '"attnlrp"': "attnlrp",
+}
 
 
 def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
@@ -189,6 +193,7 @@ def _far(classifier: Classifier, x: Tensor) -> list[str]:
     their width. Rounding, resampling and a little noise stay nearer; pixels in 0..255 or -1..1,
     and pixels that were normalised twice or for another network, do not.
     """
+    x = x.detach()
     low, high = classifier.bounds(x)
     far = ((x - (low + high) / 2).abs() > high - low).flatten(1).any(1)
     ends = f"{float(low.min()) + 0.0:.3g} to {float(high.max()):.3g}"
@@ -217,20 +222,20 @@ def _lost(
     within = [KEPT <= share <= 1 / KEPT for share in shares["input"]]
     poor = [i for i, given in enumerate(ledger.start.tolist()) if given and not within[i]]
     keeps: dict[int, str] = {}
-    for name in _OTHERS:
+    for written, composite in _OTHERS.items():
         left = [i for i in poor if i not in keeps]
         if not left:
             break
         try:
             other = relevance(
-                classifier, x[left], target[left], name, input_rule=input_rule, start=start,
+                classifier, x[left], target[left], composite, input_rule=input_rule, start=start,
                 gates=gates,
             )  # fmt: skip
         except ValueError:  # it has no rule for a layer of this network, or gives no numbers
             continue
         for i, share in zip(left, other.ledger.shares()["input"].tolist(), strict=True):
             if KEPT <= share <= 2:
-                keeps[i] = f'composite="{name}" keeps {share:.0%}'
+                keeps[i] = f"composite={written} keeps {share:.0%}"
     what = "logit" if start == "logit" else "start"
     notes = []
     for i in poor:
