@@ -97,8 +97,8 @@ class Worker:
 
 def ready(workers: Iterable[Worker]) -> list[Worker]:
     """Wait until one of them has answered or died; all that have."""
-    by = {worker.pipe: worker for worker in workers}
-    return [by[pipe] for pipe in wait(list(by)) if isinstance(pipe, Connection)]
+    by: dict[Any, Worker] = {worker.pipe: worker for worker in workers}
+    return [by[pipe] for pipe in wait(list(by))]
 
 
 def _how(code: int | None) -> str:

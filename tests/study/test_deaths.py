@@ -33,7 +33,8 @@ ASKED = {
 def forked(monkeypatch):
     """Processes that start at once, forked by one that has imported everything."""
     many = multiprocessing.get_context("forkserver")
-    many.set_forkserver_preload(["tests.study.deadly"])
+    slow = ["torch._dynamo", "torchvision.models", "torchvision.transforms.v2", "tqdm.auto"]
+    many.set_forkserver_preload(["tests.study.deadly", *slow])
     monkeypatch.setattr(processes.multiprocessing, "get_context", lambda kind: many)
     monkeypatch.setattr("xaiutils.study.engines.score_part", deadly.score_part)
 

@@ -318,6 +318,8 @@ def _on_dask(
                         f"part {job[0]} is missing: its workers died before they began, again and "
                         f"again; {_go_on(opened)}"
                     )
+            elif isinstance(error, Unfinished):
+                raise Unfinished(f"{error}; {_go_on(opened)}")
             elif error is not None:
                 raise error
             else:
