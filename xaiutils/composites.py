@@ -87,8 +87,8 @@ def paper(
     The head is everything after the CAM layer. The paper gives neither α and β nor what becomes
     of biases: here ``alpha`` = 1, ``beta`` = 0, the one αβ-rule of captum, which it used; the
     convolutions' biases count as zero (``convolution_bias``), the head's take part (``head_bias``).
-    With ``gamma`` the convolutions get LRP-γ in place of LRP-αβ: what αβ loses in networks of depthwise convolutions
-    and batch norms, where a whole sum may be negative, γ hands down.
+    With ``gamma`` the convolutions get LRP-γ in place of LRP-αβ: what αβ loses in networks of
+    depthwise convolutions and batch norms, where a whole sum may be negative, γ hands down.
     """
     body = alpha_beta(alpha, beta, bias=convolution_bias)
     if gamma is not None:
