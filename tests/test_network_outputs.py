@@ -367,7 +367,8 @@ def test_a_study_books_no_right_answer_where_no_class_is_predicted(monkeypatch):
     monkeypatch.setattr(study, "_case", lambda tools, picture: case)
     monkeypatch.setattr(study, "score_case", lambda *asked: None)
     about = SimpleNamespace(seeds=(0,), model="net", scores=dict)
-    book = study._Rows(about)
+    pen = SimpleNamespace(at=lambda doing: None, require_harmless=lambda doing: None)
+    book = study._Rows(about, pen)
     picture = SimpleNamespace(image_id="a", wnid=None, label=0)
     study._score_picture(SimpleNamespace(entrants=[]), picture, book)
     (row,), (note,) = book.rows, book.log
