@@ -121,7 +121,9 @@ def explain(
 ) -> Explanation:
     """The hybrid explanation of each image: all five steps, from one forward pass.
 
-    Dhore et al., section III-B; the equations are those of `bound`, `fuse` and `smooth`.
+    Dhore et al., section III-B; the equations are those of `bound`, `fuse` and `smooth`. Where less
+    than 5 % of the start reaches a picture, other composites are asked, with a pass each, so that
+    a note can name one that keeps it.
 
     Args:
         classifier: From `load_model` or `wrap`.
@@ -239,8 +241,9 @@ def _lost(
     what = "logit" if start == "logit" else "start"
     notes = []
     for i in poor:
-        inside, *rest = (f"{name} {share[i]:.1%}" for name, share in shares.items())
-        reaches = f"{inside.removeprefix('input ')} of the {what} reaches the picture"
+        reaches, *rest = (f"{name} {share[i]:.1%}" for name, share in shares.items())
+        rest = [text for text in rest if not text.endswith(" 0.0%")]
+        reaches = f"{reaches.removeprefix('input ')} of the {what} reaches the picture"
         said = keeps.get(i, f"none of {', '.join(_OTHERS)} keeps more than {KEPT:.0%}")
         notes.append(f"image {i}: {reaches} ({', '.join(rest)}); {said}")
     return notes
