@@ -141,7 +141,7 @@ def test_the_wording_is_frozen_with_the_design(design):
 )
 def test_a_file_that_is_no_design_is_said_in_our_words(tmp_path, text):
     (tmp_path / DESIGN).write_text(text)
-    with pytest.raises(ValueError, match="is no design of a user study: .*build one with"):
+    with pytest.raises(ValueError, match=r"is no design of a user study: .*build one with"):
         open_user_study(tmp_path)
     (tmp_path / DESIGN).write_bytes(b"\xff\xfe{")
     with pytest.raises(ValueError, match="is no design of a user study"):

@@ -316,21 +316,20 @@ def people(folder):
 def test_begin_sent_twice_at_once_begins_once(client, folder):
     before = people(folder)
     client.get("/")
-    form, cookies = client.hidden("form"), dict(client.cookies)
-    codes = []
+    form, cookies, page, codes = client.hidden("form"), dict(client.cookies), client.text, []
     for _ in range(2):  # the second is on its way before the first has its cookie
-        client.cookies = dict(cookies)
+        client.cookies, client.text = dict(cookies), page
         client.post("/begin", consent="yes", form=form)
         assert (client.status, client.location) == (303, "/code")
         codes.append(re.search(r'class="code large">([A-Z0-9-]+)<', client.get("/code"))[1])
     assert codes[0] == codes[1]
     assert people(folder) == before + 1
     client.answer("Expert")
-    client.cookies = dict(cookies)  # the next person, on the page that was open before
+    client.cookies, client.text = dict(cookies), page  # the next person, on the page before
     client.post("/begin", consent="yes", form=form)
     assert codes[0] not in client.get("/code")
     assert "Page 1 of 28" in client.get("/question")
-    client.cookies = dict(cookies)
+    client.cookies, client.text = dict(cookies), page
     client.post("/begin", consent="yes", form="made up")
     assert (client.status, client.location) == (303, "/code")
     assert people(folder) == before + 3

@@ -312,7 +312,7 @@ HIDDEN = ' \u200b\ufeff\u00a0\u00ad\u2060\u3000\t\n\r"\u034f'
 def cells(path, delimiter):
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.reader(stream, delimiter=delimiter))
-    return [cell.lstrip(HIDDEN + delimiter) for row in rows for cell in row]
+    return [cell.lstrip(HIDDEN) for row in rows for cell in row]
 
 
 def exported(folder, text):
