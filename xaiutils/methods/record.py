@@ -13,6 +13,7 @@ from torch import Tensor
 
 from xaiutils import checks, passes
 from xaiutils.composites import Composite
+from xaiutils.meddling import meddled
 from xaiutils.models import Classifier, checked_classifier
 from xaiutils.one_pass import Target
 from xaiutils.plan import Plan
@@ -93,7 +94,7 @@ class Method:
         name: Its key in `METHODS`.
         title: What figures and tables call it.
         function: ``(classifier, x, target, **settings)``: target (N,), maps (N, H, W). It must
-            leave the images as they are: a map that was made of others is refused.
+            leave the images as they are.
         family: One of `FAMILIES`.
         sign: ``"signed"``: positive speaks for the class; or ``"not negative"``.
         source: Paper and equation.
@@ -169,6 +170,7 @@ class Method:
 
         Raises:
             CannotExplain: The method does not apply to this network.
+            Meddled: The method wrote into its copy of ``x``.
             TypeError, ValueError: An argument is wrong; the message says which and why.
         """
         checked_classifier(classifier).check(x)
@@ -230,9 +232,7 @@ class Method:
         given = x.clone()
         maps = self.compute(classifier, given, target, seed, used).detach().float()
         if not torch.equal(given, x):
-            raise ValueError(
-                f"{self.name} must not write into x, and it did: let it write x.clone()"
-            )
+            raise meddled(self.name, ["x"])
         if maps.shape != (len(x), *x.shape[2:]):
             raise ValueError(f"{self.name} must return maps (N, H, W), got {checks.shape(maps)}")
         broken = [i for i, one in enumerate(maps) if not bool(one.isfinite().all())]
