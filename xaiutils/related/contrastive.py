@@ -111,12 +111,7 @@ def sglrp(
             (GraphError); or a start is so small that float32 cannot hold the map (a lead of 70
             and more between the logits).
     """
-    if classifier.outputs != SOFTMAX:
-        raise ValueError(
-            "classifier must have classes that exclude each other, for the gradient of the "
-            f"softmax, got outputs that are {classifier.outputs}; use lrp_paper"
-        )
-    seen = _forward(classifier, x, target, composite)
+    seen = _forward(classifier, x, target, composite, softmax=True)
     start = softmax_gradient(seen.logits, seen.index)
     size = start.gather(1, seen.index)
     info = torch.finfo(torch.float32)
@@ -159,10 +154,22 @@ def contrast(relevance: Tensor, dual: Tensor) -> Tensor:
     return r - d * (mine / other).masked_fill(other == 0, 0)
 
 
-def _forward(classifier: Classifier, x: Tensor, target: Target, composite: str | Composite) -> Pass:
+def _forward(
+    classifier: Classifier,
+    x: Tensor,
+    target: Target,
+    composite: str | Composite,
+    *,
+    softmax: bool = False,
+) -> Pass:
     graph: Graph = classifier.graph
     if graph.classes < 2:
         raise ValueError("classifier must have two classes or more to contrast, got 1")
+    if softmax and classifier.outputs != SOFTMAX:
+        raise ValueError(
+            "classifier must have classes that exclude each other, for the gradient of the "
+            f"softmax, got outputs that are {classifier.outputs}; use lrp_paper"
+        )
     plan = Plan(graph, composite_named(composite), graph.find(classifier.cam_layer))
     return forward(classifier, plan, x, target)
 
