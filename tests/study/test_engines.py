@@ -489,7 +489,7 @@ def test_an_error_of_any_kind_is_a_row(own, monkeypatch, error, reason, where):
         odd = replace(METHODS["random_map"], function=fails)
         monkeypatch.setattr(scoring, "METHODS", {**METHODS, "random_map": odd})
     else:
-        monkeypatch.setattr(Classifier, "predict", fails)
+        monkeypatch.setattr(work, "_case", fails)
     run_study(opened)
     log = read_log(opened).query("error_code in ['failed', 'picture_broken']")
     assert set(log["reason"]) == {reason}
