@@ -2,22 +2,20 @@
 
 Whatever seeds, draws from or puts back the random states of torch, NumPy or Python does it for the
 whole process, so two things are asked of each public function: that none of those is called, and
-that the states are afterwards what they were.
+that the states are afterwards what they were. tests/test_methods.py asks it of every method.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from untouched import untouched
 
 import xaiutils as xai
 from xaiutils import baselines, borrowed, chance, stats
@@ -82,64 +81,6 @@ def plainly(name: str, seed: int = 3) -> Tensor:
     maps = method(classifier(), one.x, one.targets)
     given = classifier(), one.x, one.targets, maps, one.mask[None], method
     return torch.from_numpy(plain(name, *given, seed=seed, **THEIRS.get(name, {})))
-
-
-def states() -> list[Any]:
-    numpys = np.random.get_state()  # noqa: NPY002
-    return [torch.get_rng_state().tolist(), numpys[1].tolist(), numpys[2:], random.getstate()]
-
-
-def surroundings() -> dict[str, Any]:
-    """What else belongs to the process. OpenMP's two variables are scikit-learn's, see borrowed."""
-    return {
-        "environment": {k: v for k, v in os.environ.items() if not k.startswith("KMP_")}
-        | {"PYTEST_CURRENT_TEST": ""},
-        "matplotlib": {k: str(v) for k, v in dict.items(matplotlib.rcParams)},
-        "torch": [
-            torch.get_default_dtype(),
-            torch.get_num_threads(),
-            torch.is_grad_enabled(),
-            torch.are_deterministic_algorithms_enabled(),
-            torch.get_float32_matmul_precision(),
-            torch.backends.mkldnn.enabled,
-            torch.backends.cudnn.benchmark,
-            torch.backends.mha.get_fastpath_enabled(),
-        ],
-        "numpy": [np.geterr(), np.get_printoptions()],
-        "python": [list(sys.path), os.getcwd(), sys.getrecursionlimit(), signal.getsignal(2)],
-        "warnings": [one for one in warnings.filters if one[0] == "ignore"],
-    }
-
-
-FORBIDDEN = [
-    *[(torch, name) for name in ("manual_seed", "seed", "set_rng_state")],
-    *[(torch.random, name) for name in ("manual_seed", "set_rng_state", "fork_rng")],
-    *[(np.random, name) for name in ("seed", "set_state")],
-    *[(random, name) for name in ("seed", "setstate")],
-]
-
-
-@contextmanager
-def untouched() -> Iterator[None]:
-    """Nothing inside draws from, seeds or puts back a state of the process, or moves it else."""
-    with pytest.MonkeyPatch.context() as patch:
-        for owner, name in FORBIDDEN:
-
-            def forbidden(*_: Any, name: str = f"{owner.__name__}.{name}", **__: Any) -> None:
-                raise AssertionError(f"{name} is for all threads")
-
-            patch.setattr(owner, name, forbidden)
-        luck, around = states(), surroundings()
-        yield
-        assert states() == luck
-        assert surroundings() == around
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_no_method_touches_what_belongs_to_the_process(name: str) -> None:
-    case()
-    with untouched():
-        explained(name)
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -257,11 +198,16 @@ def test_every_public_function_is_tried() -> None:
     assert functions <= {*CALLS, *WITH}
 
 
-JOBS = (
-    [pytest.param(partial(explained, name), id=name) for name in STOCHASTIC]
-    + [pytest.param(partial(scored, name), id=name) for name in SAMPLED]
-    + [pytest.param(partial(plainly, name), id=f"plain {name}") for name in THEIRS]
+RUNS = (
+    {name: partial(explained, name) for name in STOCHASTIC}
+    | {name: partial(scored, name) for name in SAMPLED}
+    | {f"plain {name}": partial(plainly, name) for name in THEIRS}
 )
+SOME = ("smooth_grad", "random_map", "bounded_noise", "random_logit", "avg_sensitivity")
+JOBS = [
+    pytest.param(run, id=name, marks=[] if name in SOME else pytest.mark.slow)
+    for name, run in RUNS.items()
+]
 
 
 def drawn(pause: float = 0) -> list[float]:
@@ -340,7 +286,6 @@ class Noisy(nn.Module):
         lambda x: functional.dropout(x, 0.3, True, False),
         lambda x: x + torch.randn_like(x),
         lambda x: x + torch.rand_like(x),
-        lambda x: x + torch.randn(x.shape),
         torch.bernoulli,
     ],
 )

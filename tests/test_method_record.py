@@ -184,7 +184,6 @@ def test_the_cost_is_the_formula_with_the_settings() -> None:
 
 
 def asking(c: Classifier, x: Tensor, t: Tensor, n: int = 3) -> Tensor:
-    random.random()
     for _ in range(n):
         c.predict(x)
     return x.mean(1)
