@@ -33,7 +33,7 @@ THRESHOLD = 0.2  # arbitrary until calibrated; the paper gives none
 SIGMA_SHARE = 1 / 64  # of the image's height; arbitrary until calibrated
 KEPT = 0.05  # the least share of the start that reaches the picture without a note
 EMPTY = "bounding figure is empty: the CAM nowhere exceeds the threshold"
-_OTHERS = {  # by how one writes them, in the order in which they are tried
+_OTHERS: dict[str, str | Composite] = {  # by how one writes them, in the order in which they are tried
     "paper(gamma=1)": paper(gamma=1),
     '"epsilon"': "epsilon",
     '"attnlrp"': "attnlrp",
