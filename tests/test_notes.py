@@ -105,7 +105,7 @@ def test_of_a_batch_only_the_pictures_that_lost_are_named() -> None:
     found = explain(wrap(net, size=SIDE), pictures(), [0, 1])
     assert not said(found.notes, 0, "reaches the picture")
     (note,) = said(found.notes, 1, "0.0% of the logit reaches the picture (bias 100.0%")
-    assert note.endswith('none of paper(gamma=1), "epsilon", "attnlrp" keeps more than 5%')
+    assert note.endswith('none of paper(gamma=1), "epsilon", "attnlrp" keeps 5% to 200% of it')
 
 
 def test_relevance_that_grows_is_said_too() -> None:

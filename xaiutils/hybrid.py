@@ -33,8 +33,9 @@ from xaiutils.rules import Rule
 THRESHOLD = 0.2  # arbitrary until calibrated; the paper gives none
 SIGMA_SHARE = 1 / 64  # of the image's height; arbitrary until calibrated
 KEPT = 0.05  # the least share of the start that reaches the picture without a note
+MADE = 2.0  # above this share of it a composite does not keep the start but makes more of it
 EMPTY = "bounding figure is empty: the CAM nowhere exceeds the threshold"
-_OTHERS = {  # by how one writes them, in the order in which they are tried
+_OTHERS: dict[str, str | Composite] = {  # as one writes them, in the order of trial
     "paper(gamma=1)": paper(gamma=1),
     '"epsilon"': "epsilon",
     '"attnlrp"': "attnlrp",
@@ -236,16 +237,16 @@ def _lost(
         except ValueError:  # it has no rule for a layer of this network, or gives no numbers
             continue
         for i, share in zip(left, other.ledger.shares()["input"].tolist(), strict=True):
-            if KEPT <= share <= 2:
+            if KEPT <= share <= MADE:
                 keeps[i] = f"composite={written} keeps {share:.0%}"
     what = "logit" if start == "logit" else "start"
     notes = []
     for i in poor:
-        reaches, *rest = (f"{name} {share[i]:.1%}" for name, share in shares.items())
-        rest = [text for text in rest if not text.endswith(" 0.0%")]
-        reaches = f"{reaches.removeprefix('input ')} of the {what} reaches the picture"
-        said = keeps.get(i, f"none of {', '.join(_OTHERS)} keeps more than {KEPT:.0%}")
-        notes.append(f"image {i}: {reaches} ({', '.join(rest)}); {said}")
+        terms = {name: share[i] for name, share in shares.items()}
+        reaches = f"{terms.pop('input'):.1%} of the {what} reaches the picture"
+        rest = ", ".join(f"{name} {term:.1%}" for name, term in terms.items() if abs(term) > 5e-4)
+        said = keeps.get(i, f"none of {', '.join(_OTHERS)} keeps {KEPT:.0%} to {MADE:.0%} of it")
+        notes.append(f"image {i}: {reaches} ({rest}); {said}")
     return notes
 
 
