@@ -64,7 +64,12 @@ async def _serve(app: Application, host: str, port: int, say: Callable[[str], No
     server = HTTPServer(app, max_body_size=100_000, max_header_size=20_000, xheaders=True)
     server.add_sockets(sockets)
     store: Store = app.settings["store"]
-    again = PeriodicCallback(lambda: store.clean or store.erase(), AGAIN * 1000)
+
+    def erase() -> None:
+        if not store.clean:
+            store.erase()
+
+    again = PeriodicCallback(erase, AGAIN * 1000)
     again.start()
     say(f"the study is at http://{host}:{sockets[0].getsockname()[1]}/ ; Ctrl-C ends it")
     if host not in {"127.0.0.1", "localhost", "::1"}:
