@@ -197,9 +197,9 @@ def test_a_cluster_leaves_what_costs_three_workers(begin, undisturbed, tmp_path,
 @pytest.mark.slow
 def test_a_cluster_without_a_worker_ends_the_run_with_its_parts(begin, tmp_path):
     opened = begin(at="02")
-    message = r"parts \[.*1.*\] are missing: the cluster has had no worker for 3 s, see wait"
+    message = r"parts \[.*1.*\] are missing: the cluster has had no worker for 9 s, see wait"
     with cluster(tmp_path, 1) as (address, *_), pytest.raises(ConnectionError, match=message):
-        run_study(opened, scheduler=address, wait=3)
+        run_study(opened, scheduler=address, wait=9)
 
 
 PARENT = """
