@@ -58,9 +58,10 @@ def test_a_picture_that_a_method_cannot_explain_does_not_stop_the_others(picture
 
 def test_explain_takes_a_class_by_name_and_every_setting(picture, tmp_path):
     options = ["--target", "ring", "--threshold", "0.4", "--sigma", "0", "--composite", "epsilon"]
-    options += ["--cam", "layer_cam", "--cam-layer", "features.9", "--out", str(tmp_path)]
+    options += ["--cam", "layer_cam", "--cam-layer", "features.9"]
+    options += ["--out", str(tmp_path / "out")]
     assert cli.main(["explain", str(picture), *options]) == 0
-    with np.load(tmp_path / "three.npz") as saved:
+    with np.load(tmp_path / "out" / "three.npz") as saved:
         assert saved["target"] == scenes.CLASSES.index("ring")
         np.testing.assert_array_equal(saved["hybrid"], saved["product"])
         assert str(saved["setting_cam_layer"]) == "features.9"
