@@ -365,6 +365,28 @@ def test_the_first_call_of_each_library_leaves_environment_and_backend() -> None
     assert done.stdout.splitlines() == ["[]", "True"]
 
 
+WORKERS = """
+import os, sys
+import torch, xaiutils as xai
+if __name__ == "__main__":
+    scored = {"methods": ["random_map"], "metrics": ["sparseness"], "images": 2, "part": 1}
+    study = xai.create_study(sys.argv[1] + "/s", workload="scenes", split="unit", **scored)
+    before, state = dict(os.environ), torch.get_rng_state()
+    xai.run_study(study, workers=2)
+    print(sorted(k for k in {*before, *os.environ} if before.get(k) != os.environ.get(k)))
+    print(torch.equal(torch.get_rng_state(), state), len(xai.load_study(study)))
+"""
+
+
+@pytest.mark.slow
+def test_a_study_with_workers_leaves_the_environment(tmp_path: Path) -> None:
+    """Dask writes what its workers are to inherit into the environment of this process."""
+    (tmp_path / "run.py").write_text(WORKERS)
+    command = [sys.executable, str(tmp_path / "run.py"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
+    assert done.stdout.splitlines() == ["[]", "True 2"]
+
+
 def test_filters_of_warnings_outlive_two_threads_that_silence() -> None:
     """`catch_warnings` in two threads at once leaves the filter of the one that ends last."""
     before, inside = list(warnings.filters), threading.Barrier(2)

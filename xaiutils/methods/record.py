@@ -139,7 +139,13 @@ class Method:
     def compute(
         self, classifier: Classifier, x: Tensor, target: Tensor, seed: int, used: dict[str, Any]
     ) -> Tensor:
-        """What ``function`` gives, unchecked; ``used`` are all settings, ``seed`` is for chance."""
+        """What ``function`` gives for images ``x`` (N, C, H, W): maps (N, H, W), unchecked.
+
+        Args:
+            classifier, x, target: As in a call, checked.
+            seed: Where the method is stochastic.
+            used: All settings.
+        """
         chance = {"seed": seed} if self.stochastic else {}
         return self.function(classifier, x, target, **used, **chance)
 
