@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from xaiutils import checks
-from xaiutils.files import alone, set_aside
+from xaiutils.files import BrokenPart, alone, set_aside
 from xaiutils.processes import Died, Worker, ready
 from xaiutils.study.folder import StudyFolder
-from xaiutils.study.parts import BrokenPart, part_path, read_part, remove_temporary
+from xaiutils.study.parts import part_path, read_part, remove_temporary
 from xaiutils.study.trail import (
     TIMES,
     Doing,

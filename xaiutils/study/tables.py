@@ -15,14 +15,13 @@ import pyarrow.parquet as pq
 
 from xaiutils import checks
 from xaiutils.claims import load_claims
-from xaiutils.files import ABOUT, write_whole
+from xaiutils.files import ABOUT, BrokenPart, write_whole
 from xaiutils.metrics import METRICS
 from xaiutils.score_table import compare, summarise
 from xaiutils.study.folder import StudyFolder
 from xaiutils.study.parts import (
     LOG,
     RESULT,
-    BrokenPart,
     found_parts,
     log_paths,
     read_part,
