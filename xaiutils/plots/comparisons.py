@@ -128,15 +128,18 @@ def radar(
     if beside is None:
         drawn[0].legend(loc="center left", bbox_to_anchor=(1.25, 0.5), handlelength=3)
     else:
-        place = {"loc": "outside lower center", "ncols": len(lines), "handlelength": 3}
-        figure.legend(lines.values(), lines, **place)
+        figure.legend(
+            lines.values(), lines, loc="outside lower center", ncols=len(lines), handlelength=3
+        )
     headline(figure, title)
     return figure
 
 
 def _corners(argument: str, series: Mapping[str, Array], count: int) -> dict[str, Array]:
     found = entries(argument, series).items()
-    values = {name: checked_array(f"{argument}[{name!r}]", v, "K") for name, v in found}
+    values: dict[str, Array] = {
+        name: checked_array(f"{argument}[{name!r}]", v, "K") for name, v in found
+    }
     for name, row in values.items():
         check_count(f"{argument}[{name!r}]", row, count)
     return values
