@@ -135,11 +135,9 @@ def radar(
     return figure
 
 
-def _corners(argument: str, series: Mapping[str, Array], count: int) -> dict[str, Array]:
+def _corners(argument: str, series: Mapping[str, Array], count: int) -> Mapping[str, Array]:
     found = entries(argument, series).items()
-    values: dict[str, Array] = {
-        name: checked_array(f"{argument}[{name!r}]", v, "K") for name, v in found
-    }
+    values = {name: checked_array(f"{argument}[{name!r}]", v, "K") for name, v in found}
     for name, row in values.items():
         check_count(f"{argument}[{name!r}]", row, count)
     return values
