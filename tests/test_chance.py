@@ -134,6 +134,7 @@ def x() -> Tensor:
     return case().x
 
 
+STAGES = "cam", "bounded", "relevance", "product", "hybrid"
 MAP = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(0))
 TINY = Recipe(scenes=4, epochs=1, batch=4)
 CALLS: dict[str, Callable[[Path], Any]] = {
@@ -170,7 +171,8 @@ CALLS: dict[str, Callable[[Path], Any]] = {
     "baselines": lambda folder: baselines.random_map(x(), 3),
     "stats": lambda folder: stats.paired([1.0, 2, 4], [0.0, 3, 2]),
     "plots": lambda folder: xai.plots.save(
-        xai.plots.stages(np.zeros((8, 8, 3), np.uint8) + 9, *[MAP[0]] * 5), folder / "x.png"
+        xai.plots.stages(np.zeros((8, 8, 3), np.uint8) + 9, **dict.fromkeys(STAGES, MAP[0])),
+        folder / "x.png",
     ),
     "randomised": lambda folder: randomised_networks(classifier(), 3, 1),
     "train": lambda folder: train("resnet", 1, TINY),
@@ -349,7 +351,8 @@ for name in ("lrp_paper", "lime", "score_cam", "fg_cam_score"):
 METRICS["random_logit"](case, xai.METHODS["grad_cam"])
 xai.load_model("squeezenet1_1", weights="random")
 map = found[0].numpy()
-xai.plots.stages(np.zeros((*map.shape, 3), np.uint8), *[map] * 5)._repr_png_()
+names = "cam", "bounded", "relevance", "product", "hybrid"
+xai.plots.stages(np.zeros((*map.shape, 3), np.uint8), **dict.fromkeys(names, map))._repr_png_()
 changed = {k for k in {*before, *os.environ} if before.get(k) != os.environ.get(k)}
 print(sorted(k for k in changed if not k.startswith("KMP_")))
 print(matplotlib.get_backend(auto_select=False) == backend)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 from fractions import Fraction
 
 import numpy as np
@@ -170,6 +171,8 @@ ERRORS = {
                        "target must be class indices (int), got str 'cat'"),
     "targets: ragged": (lambda: targets([[1], [1, 2]]), TypeError,
                         "target must be class indices (int), got list [[1], [1, 2]]"),
+    "regular: folder": (lambda: checks.regular("path", Path("/")), ValueError,
+                        "path must be a regular file, got the folder '/'"),
     "same shape": (lambda: checks.same_shape("a", MAP, "b", IMAGE), ValueError,
                    "a and b must have one shape, got (2, 4, 5) and (2, 3, 4, 5)"),
 }  # fmt: skip

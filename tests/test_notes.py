@@ -285,7 +285,7 @@ def test_the_command_never_writes_over_its_pictures(tmp_path, capsys) -> None:
     before = (tmp_path / "p.png").read_bytes()
     for out in (tmp_path, tmp_path / "x" / ".."):
         assert cli.main(["explain", str(tmp_path), "--out", str(out)]) == 2
-        assert "--out must be another folder" in capsys.readouterr().err
+        assert "out must be another folder" in capsys.readouterr().err
     assert (tmp_path / "p.png").read_bytes() == before
 
 
@@ -309,7 +309,7 @@ def test_the_command_says_that_a_method_gave_an_empty_map(tmp_path, capsys, monk
 def test_the_explorer_shows_the_notes_of_the_class_and_of_its_contrast(negative) -> None:
     classifier, target, image = negative
     subject = Subject(classifier, of_explorer(image, None)[0].open())
-    best = int(subject.probabilities.argmax())
+    best = int(subject.logits.argmax())
     view = View(target=best, contrast=target, threshold=0.999999)
     factors = compute(subject, view)
     found = notes(subject, view, factors)

@@ -281,8 +281,8 @@ def test_a_method_that_fails_is_said_and_the_others_go_on(explorer, monkeypatch)
         raise CannotExplain("not this network")
 
     for name, function in (("occlusion", fails), ("lime", refuses)):
-        odd = replace(METHODS[name], function=function, settings={}, needs=())
-        monkeypatch.setitem(METHODS, name, odd)
+        plain = {"settings": {}, "needs": (), "stochastic": False}
+        monkeypatch.setitem(METHODS, name, replace(METHODS[name], function=function, **plain))
     c = explorer.controls
     c.methods.value = ("lime", "occlusion", "sobel_edges")
     c.run.click()

@@ -145,12 +145,11 @@ def test_fewer_processes_than_asked_will_do(begin, forked, undisturbed, monkeypa
 
 def test_a_serial_run_that_died_is_told_of_by_the_next(begin, undisturbed):
     opened = begin(times=0)
-    number = os.fork()
-    if number == 0:  # the run that dies
-        arm(opened, at="03", times=1)
-        run_study(opened)
-        os._exit(0)
-    assert os.waitpid(number, 0)[1] == signal.SIGKILL
+    arm(opened, at="03", times=1)
+    run = "import sys; from xaiutils.study import open_study, run_study; run_study(open_study("
+    words = [sys.executable, "-c", f"{run}sys.argv[1]))", str(opened.path)]
+    died = subprocess.run(words, cwd=ROOT, check=False, env=os.environ)
+    assert died.returncode == -signal.SIGKILL
     said = []
     run_study(opened, say=said.append)
     (told,) = [line for line in said if "ended without a word" in line]

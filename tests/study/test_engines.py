@@ -396,7 +396,7 @@ def test_a_second_attempt_gives_up_no_score(own, monkeypatch):
         raise ZeroDivisionError("always")
 
     with monkeypatch.context() as patch:
-        odd = replace(METHODS["random_map"], function=fails)
+        odd = replace(METHODS["random_map"], function=fails, stochastic=False)
         patch.setattr(scoring, "METHODS", {**METHODS, "random_map": odd})
         run_study(opened)
     before = load_study(opened).query("method == 'hybrid'")
