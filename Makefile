@@ -31,12 +31,13 @@ opencv:
 demo: $(READY)
 	$(BIN)/xaiutils figures --out results/demo
 
-# The explorer as a page of its own, for this machine only. Each page has a kernel of more than a
-# gigabyte, which ends CULL to 2 CULL seconds after its page was closed or loaded anew.
+# The explorer as a page of its own, for this machine only. Each page has a kernel of a gigabyte. It
+# ends when its page is closed or loaded anew, of which Voila's page tells Voila without the token
+# that it asks for; and where a page could not tell, CULL to 2 CULL seconds later.
 PORT ?= 8866
 CULL ?= 60
 app: $(READY)
-	JUPYTER_PATH=notebooks/page $(BIN)/voila notebooks/page/explorer.ipynb --template=xaiutils --strip_sources=True --Voila.ip=127.0.0.1 --port=$(PORT) --MappingKernelManager.cull_idle_timeout=$(CULL) --MappingKernelManager.cull_interval=$(CULL)
+	JUPYTER_PATH=notebooks/page $(BIN)/voila notebooks/page/explorer.ipynb --template=xaiutils --strip_sources=True --Voila.ip=127.0.0.1 --port=$(PORT) --Voila.tornado_settings=disable_check_xsrf=True --MappingKernelManager.cull_idle_timeout=$(CULL) --MappingKernelManager.cull_interval=$(CULL)
 
 # The book. Nothing is fetched but MathJax, from npm; warnings and broken links are errors.
 site: $(READY)

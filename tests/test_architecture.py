@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "yours",
         "usable",
         "registry",
+        "meddling",
     ),  # arrays alone
     ("score_table", "claims", "steps", "images", "rules", "scene_layout", "scene_drawing"),
     ("verdicts", "attention", "ledger", "compute", "scene_net"),

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -34,13 +36,24 @@ from xaiutils.methods.gradients import (
 from xaiutils.methods.guided import TABLE as GUIDED
 from xaiutils.methods.guided import deconvolution, guided_backprop, guided_grad_cam
 from xaiutils.methods.perturbation import feature_ablation, occlusion, shapley_sampling
-from xaiutils.methods.record import CannotExplain, seeded
+from xaiutils.methods.record import CannotExplain
 from xaiutils.methods.surrogates import kernel_shap, lime
 from xaiutils.models import Classifier, wrap
 from xaiutils.twin import Twin
 
 FIRST, SECOND = torch.tensor([0]), torch.tensor([1])
 PIXELS = torch.tensor([[[0, 1]]])  # each pixel a segment of its own
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """What captum and these tests draw, from the states of the process."""
+    numpys = np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        yield
+    np.random.set_state(numpys)  # noqa: NPY002
 
 
 def filled(layer: Any, weight: list[Any], bias: list[float]) -> Any:
@@ -113,8 +126,7 @@ def test_smooth_grad_by_hand() -> None:
     x = (1, 4) the first ReLU is at its kink, and a passes in as many copies as have noise > 0."""
     classifier = by_hand()  # its layers draw their first weights by chance
     assert close(smooth_grad(classifier, X, FIRST, 4, 0.01), 2, 3)
-    with seeded(0):
-        found = smooth_grad(classifier, picture(1, 4), FIRST, 8, 0.01, batch_size=3)
+    found = smooth_grad(classifier, picture(1, 4), FIRST, 8, 0.01, batch_size=3)
     with seeded(0):
         above = [torch.normal(0, torch.full((n, 1, 1, 2), 0.03))[..., 0] > 0 for n in (3, 3, 2)]
     share = float(torch.cat(above).double().mean())
@@ -126,8 +138,7 @@ def test_gradient_shap_by_hand() -> None:
     """From the reference (0, 0) each sample is (3 * 2, 2 * 3) behind t = 3/4, otherwise (0, 0)."""
     start = torch.zeros(1, 1, 1, 2)
     classifier = by_hand()
-    with seeded(0):
-        found = gradient_shap(classifier, X, FIRST, 10, start, batch_size=4)
+    found = gradient_shap(classifier, X, FIRST, 10, start, batch_size=4)
     with seeded(0):
         draws = []
         for n in (4, 4, 2):
@@ -180,8 +191,7 @@ def test_taking_away_by_hand() -> None:
 def test_shapley_sampling_by_hand() -> None:
     """f0 is 3 with both pixels and 0 with one: whichever comes second gains 3."""
     classifier = by_hand()
-    with seeded(0):
-        found = shapley_sampling(classifier, X, FIRST, 16, segments=PIXELS)
+    found = shapley_sampling(classifier, X, FIRST, 16, segments=PIXELS)
     with seeded(0):
         second = [int(torch.randperm(2)[1]) for _ in range(16)]
     a = 3 * second.count(0) / 16
@@ -195,8 +205,7 @@ def test_kernel_shap_by_hand() -> None:
     n_a a^2 + n_b (3 - a)^2 is at a = 3 n_b / (n_a + n_b), near the Shapley value 1.5.
     """
     classifier = by_hand()
-    with seeded(0):
-        found = kernel_shap(classifier, X, FIRST, 102, segments=PIXELS)
+    found = kernel_shap(classifier, X, FIRST, 102, segments=PIXELS)
     share = float(found[0, 0, 0]) / 3 * 100
     assert abs(share - round(share)) < 0.1
     assert 35 <= round(share) <= 65
@@ -208,8 +217,7 @@ def test_lime_by_hand() -> None:
     1 - sqrt(k / 2) from the full picture, 1 for k = 0."""
     n = 40
     classifier = by_hand()
-    with seeded(0):
-        found = lime(classifier, X, FIRST, n, segments=PIXELS)
+    found = lime(classifier, X, FIRST, n, segments=PIXELS)
     with seeded(0):
         z = np.array([torch.bernoulli(torch.full((1, 2), 0.5)).tolist()[0] for _ in range(n)])
     distance = 1 - np.sqrt(z.sum(1) / 2)
@@ -336,8 +344,7 @@ def test_segments_as_a_vector_are_captums_feature_mask() -> None:
     ):
         with seeded(1):
             theirs = method(twin).attribute(x, n_samples=n, **mask)[:, 0]
-        with seeded(1):
-            found = ours(classifier, x, SECOND, n, 0.25, segments)
+        found = ours(classifier, x, SECOND, n, 0.25, segments, seed=1)
         assert torch.allclose(found, theirs, atol=1e-4)
 
 
@@ -346,8 +353,7 @@ def test_segments_as_a_vector_are_captums_feature_mask() -> None:
 def test_shapley_values_sum_to_the_difference_for_any_number_of_orders(seed: int, n: int) -> None:
     classifier, x = small()
     segments = torch.arange(64).reshape(1, 8, 8) // 7
-    with seeded(seed):
-        found = shapley_sampling(classifier, x, FIRST, n, segments=segments)
+    found = shapley_sampling(classifier, x, FIRST, n, segments=segments, seed=seed)
     total = sum(float(found[segments == label][0]) for label in range(10))
     difference = classifier.predict(x)[0, 0] - classifier.predict(torch.zeros_like(x))[0, 0]
     assert total == pytest.approx(float(difference), abs=1e-5)
@@ -381,10 +387,7 @@ def correlation(a: Tensor, b: Tensor) -> float:
 def between_seeds(method: Any, pairs: int = 6, **arguments: Any) -> float:
     """How the maps of two seeds correlate, the mean over some pairs."""
     classifier, x = small()
-    maps = []
-    for seed in range(2 * pairs):
-        with seeded(seed):
-            maps.append(method(classifier, x, FIRST, **arguments))
+    maps = [method(classifier, x, FIRST, seed=seed, **arguments) for seed in range(2 * pairs)]
     return sum(correlation(*maps[i : i + 2]) for i in range(0, 2 * pairs, 2)) / pairs
 
 
@@ -403,8 +406,7 @@ def test_noise_as_a_share_of_the_range_does_not_depend_on_the_normalisation() ->
     maps, stock = [], []
     for module, scale in ((net, 1), (rescaled, 4)):
         classifier = wrap(module, mean=[0.0] * 3, std=[1 / scale] * 3, size=8)
-        with seeded(0):
-            maps.append(smooth_grad(classifier, scale * x, FIRST) * scale)
+        maps.append(smooth_grad(classifier, scale * x, FIRST) * scale)
         with seeded(0):
             tunnel = NoiseTunnel(Saliency(module))
             stock.append(
@@ -439,17 +441,17 @@ def test_captums_25_samples_starve_lime_and_kernel_shap() -> None:
     from captum.attr import KernelShap, Lime
 
     def stock(method: Any) -> Any:
-        def explain(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+        def explain(classifier: Classifier, x: Tensor, target: Tensor, seed: int = 0) -> Tensor:
             asked = method(Twin(classifier.graph))
-            return asked.attribute(x, target=int(target), feature_mask=segments[None])[:, 0]
+            with seeded(seed):
+                return asked.attribute(x, target=int(target), feature_mask=segments[None])[:, 0]
 
         return explain
 
     starved = between_seeds(stock(KernelShap), pairs=3)
     assert between_seeds(kernel_shap, pairs=2, n_samples=500, segments=segments) > starved + 0.4
     classifier, x = small()
-    with seeded(0):
-        sparse = stock(Lime)(classifier, x, FIRST)
+    sparse = stock(Lime)(classifier, x, FIRST)
     assert float((sparse == 0).float().mean()) > 0.25
     for ours in (lime, kernel_shap):
         with pytest.raises(ValueError, match=r"segments \+ 1, 33, .* got 25"):
@@ -461,8 +463,7 @@ def test_the_lasso_zeroes_segments_that_least_squares_does_not() -> None:
     segments = torch.arange(64).reshape(1, 8, 8) // 2
     zeros = []
     for alpha in (0.0, 0.01):
-        with seeded(0):
-            found = lime(classifier, x, FIRST, 500, alpha=alpha, segments=segments)
+        found = lime(classifier, x, FIRST, 500, alpha=alpha, segments=segments)
         zeros.append(int((found == 0).sum()) / 2)
     assert zeros[0] == 0
     assert zeros[1] >= 3
@@ -473,8 +474,7 @@ def test_a_kernel_of_width_1_is_hardly_local() -> None:
     the more weight the pictures without any pixel have: exp(-1/2) = 0.6 against exp(-8)."""
     values = []
     for width in (0.25, 1.0):
-        with seeded(0):
-            found = lime(by_hand(), X, FIRST, 400, width, segments=PIXELS)
+        found = lime(by_hand(), X, FIRST, 400, width, segments=PIXELS)
         values.append(float(found.mean()))
     assert values[1] < values[0] - 0.2 < 3 - 0.2
     assert math.exp(-1 / (2 * 1.0**2)) > 0.6
@@ -500,7 +500,7 @@ def test_batches_change_the_number_of_calls_and_nothing_else() -> None:
                 count += 1
                 return False
 
-            with seeded(0), passes.watch(cancelled=called):
+            with passes.watch(cancelled=called):
                 maps.append(method(classifier, x, FIRST, batch_size=batch_size, **parts, **more))
             calls.append(count)
         assert torch.allclose(*maps, atol=1e-4)

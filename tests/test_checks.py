@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,6 +122,10 @@ ERRORS = {
                     "x must be a torch.Tensor (N), got ndarray array([0., 0.]); torch.as_ten"),
     "dense: meta": (lambda: checks.dense("x", MAP.to("meta"), "(N, H, W)"), TypeError,
                     "x must be a dense torch.Tensor (N, H, W), got one on the meta device, which"),
+    "number: digits": (lambda: checks.number("t", 10**400), ValueError,
+                       "t must be finite, got inf"),
+    "literal: nested": (lambda: checks.literal("t", "-" * 100_000 + "1"), ValueError,
+                        "t must be a value that can be read, got 100001 signs nested too deeply"),
     "images: type": (lambda: images(np.zeros((1, 3, 2, 2))), TypeError,
                      "x must be a torch.Tensor (N, C, H, W), got ndarray"),
     "images: rank": (lambda: images(IMAGE[0]), ValueError,
@@ -166,6 +171,8 @@ ERRORS = {
                        "target must be class indices (int), got str 'cat'"),
     "targets: ragged": (lambda: targets([[1], [1, 2]]), TypeError,
                         "target must be class indices (int), got list [[1], [1, 2]]"),
+    "regular: folder": (lambda: checks.regular("path", Path("/")), ValueError,
+                        "path must be a regular file, got the folder '/'"),
     "same shape": (lambda: checks.same_shape("a", MAP, "b", IMAGE), ValueError,
                    "a and b must have one shape, got (2, 4, 5) and (2, 3, 4, 5)"),
 }  # fmt: skip
@@ -182,7 +189,25 @@ def test_every_check_is_tested():
     functions = inspect.getmembers(checks, inspect.isfunction)
     public = {name for name, f in functions if f.__module__ == checks.__name__}
     tested = {case.partition(":")[0].replace(" ", "_") for case in ERRORS}
-    assert public - {"absent", "describe", "shape"} == tested
+    assert public - {"absent", "describe", "shape", "printable", "text_of"} == tested
+
+
+def test_a_literal_is_a_value_or_the_text():
+    known = {
+        "3": 3,
+        "0.2": 0.2,
+        "None": None,
+        "(1, 2)": (1, 2),
+        "paper": "paper",
+        "{[]: 1}": "{[]: 1}",
+    }
+    assert {text: checks.literal("t", text) for text in known} == known
+
+
+def test_what_is_printable_stays_and_the_rest_is_written_out():
+    assert checks.printable("a, ü, 猫, \U0001f408") == "a, ü, 猫, \U0001f408"
+    assert checks.printable("\udcff.png") == "\\udcff.png"
+    assert checks.text_of(ValueError("why")) == "why"
 
 
 def test_a_registry_says_what_choice_says():

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from xaiutils import passes
 from xaiutils.hybrid import class_activation_map, explain, relevance
-from xaiutils.methods import masking
+from xaiutils.methods import METHODS, masking
 from xaiutils.methods.combine import combine
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, CannotExplain, Method, Setting
 from xaiutils.models import Classifier, wrap
@@ -157,8 +157,8 @@ def test_what_a_record_inherits():
         made = combine(replace(CAM, **left), replace(LRP, **right))
         assert made.class_specific is expected
     assert not both.stochastic
-    assert combine(CAM, replace(LRP, stochastic=True)).stochastic
-    assert combine(replace(CAM, stochastic=True), LRP).stochastic
+    assert combine(CAM, METHODS["smooth_grad"]).stochastic
+    assert combine(METHODS["random_map"], LRP).stochastic
 
 
 def test_the_cost_is_the_sum_of_both_with_the_settings_of_each():

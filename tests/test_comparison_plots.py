@@ -69,6 +69,20 @@ def test_a_radar_is_closed_and_keeps_negative_values_off_the_centre():
     assert np.allclose(line.get_xdata(), [0, 2 * np.pi / 3, 4 * np.pi / 3, 2 * np.pi])
 
 
+def test_two_radars_share_their_scale_and_their_looks():
+    a, b = np.array([0, 0.5, 1]), np.array([-0.5, 2, 1])
+    two = radar({"a": a}, NAMES, beside={"b": b, "a": a}, names=("one", "two"))
+    first, second = two.axes
+    assert [first.get_title(), second.get_title()] == ["one", "two"]
+    assert first.get_rmax() == second.get_rmax() == 2
+    assert first.get_rmin() == second.get_rmin() == -0.62
+    lines = [{line.get_label(): line for line in chart.lines} for chart in two.axes]
+    assert lines[0]["a"].get_color() == lines[1]["a"].get_color() != lines[1]["b"].get_color()
+    assert [text.get_text() for text in two.legends[0].get_texts()] == ["a", "b"]
+    with pytest.raises(ValueError, match=r"beside\['b'\] must have 3 entries, got 2"):
+        radar({"a": a}, NAMES, beside={"b": np.ones(2)})
+
+
 def test_a_rank_diagram_sorts_and_joins_what_is_close():
     axes = FIGURES["rank_diagram"]().axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "c", "b"]

@@ -287,7 +287,7 @@ def test_published_networks_without_rules_are_refused(name: str, message: str) -
 def test_solid_colours_lie_between_black_and_white() -> None:
     classifier = wrap(Around(nn.ReLU()).float(), mean=[0.5] * 3, std=[0.25] * 3, size=8)
     x = noise(1, 3, 8, 8)
-    colours = references(None, 200, classifier, x)
+    colours = references(None, 200, classifier, x, 0)
     assert colours.shape == (200, 3, 8, 8)
     assert torch.equal(colours, colours[..., :1, :1].expand_as(colours))
     assert -2 <= float(colours.min()) < -1.9

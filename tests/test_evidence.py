@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 import json
+import os
+import random
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 
@@ -29,6 +35,7 @@ from xaiutils.experiments import (
     choose,
     sigma_label,
 )
+from xaiutils.files import BrokenPart
 from xaiutils.hybrid import explain
 from xaiutils.methods import METHODS
 from xaiutils.methods.record import Setting
@@ -208,6 +215,123 @@ def test_parts_that_are_kept_are_not_scored_again(little, tmp_path, monkeypatch)
     make_table(CALIBRATION, "scenes", **FEW | {"images": 1}, parts=tmp_path)  # other pictures
     assert len(scored) == 4
     assert [path.suffix for path in tmp_path.iterdir()] == [".parquet"] * 6
+
+
+@pytest.fixture
+def part(little, tmp_path, monkeypatch):
+    """A part that is kept, and is what `little` is."""
+    file = tmp_path / "calibration-0.parquet"
+    job = evidence._Job(CALIBRATION, "scenes", None, (0,), None, None, None, file)
+    monkeypatch.setattr(evidence, "_score", lambda job: little.copy())
+    evidence._work(job)
+    pd.testing.assert_frame_equal(evidence._kept(job), little, check_exact=True)
+    return job
+
+
+def _edited(path: Path) -> bytes:
+    """One value changed by a good writer, all that the file says of itself kept."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    read = pq.read_table(path)
+    values = [0.5, *read["value"].to_pylist()[1:]]
+    at = read.schema.get_field_index("value")
+    buffer = pa.BufferOutputStream()
+    field = read.schema.field(at)
+    pq.write_table(read.set_column(at, field, pa.array(values, field.type)), buffer)
+    return buffer.getvalue().to_pybytes()
+
+
+def _without_about(path: Path) -> bytes:
+    found = io.BytesIO()
+    pd.read_parquet(path).to_parquet(found)
+    return found.getvalue()
+
+
+def _other(path: Path) -> bytes:
+    job = evidence._Job(CALIBRATION, "scenes", None, (0,), None, None, None, path.with_name("b"))
+    evidence._work(job)
+    return job.file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: b"",
+        lambda path: path.read_bytes()[:-50],
+        lambda path: b"no table",
+        _edited,
+        _without_about,
+        _other,
+    ],
+)
+def test_a_part_that_was_changed_is_moved_aside_and_made_anew(little, part, capsys, damage):
+    before, damaged = part.file.read_bytes(), damage(part.file)
+    part.file.write_bytes(damaged)
+    (found,) = evidence._run([part], 1, False)
+    pd.testing.assert_frame_equal(found, little, check_exact=True)
+    assert part.file.read_bytes() == before
+    (aside,) = part.file.parent.glob("*.broken-*")
+    assert aside.read_bytes() == damaged
+    assert str(aside) in capsys.readouterr().out
+
+
+def test_no_random_change_of_a_part_is_taken_silently(little, part):
+    chance, content, seen = random.Random(0), part.file.read_bytes(), 0
+    for _ in range(100):
+        changed = bytearray(content)
+        changed[chance.randrange(len(content))] ^= chance.randrange(1, 256)
+        part.file.write_bytes(changed[: len(content) - chance.choice([0, 0, 0, 40])])
+        found = evidence._kept(part)
+        seen += found is None
+        assert found is None or found.equals(little)  # some bytes say nothing
+    assert seen > 50
+
+
+def test_a_stored_table_that_was_changed_is_refused(little, home):
+    path = store(little, workload="scenes")
+    work = load_workload("scenes", CALIBRATION)
+    load_table(CALIBRATION, work)
+    path.write_bytes(_edited(path))
+    message = "another content than was written: .* make it anew: xaiutils evidence calibration"
+    with pytest.raises(BrokenPart, match=message):
+        load_table(CALIBRATION, work)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(BrokenPart, match=r"calibration\.parquet cannot be read: .* make it anew"):
+        stored(CALIBRATION)
+
+
+def test_what_a_killed_writer_left_of_a_table_goes(little, home):
+    path = store(little, workload="scenes")
+    left, young = (path.with_name(f".{path.name}.{name}.tmp") for name in ("old", "young"))
+    for one in (left, young):
+        one.touch()
+    os.utime(left, (0, 0))
+    store(little, workload="scenes")
+    assert (left.exists(), young.exists()) == (False, True)
+
+
+def test_a_worker_that_dies_is_one_line(part, monkeypatch):
+    part.file.unlink()
+    monkeypatch.setattr(evidence, "_score", lambda job: os._exit(1))
+    with pytest.raises(ChildProcessError, match="that scored a part of calibration died"):
+        evidence._run([part, replace(part, file=None)], 2, False)
+
+
+@pytest.mark.slow  # the processes of a study say so in seconds
+def test_workers_end_with_their_parent(tmp_path):
+    script = (
+        "import os, time\nfrom xaiutils import evidence\n"
+        "def sleep(job):\n    print(os.getpid(), flush=True)\n    time.sleep(100)\n"
+        "evidence._score = sleep\n"
+        "job = evidence._Job('calibration', 'scenes', None, (0,), None, None, None)\n"
+        "evidence._run([job, job], 2, False)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    workers = [psutil.Process(int(parent.stdout.readline())) for _ in range(2)]
+    parent.kill()
+    parent.communicate()
+    assert not psutil.wait_procs(workers, timeout=20)[1]
 
 
 @pytest.mark.parametrize(
@@ -456,7 +580,8 @@ def test_a_claim_about_the_rows_of_table_one_has_their_order(claim: Claim):
     column = forensics.COLUMNS.index(claim.metric)
     sign = 1 if METRICS[claim.metric].better == "higher" else -1
     gains = [sign * (ROWS[claim.of][column] - ROWS[one][column]) for one in claim.against]
-    right = all((gain > 0) == (claim.relation == "better") for gain in gains)
+    agree = [(gain > 0) == (claim.relation != "worse") for gain in gains]
+    right = any(agree) if claim.relation == "better_than_one" else all(agree)
     assert right != claim.withdrawn
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import random
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -74,12 +75,90 @@ def test_figures_and_index_of_the_scenes(books, capsys, executions):
     assert "200 pictures" in table
     assert "1 figures from 2 notebooks" in capsys.readouterr().out
 
+    (out / ".README.md.abc.tmp").touch()  # what a killed run left
     assert run(books) == 0  # nothing is made twice
     assert executions == ["01_one", "11_two"]
-    (out / "01_one_1.png").unlink()
+    assert not list(out.rglob(".*.tmp"))
+    (out / "01_one_1.png").write_bytes(b"")
     write(books / "11_two.ipynb", "1 + 2")
     assert run(books) == 0
     assert executions == ["01_one", "11_two"] * 2
+    assert (out / "01_one_1.png").read_bytes().startswith(b"\x89PNG")
+    assert len(list(out.glob("01_one_1.png.broken-*"))) == 1
+    assert "01_one_1.png was changed; it was moved to" in capsys.readouterr().out
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A note on a notebook with a figure; the folder, and how to ask for what is kept."""
+
+    def execute(path, key, out):
+        files = {"a_1.png": b"figure", "a.ipynb": b"notebook"}
+        for name, content in files.items():
+            (out / name).write_bytes(content)
+        hashes = {name: executed._hash(out / name) for name in files}
+        return executed.Made(key, ["a_1.png"], {"fig-1": "a_1.png"}, 1.0, files=hashes)
+
+    (tmp_path / "a.ipynb").write_text("source")
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(executed, "_execute", execute)
+    work = load_workload("scenes", "unit")
+
+    def make():
+        return executed.make_notebooks(
+            [tmp_path / "a.ipynb"], work, lambda p: (), tmp_path / "out", 1
+        )
+
+    return tmp_path / "out", make
+
+
+def test_no_change_of_a_note_or_its_files_is_taken_silently(made):
+    out, make = made
+    (before,) = make().values()
+    note, seen = out / ".made" / "a.json", 0
+    content, chance = note.read_bytes(), random.Random(0)
+    for _ in range(200):
+        changed = bytearray(content)
+        changed[chance.randrange(len(content))] ^= chance.randrange(1, 256)
+        note.write_bytes(changed[: len(content) - chance.choice([0, 0, 9])])
+        found = executed._kept(note, before.key, out)
+        assert found in (None, before)  # white space says nothing
+        seen += found is None
+        note.write_bytes(content)
+    assert seen > 150
+    for name in ("a_1.png", "a.ipynb"):
+        for damage in (b"", b"other"):
+            (out / name).write_bytes(damage)
+            assert executed._kept(note, before.key, out) is None
+            assert list(make().values()) == [before]
+    assert len(list(out.glob("*.broken-*"))) == 4
+
+
+@pytest.mark.parametrize(
+    "note", [b"", b"no JSON", b"5", b"[" * 100_000, b'{"made": {}}', b'{"key": "x"}', b"\xff"]
+)
+def test_a_broken_note_is_moved_aside_and_made_anew(made, note, capsys):
+    out, make = made
+    (before,) = make().values()
+    path = out / ".made" / "a.json"
+    path.write_bytes(note)
+    assert list(make().values()) == [before]
+    (aside,) = path.parent.glob("a.json.broken-*")
+    assert aside.read_bytes() == note
+    assert f"{aside} and is made anew" in capsys.readouterr().out
+
+
+def test_a_note_names_files_of_its_folder_only(made):
+    out, make = made
+    (before,) = make().values()
+    beside = out.parent / "beside"
+    beside.write_text("mine")
+    about = json.loads((out / ".made" / "a.json").read_text())["made"]
+    about["files"]["../beside"] = "0" * 16
+    note = {"made": about, "sha256": executed.fingerprint.of(about, 64)}
+    (out / ".made" / "a.json").write_text(json.dumps(note))
+    assert executed._kept(out / ".made" / "a.json", before.key, out) is None
+    assert beside.read_text() == "mine"
 
 
 def test_a_notebook_that_fails_is_named_and_the_others_are_there(books, capsys, executions):
@@ -166,10 +245,12 @@ def test_tables_of_other_pictures_are_made_and_taken_up_again(
 
 
 def test_pictures_without_objects_make_no_tables(books, own, capsys):
-    write(books / "10_infidelity.ipynb", "1 / 0")
+    for name in ("06_combinations.ipynb", "10_infidelity.ipynb"):
+        write(books / name, "1 / 0")
     assert run(books, "--workload", "mine:bare") == 0
     told = capsys.readouterr().out
-    assert "left out 10_infidelity.ipynb: bare has no boxes or masks to score by" in told
+    for name in ("06_combinations.ipynb", "10_infidelity.ipynb"):
+        assert f"left out {name}: bare has no boxes or masks to score by" in told
     assert not (books.parent / "out" / "table_1.md").exists()
 
 

@@ -331,7 +331,7 @@ def test_an_empty_bounding_figure_gives_zeros_and_a_note():
     module = Plain().eval()
     with torch.no_grad():
         module.classes.weight[3] = 0  # a logit that does not depend on the picture
-    found = explain(wrap(module), noise().sigmoid(), [3, 0, 3])
+    found = explain(wrap(module), noise(), [3, 0, 3])
     assert not found.cam[[0, 2]].any()
     assert not found.hybrid[[0, 2]].any()
     assert found.hybrid[1].any()
@@ -339,7 +339,7 @@ def test_an_empty_bounding_figure_gives_zeros_and_a_note():
     for i in (0, 2):
         assert f"image {i}: bounding figure is empty" in notes
         assert f"image {i}: the CAM is nowhere positive, or constant" in notes
-    assert "image 1:" not in notes
+    assert not [n for n in found.notes if "CAM" in n and "image 1:" in n]
 
 
 def test_a_logit_of_exactly_zero_is_noted():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -97,6 +99,20 @@ def test_saving_is_deterministic_and_scales(tmp_path):
         assert large.size == (2 * small.width, 2 * small.height)
         assert "Software" not in small.info
         assert small.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
+
+
+def test_a_full_disk_leaves_the_old_picture_and_names_the_file(tmp_path, monkeypatch):
+    path = plots.save(plots.heatmap(SIGNED), tmp_path / "a.png")
+    before = path.read_bytes()
+
+    def full(number):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.png'"):
+        plots.save(plots.heatmap(POSITIVE), path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["a.png"]
 
 
 def test_signed_maps_have_symmetric_limits():

@@ -314,7 +314,7 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def text_of(error: BaseException) -> str:
+def text_of(error: BaseException | str) -> str:
     """What an error says, also where it cannot be printed."""
     try:
         return printable(str(error))

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from xaiutils import checks
+
 
 def add_study(commands: Any) -> None:
     """Add ``study`` to the subcommands of argparse."""
@@ -74,4 +76,5 @@ def _shard(text: str) -> tuple[int, int]:
 def _study(options: argparse.Namespace) -> None:
     from xaiutils.study import command
 
-    getattr(command, options.verb)(options, print)
+    say = print
+    getattr(command, options.verb)(options, lambda text: say(checks.printable(text)))

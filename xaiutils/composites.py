@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from xaiutils import checks
+from xaiutils import checks, rules
 from xaiutils.checks import Registry
 from xaiutils.operations import BATCH_NORM, CONVOLUTION, LINEAR, WEIGHTED
 from xaiutils.rules import Rule, alpha_beta, epsilon, flat, gamma, z, z_box, z_plus
@@ -75,15 +75,24 @@ _CP_LRP = "Ali et al. 2022, arXiv 2202.07304: attention weights as constants; ga
 
 
 def paper(
-    alpha: float = 1.0, beta: float = 0.0, *, convolution_bias: bool = False, head_bias: bool = True
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    *,
+    convolution_bias: bool = False,
+    head_bias: bool = True,
+    gamma: float | None = None,
 ) -> Composite:
     """The paper's composite: LRP-z on the fully connected head, LRP-αβ on the convolutions.
 
     The head is everything after the CAM layer. The paper gives neither α and β nor what becomes
     of biases: here ``alpha`` = 1, ``beta`` = 0, the one αβ-rule of captum, which it used; the
     convolutions' biases count as zero (``convolution_bias``), the head's take part (``head_bias``).
+    With ``gamma`` the convolutions get LRP-γ in place of LRP-αβ: what αβ loses in networks of
+    depthwise convolutions and batch norms, where a whole sum may be negative, γ hands down.
     """
     body = alpha_beta(alpha, beta, bias=convolution_bias)
+    if gamma is not None:
+        body = rules.gamma(gamma, bias=convolution_bias)
     head = z(bias=head_bias)
     rows = (
         Row(WEIGHTED, "head", head),
@@ -92,6 +101,7 @@ def paper(
     )
     # The name tells apart what tables must not mix.
     own: dict[str, float] = {"alpha": alpha, "beta": beta} if (alpha, beta) != (1, 0) else {}
+    own |= {} if gamma is None else {"gamma": gamma}
     own |= {"convolution_bias": True} if convolution_bias else {}
     own |= {} if head_bias else {"head_bias": False}
     settings = ", ".join(f"{key}={value:g}" for key, value in own.items())

@@ -103,6 +103,8 @@ def _kept(stamp: Path, key: str, out: Path) -> Made | None:
         made = Made(**note["made"])
         if fingerprint.of(note["made"], 64) != note["sha256"]:
             raise ValueError("its checksum differs")
+        if any(Path(name).name != name for name in made.files):
+            raise ValueError("it names files of other folders")
     except Exception as error:  # a changed byte can mean anything to JSON
         aside = set_aside(stamp)
         tqdm.write(f"{stamp} cannot be read: {error!r}; it was moved to {aside} and is made anew")

@@ -139,19 +139,21 @@ def read_checked(path: Path, whose: Callable[[Any], str] | None = None) -> tuple
         whose: What `checksum` was told, by what the table says of itself; by default all of it.
 
     Raises:
-        BrokenPart: It cannot be read, or has another content.
+        BrokenPart: It makes no sense, or has another content.
+        OSError: It may not be read.
     """
     import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            about = json.loads((file.schema_arrow.metadata or {}).get(ABOUT, b"{}"))
-            table = file.read().replace_schema_metadata(None)
-        told = about.pop("sha256")
-        own = whose(about) if whose else json.dumps(about, sort_keys=True)
-        same = checksum(own, table) == told
-    except Exception as error:  # a changed byte can mean anything to JSON and Arrow
-        raise BrokenPart(f"{path} cannot be read: {type(error).__name__}, {error}") from None
+    with path.open("rb") as stream:  # Arrow takes no name that is not UTF-8
+        try:
+            with pq.ParquetFile(stream, page_checksum_verification=True) as file:
+                about = json.loads((file.schema_arrow.metadata or {}).get(ABOUT, b"{}"))
+                table = file.read().replace_schema_metadata(None)
+            told = about.pop("sha256")
+            own = whose(about) if whose else json.dumps(about, sort_keys=True)
+            same = checksum(own, table) == told
+        except Exception as error:  # a changed byte can mean anything to JSON and Arrow
+            raise BrokenPart(f"{path} cannot be read: {type(error).__name__}, {error}") from None
     if not same:
         raise BrokenPart(f"{path} has another content than was written: its checksum differs")
     return about, table

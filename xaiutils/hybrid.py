@@ -22,7 +22,7 @@ from torch import Tensor
 
 from xaiutils import checks
 from xaiutils.cam import min_max
-from xaiutils.composites import Composite, composite_named
+from xaiutils.composites import Composite, composite_named, paper
 from xaiutils.explanation import Explanation
 from xaiutils.ledger import Ledger
 from xaiutils.lrp import Relevance
@@ -33,8 +33,13 @@ from xaiutils.rules import Rule
 THRESHOLD = 0.2  # arbitrary until calibrated; the paper gives none
 SIGMA_SHARE = 1 / 64  # of the image's height; arbitrary until calibrated
 KEPT = 0.05  # the least share of the start that reaches the picture without a note
+MADE = 2.0  # above this share of it a composite does not keep the start but makes more of it
 EMPTY = "bounding figure is empty: the CAM nowhere exceeds the threshold"
-_OTHERS = ("epsilon", "attnlrp", "epsilon_gamma_box")  # in the order in which they are tried
+_OTHERS: dict[str, str | Composite] = {  # as one writes them, in the order of trial
+    "paper(gamma=1)": paper(gamma=1),
+    '"epsilon"': "epsilon",
+    '"attnlrp"': "attnlrp",
+}
 
 
 def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
@@ -117,7 +122,9 @@ def explain(
 ) -> Explanation:
     """The hybrid explanation of each image: all five steps, from one forward pass.
 
-    Dhore et al., section III-B; the equations are those of `bound`, `fuse` and `smooth`.
+    Dhore et al., section III-B; the equations are those of `bound`, `fuse` and `smooth`. Where less
+    than 5 % of the start reaches a picture, other composites are asked, with a pass each, so that
+    a note can name one that keeps it.
 
     Args:
         classifier: From `load_model` or `wrap`.
@@ -189,6 +196,7 @@ def _far(classifier: Classifier, x: Tensor) -> list[str]:
     their width. Rounding, resampling and a little noise stay nearer; pixels in 0..255 or -1..1,
     and pixels that were normalised twice or for another network, do not.
     """
+    x = x.detach()
     low, high = classifier.bounds(x)
     far = ((x - (low + high) / 2).abs() > high - low).flatten(1).any(1)
     ends = f"{float(low.min()) + 0.0:.3g} to {float(high.max()):.3g}"
@@ -217,27 +225,28 @@ def _lost(
     within = [KEPT <= share <= 1 / KEPT for share in shares["input"]]
     poor = [i for i, given in enumerate(ledger.start.tolist()) if given and not within[i]]
     keeps: dict[int, str] = {}
-    for name in _OTHERS:
+    for written, composite in _OTHERS.items():
         left = [i for i in poor if i not in keeps]
         if not left:
             break
         try:
             other = relevance(
-                classifier, x[left], target[left], name, input_rule=input_rule, start=start,
+                classifier, x[left], target[left], composite, input_rule=input_rule, start=start,
                 gates=gates,
             )  # fmt: skip
         except ValueError:  # it has no rule for a layer of this network, or gives no numbers
             continue
         for i, share in zip(left, other.ledger.shares()["input"].tolist(), strict=True):
-            if KEPT <= share <= 2:
-                keeps[i] = f'composite="{name}" keeps {share:.0%}'
+            if KEPT <= share <= MADE:
+                keeps[i] = f"composite={written} keeps {share:.0%}"
     what = "logit" if start == "logit" else "start"
     notes = []
     for i in poor:
-        inside, *rest = (f"{name} {share[i]:.1%}" for name, share in shares.items())
-        reaches = f"{inside.removeprefix('input ')} of the {what} reaches the picture"
-        said = keeps.get(i, f"none of {', '.join(_OTHERS)} keeps more than {KEPT:.0%}")
-        notes.append(f"image {i}: {reaches} ({', '.join(rest)}); {said}")
+        terms = {name: share[i] for name, share in shares.items()}
+        reaches = f"{terms.pop('input'):.1%} of the {what} reaches the picture"
+        rest = ", ".join(f"{name} {term:.1%}" for name, term in terms.items() if abs(term) > 5e-4)
+        said = keeps.get(i, f"none of {', '.join(_OTHERS)} keeps {KEPT:.0%} to {MADE:.0%} of it")
+        notes.append(f"image {i}: {reaches} ({rest}); {said}")
     return notes
 
 

@@ -116,7 +116,8 @@ def _sum_of_parts(
     parts = rule.parts(situation)
     output = None
     if any(part.where is not None for part in parts):
-        output = step.apply(situation.x, situation.w, situation.b)
+        without = all(part.bias is None for part in parts)
+        output = step.apply(situation.x, situation.w, None if without else situation.b)
     for part in parts:
         meant = relevance
         if part.where is not None and output is not None:

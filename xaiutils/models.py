@@ -377,6 +377,7 @@ def wrap(
         ValueError: Train mode, a network that cannot be traced or computes something else when
             it is (a hook changes results), a wrong number of classes, an unknown layer, weights
             that are not finite, a batch norm without statistics, channels that no picture has.
+        GraphError: A ValueError: the network cannot be traced for pictures of that size.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {checks.describe(module)}")

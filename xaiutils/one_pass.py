@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -189,10 +190,10 @@ def _walk(
 
 def _negative(plan: Plan, logits: Tensor, start: str) -> list[str]:
     """A note for each image whose logit, of (N, 1), is negative: what red and blue mean."""
-    rule = list(plan.rules.values())[-1]  # of the layer that gives the classes
+    rule = next(reversed(plan.rules.values()), None)  # of the layer that gives the classes
     # Shares in an output have the sign of what they add to it over that of the output; other rules
     # hand down the sign of what arrives.
-    by_output = rule.plain or rule.name.startswith("gamma")
+    by_output = rule is None or rule.plain or re.fullmatch(r"gamma\(.*\)", rule.name) is not None
     says = "red and blue stay as with a positive one"
     if (start == "one") == by_output:
         other = "logit" if start == "one" else "one"

@@ -55,7 +55,7 @@ class Worker:
         many = multiprocessing.get_context("spawn")
         self.pipe, theirs = many.Pipe()
         self.process = many.Process(
-            target=_serve, args=(theirs, function), name=f"worker-{number}", daemon=True
+            target=_serve, args=(theirs,), name=f"worker-{number}", daemon=True
         )
         try:
             with _inherited(environment):
@@ -65,11 +65,15 @@ class Worker:
             raise
         finally:
             theirs.close()
+        self._send(function)
 
     def ask(self, **question: Any) -> None:
         """Hand ``question`` to the function."""
+        self._send(question)
+
+    def _send(self, what: Any) -> None:
         with suppress(OSError):  # it has died, as `answer` will say
-            self.pipe.send(question)
+            self.pipe.send(what)
 
     def answer(self) -> Any:
         """What the function returned, or raised.
@@ -97,8 +101,8 @@ class Worker:
 
 def ready(workers: Iterable[Worker]) -> list[Worker]:
     """Wait until one of them has answered or died; all that have."""
-    by = {worker.pipe: worker for worker in workers}
-    return [by[pipe] for pipe in wait(list(by)) if isinstance(pipe, Connection)]
+    by: dict[Any, Worker] = {worker.pipe: worker for worker in workers}
+    return [by[pipe] for pipe in wait(list(by))]
 
 
 def _how(code: int | None) -> str:
@@ -128,8 +132,12 @@ def _inherited(environment: Mapping[str, str]) -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _serve(pipe: Connection, function: Callable[..., Any]) -> None:
+def _serve(pipe: Connection) -> None:
     end_with_parent()
+    try:
+        function = pipe.recv()  # and all that it imports, which takes seconds
+    except EOFError:
+        return
     while True:
         try:
             question = pipe.recv()

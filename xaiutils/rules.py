@@ -168,28 +168,30 @@ def _below(output: Tensor) -> Tensor:
     return output < 0
 
 
-def _gamma(s: Situation, value: float) -> list[Part]:
+def _gamma(s: Situation, value: float, bias: bool) -> list[Part]:
     parts = []
     for where, favoured in ((_above, s.positive()), (_below, s.negative())):
         terms = tuple((x, s.w + value * w) for x, w in favoured)
-        b = s.b
+        b = s.b if bias else None
         if b is not None:
             b = b + value * (b.clamp(min=0) if where is _above else b.clamp(max=0))
         parts.append(Part(terms, b, where=where))
     return parts
 
 
-def gamma(value: float = 0.25) -> Rule:
+def gamma(value: float = 0.25, *, bias: bool = True) -> Rule:
     r"""LRP-γ: :math:`w_{ij} + \gamma w_{ij}^+` in place of the weight (Montavon et al. 2019).
 
     Generalised to inputs of both signs: where :math:`z_j > 0` what pushes upwards is made
-    stronger, where :math:`z_j < 0` what pushes downwards (Andéol et al. 2021).
+    stronger, where :math:`z_j < 0` what pushes downwards (Andéol et al. 2021). ``bias=False``
+    leaves the bias out of :math:`z_j`: everything is handed down, but where :math:`z_j = 0`.
 
     Raises:
         TypeError, ValueError: ``value`` is below 0.
     """
     value = checks.number("gamma", value, low=0)
-    return Rule(f"gamma({value:g})", partial(_gamma, value=value))
+    name = f"gamma({value:g})" + ("" if bias else ", no bias")
+    return Rule(name, partial(_gamma, value=value, bias=bias))
 
 
 def flat() -> Rule:

@@ -154,6 +154,9 @@ def lowest(table: pd.DataFrame, metric: str, methods: Sequence[str], better: str
     Returns:
         A score table with a row ``always``, which is 1 on every picture; NaN where a score is
         missing.
+
+    Raises:
+        TypeError, ValueError: An unknown direction, or what `checked` refuses.
     """
     sign = 1 if checks.choice("better", better, BETTER) == "higher" else -1
 

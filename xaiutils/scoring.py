@@ -8,6 +8,7 @@ what a network has answered for one method it is not asked for another (see `xai
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -18,10 +19,12 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks, memo
+from xaiutils.meddling import Meddled, left_alone
 from xaiutils.memo import Same, remember
-from xaiutils.methods import METHODS
+from xaiutils.methods import METHODS, SHIPPED
 from xaiutils.methods.record import CannotExplain, Method
 from xaiutils.metrics import METRICS
+from xaiutils.metrics import SHIPPED as SHIPPED_METRICS
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.record import Explainer, Metric, Score
 from xaiutils.models import Classifier
@@ -58,6 +61,7 @@ class Contender:
         if self.method is None:
             return _oracle(case)
         method, settings = self.method, dict(self.settings)
+        ours = any(method is one for one in SHIPPED)
         if across_classes and "start" in method.settings:
             settings.setdefault("start", "one")
         chosen = [
@@ -68,9 +72,13 @@ class Contender:
         def explain(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
             look = classifier.transform
             asked = (classifier.module, classifier.cam_layer, look.mean, look.std, x, target.cpu())
+
+            def compute() -> Tensor:
+                with nullcontext() if ours else left_alone(method.name, classifier.module):
+                    return method(classifier, x, target, seed=seed, **settings)
+
             return memo.once(
-                lambda: method(classifier, x, target, seed=seed, **settings),
-                *("map", Same(method), seed, chosen, classifier.outputs, *asked),
+                compute, *("map", Same(method), seed, chosen, classifier.outputs, *asked)
             )
 
         return explain
@@ -117,7 +125,8 @@ def score(
 
     Returns:
         One row for each score with the columns `COLUMNS`; ``value`` is NaN where there is no
-        score, and ``why`` says the reason.
+        score, and ``why`` says the reason. Where a method or metric of yours changed the network
+        or the like, its row says what, and it was put back before the next row.
 
     Raises:
         ValueError: No method, metric or seed; an unknown name; two methods of one label.
@@ -141,7 +150,7 @@ def score(
     with remember(megabytes):
         for case in cases:
             for seed in seeds:
-                found = score_case(case, entrants, chosen, seed)
+                found = score_case(case, entrants, chosen, seed, _said)
                 place = (case.workload, case.classifier.name, case.split, case.id)
                 rows += [
                     (*place, label, name, seed, *found[label, name])
@@ -175,14 +184,25 @@ def score_case(
     }
 
 
+def _said(label: str, name: str, score: Callable[[], Score]) -> Score:
+    """A score, or the reason of whoever changed what the other rows are computed from."""
+    try:
+        return score()
+    except Meddled as reason:
+        return Score(torch.nan, str(reason))
+
+
 def _one(
     case: Case, entrant: Contender, metric: Metric, seed: int, settings: Mapping[str, Any]
 ) -> Score:
     if entrant.method is None and not case.has("mask"):
         return Score(torch.nan, "the oracle needs where the object is")
     explainer = entrant.explainer(case, 0, metric.across_classes)
+    ours = any(metric is one for one in SHIPPED_METRICS)
+    given = {"x": case.x, "mask": case.mask, "rival": case.rival}
     try:
-        return metric(case, explainer, seed=seed, **settings)
+        with nullcontext() if ours else left_alone(metric.name, case.classifier.module, **given):
+            return metric(case, explainer, seed=seed, **settings)
     except CannotExplain as reason:
         return Score(torch.nan, str(reason))
 

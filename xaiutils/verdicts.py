@@ -21,7 +21,7 @@ TESTED = {
     "worse": "{of} worse than {others}, by more than {margin}",
     "near": "{of} within {margin} of {others}",
     "not_better": "{of} not better than {others} by {margin}",
-    "better_than_one": "{of} better than one of {others} or more, by more than {margin}",
+    "better_than_one": "{of} better than at least one of {others}, by more than {margin}",
 }
 STATISTICS = {"spread": spread, "lowest": lowest}
 

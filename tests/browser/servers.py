@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -33,9 +33,12 @@ def app() -> Iterator[tuple[str, psutil.Process]]:
 
 
 def kernels(server: psutil.Process) -> list[psutil.Process]:
-    """The kernels of a server."""
-    found = server.children(recursive=True)
-    return [one for one in found if any("ipykernel" in word for word in one.cmdline())]
+    """The kernels of a server; one that has just ended is none, though still listed."""
+    found = []
+    for one in server.children(recursive=True):
+        with suppress(psutil.Error):
+            found += [one] if any("ipykernel" in word for word in one.cmdline()) else []
+    return found
 
 
 @contextmanager

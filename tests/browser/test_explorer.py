@@ -212,6 +212,14 @@ def test_in_jupyterlab(page, tmp_path):
         page.goto("about:blank")  # or the server's end is an error of the page
 
 
+def wait_for(server, count, seconds):
+    """Until no more kernels are there."""
+    deadline = time.monotonic() + seconds
+    while len(kernels(server)) > count:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 def test_a_page_is_new_whenever_it_is_opened_and_its_kernel_ends_with_it(page, served, explorer):
     address, server = served
     for _ in range(2):
@@ -221,11 +229,10 @@ def test_a_page_is_new_whenever_it_is_opened_and_its_kernel_ends_with_it(page, s
         assert page.locator("[role=alert]").count() == 0
         assert page.locator(".xai-tile").count() == 6
         assert "ring 98.0%: threshold 0.20, σ 2 px" in page.inner_text("body")
-    page.goto("about:blank")
-    deadline = time.monotonic() + 4 * CULL
-    while len(kernels(server)) > 1:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+        assert "threshold" not in page.locator("textarea").input_value()
+        wait_for(server, 2, CULL)  # loaded anew: the page says so, and is believed
+    page.close()  # and says nothing, as one that is killed
+    wait_for(server, 1, 4 * CULL)
     before = source(explorer, "hybrid")  # the page that is open has its own still
     handle(explorer, "threshold").focus()
     explorer.keyboard.press("ArrowRight")

@@ -89,6 +89,35 @@ def test_pages_open_with_their_figures_and_are_no_wider_than_a_phone(page, site,
     assert wrong == []
 
 
+@pytest.mark.parametrize("width", [390, 1000, 1280])
+def test_the_menu_and_the_contents_open_and_close(page, site, width):
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(f"{site}/docs/traps.html")
+    menu, contents = (page.locator(f"{kind}-toggle:visible") for kind in (".primary", ".secondary"))
+    entry = page.get_by_role("link", name="Glossary").and_(page.locator(".bd-links a")).first
+    if width < 992:
+        assert not entry.is_visible()
+        menu.click()
+        assert page.locator("dialog#pst-primary-sidebar-modal").is_visible()
+        entry.click()
+        page.wait_for_url("**/docs/glossary.html")
+    else:  # the menu is there, and goes
+        assert entry.is_visible()
+        menu.click()
+        entry.wait_for(state="hidden")
+        menu.click()
+        entry.wait_for()
+    if width < 1200:
+        contents.click()
+        found = page.locator("dialog#pst-secondary-sidebar-modal")
+        assert found.locator("a[href^='#']").first.is_visible()
+        page.keyboard.press("Escape")
+        found.wait_for(state="hidden")
+    else:
+        assert contents.count() == 0
+        assert page.locator("#pst-secondary-sidebar a[href^='#']").first.is_visible()
+
+
 def test_it_can_be_searched(page, site):
     page.goto(f"{site}/search.html?q=ledger")
     page.wait_for_selector("#search-results li")

@@ -84,6 +84,43 @@ def test_a_wrong_study_is_refused_and_leaves_nothing(tmp_path, change, message):
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"methods": ["random_map", "hybrid:threshold=2"]},
+            r"methods must have settings that they take, hybrid\(threshold=2\) refuses "
+            "threshold=2: threshold must be",
+        ),
+        ({"methods": ["hybrid:composite=papr"]}, "composite must be a known name, got 'papr'"),
+        ({"methods": ["grad_cam*lrp_paper:threshold=2"]}, "threshold must be"),
+        ({"metrics": ["srg:steps=0"]}, "metrics must have settings that they take, srg refuses"),
+        (
+            {"methods": [f"hybrid:threshold={'-' * 100_000}1"]},
+            "hybrid:threshold must be a value that can be read, got 100001 signs nested too deep",
+        ),
+        ({"methods": [f"hybrid:threshold={'9' * 4000}"]}, "threshold must be finite"),
+    ],
+)
+def test_a_setting_that_no_picture_would_get_through_is_refused_at_the_start(
+    tmp_path, change, message
+):
+    with pytest.raises(ValueError, match=message):
+        create_study(tmp_path / "study", **(SMALL | change))
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_setting_is_not_refused_for_what_the_method_does_with_any(tmp_path, monkeypatch):
+    def fails(classifier, x, target, **settings):
+        raise ZeroDivisionError("always")
+
+    broken = replace(METHODS["grad_cam"], function=fails)
+    monkeypatch.setitem(METHODS, "grad_cam", broken)
+    (key, setting), *_ = METHODS["hybrid"].settings.items()
+    monkeypatch.setitem(METHODS, "grad_cam", replace(broken, settings={key: setting}))
+    create_study(tmp_path / "study", **(SMALL | {"methods": [f"grad_cam:{key}=3"]}))
+
+
 def test_a_folder_with_something_in_it_is_refused(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="folder must be new or empty"):
@@ -144,6 +181,87 @@ def test_a_manifest_that_was_changed_is_refused(fresh):
     manifest.write_text("{")
     with pytest.raises(ValueError, match=r"study\.json cannot be read"):
         open_study(fresh.path)
+
+
+def _without(*keys):
+    def change(about):
+        inner = about
+        for key in keys[:-1]:
+            inner = inner[key]
+        del inner[keys[-1]]
+        return json.dumps(about)
+
+    return change
+
+
+def _with(key, value):
+    """Another value, and the hash that belongs to it."""
+
+    def change(about):
+        about["study"][key] = value
+        about["hash"] = fingerprint.of(about["study"])
+        return json.dumps(about)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(_without(key) for key in ("study", "hash", "place", "images")),
+        _without("study", "seeds"),
+        *(_with("part", value) for value in (0, "x", None, 1.5, True)),
+        *(_with("seeds", value) for value in ([], [1.5], 3)),
+        _with("images", -1),
+        _with("methods", [3]),
+        _with("workload", None),
+        lambda about: json.dumps(about | {"images": "many"}),
+        lambda about: json.dumps(about | {"place": {"model": 5}}),
+        lambda about: json.dumps(about | {"place": [1]}),
+        lambda about: "5",
+        lambda about: "[]",
+        lambda about: "null",
+        lambda about: "[" * 100_000,
+        lambda about: '{"study": ' * 100_000 + "1" + "}" * 100_000,
+        lambda about: "\x00",
+    ],
+)
+def test_a_manifest_of_another_form_is_one_line(fresh, change):
+    manifest = fresh.path / "study.json"
+    manifest.write_text(change(json.loads(manifest.read_text())))
+    with pytest.raises(ValueError, match=r"study\.json cannot be read"):
+        open_study(fresh.path)
+
+
+def test_code_that_only_the_folder_names_is_not_run(fresh, tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text("open('ran', 'w')\ndef go():\n    raise SystemExit\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    manifest = fresh.path / "study.json"
+    about = json.loads(manifest.read_text())
+    about["place"]["model"] = "evil:go"
+    manifest.write_text(json.dumps(about))
+    message = (
+        "model must be named by whoever runs the study .* If you trust it, say --model evil:go"
+    )
+    with pytest.raises(ValueError, match=message):
+        run_study(open_study(fresh.path))
+    with pytest.raises(ValueError, match=message):
+        open_study(fresh.path).load()
+    assert not (tmp_path / "ran").exists()
+    run_study(open_study(fresh.path, model="scenes_vgg_seed0"))
+
+
+def test_a_model_of_ones_own_is_named_each_time(tmp_path, monkeypatch):
+    module = "import xaiutils\ndef net():\n    return xaiutils.load_model('scenes_vgg_seed0')\n"
+    (tmp_path / "mynet.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    opened = create_study(tmp_path / "study", **SMALL, model="mynet:net")
+    assert run_study(opened).fresh == (0,)
+    again = open_study(opened.path)
+    with pytest.raises(ValueError, match="say --model mynet:net"):
+        again.load()
+    open_study(opened.path, model="mynet:net").load()
 
 
 def test_a_list_of_pictures_that_was_changed_is_refused(fresh, undisturbed):

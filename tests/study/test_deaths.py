@@ -33,7 +33,8 @@ ASKED = {
 def forked(monkeypatch):
     """Processes that start at once, forked by one that has imported everything."""
     many = multiprocessing.get_context("forkserver")
-    many.set_forkserver_preload(["tests.study.deadly"])
+    slow = ["torch._dynamo", "torchvision.models", "torchvision.transforms.v2", "tqdm.auto"]
+    many.set_forkserver_preload(["tests.study.deadly", *slow])
     monkeypatch.setattr(processes.multiprocessing, "get_context", lambda kind: many)
     monkeypatch.setattr("xaiutils.study.engines.score_part", deadly.score_part)
 
@@ -144,12 +145,11 @@ def test_fewer_processes_than_asked_will_do(begin, forked, undisturbed, monkeypa
 
 def test_a_serial_run_that_died_is_told_of_by_the_next(begin, undisturbed):
     opened = begin(times=0)
-    number = os.fork()
-    if number == 0:  # the run that dies
-        arm(opened, at="03", times=1)
-        run_study(opened)
-        os._exit(0)
-    assert os.waitpid(number, 0)[1] == signal.SIGKILL
+    arm(opened, at="03", times=1)
+    run = "import sys; from xaiutils.study import open_study, run_study; run_study(open_study("
+    words = [sys.executable, "-c", f"{run}sys.argv[1]))", str(opened.path)]
+    died = subprocess.run(words, cwd=ROOT, check=False, env=os.environ)
+    assert died.returncode == -signal.SIGKILL
     said = []
     run_study(opened, say=said.append)
     (told,) = [line for line in said if "ended without a word" in line]
@@ -196,9 +196,9 @@ def test_a_cluster_leaves_what_costs_three_workers(begin, undisturbed, tmp_path,
 @pytest.mark.slow
 def test_a_cluster_without_a_worker_ends_the_run_with_its_parts(begin, tmp_path):
     opened = begin(at="02")
-    message = r"parts \[.*1.*\] are missing: the cluster has had no worker for 3 s, see wait"
+    message = r"parts \[.*1.*\] are missing: the cluster has had no worker for 9 s, see wait"
     with cluster(tmp_path, 1) as (address, *_), pytest.raises(ConnectionError, match=message):
-        run_study(opened, scheduler=address, wait=3)
+        run_study(opened, scheduler=address, wait=9)
 
 
 PARENT = """

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ import torch
 from tests.study import own_workload
 from tests.study.conftest import ASKED, table
 from tests.study.own_workload import NAME, make_pictures
-from xaiutils import METHODS, Classifier, batches, load_model, scenes, scoring
+from xaiutils import METHODS, Classifier, batches, cli, load_model, scenes, scoring
 from xaiutils.study import (
     Unfinished,
     create_study,
@@ -102,6 +103,24 @@ def test_a_scheduler_that_is_not_there_is_named(fresh):
         OSError, match=r"scheduler must be the address .* tcp://127\.0\.0\.1:1 gave"
     ):
         run_study(fresh, scheduler="tcp://127.0.0.1:1", wait=0.5)
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("nonsense", "missing port number"),
+        ("http://127.0.0.1:80", "unknown address scheme"),
+        ("tls://127.0.0.1:1", "TLS expects"),
+        ("silent", "TimeoutError"),
+    ],
+)
+def test_a_scheduler_that_is_none_or_says_nothing_is_named(fresh, address, reason):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        if address == "silent":  # it listens and never answers
+            address = "tcp://{}:{}".format(*silent.getsockname())
+        message = f"scheduler must be the address .* {address} gave none in 0.5 s, see .*{reason}"
+        with pytest.raises(ConnectionError, match=message):
+            run_study(fresh, scheduler=address, wait=0.5)
 
 
 @pytest.mark.slow  # that one is gone is said above
@@ -377,7 +396,7 @@ def test_a_second_attempt_gives_up_no_score(own, monkeypatch):
         raise ZeroDivisionError("always")
 
     with monkeypatch.context() as patch:
-        odd = replace(METHODS["random_map"], function=fails)
+        odd = replace(METHODS["random_map"], function=fails, stochastic=False)
         patch.setattr(scoring, "METHODS", {**METHODS, "random_map": odd})
         run_study(opened)
     before = load_study(opened).query("method == 'hybrid'")
@@ -443,6 +462,84 @@ def test_a_method_that_fails_is_a_row_and_ends_nothing(fresh, result, monkeypatc
     assert all("ZeroDivisionError" in text for text in log["traceback"])
     run_study(fresh, retry_failed=True)
     assert table(fresh) == result
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Unprintable, "its text cannot be printed: ZeroDivisionError"),
+        (lambda: ValueError("\udcff"), "\\udcff"),
+        (lambda: SystemExit("enough"), "enough"),
+        (lambda: RuntimeError(Unprintable()), "its text cannot be printed: ZeroDivisionError"),
+    ],
+)
+@pytest.mark.parametrize("where", ["method", "picture"])
+def test_an_error_of_any_kind_is_a_row(own, monkeypatch, error, reason, where):
+    opened, *_ = own
+
+    def fails(*more, **given):
+        raise error()
+
+    if where == "method":
+        odd = replace(METHODS["random_map"], function=fails)
+        monkeypatch.setattr(scoring, "METHODS", {**METHODS, "random_map": odd})
+    else:
+        monkeypatch.setattr(work, "_case", fails)
+    run_study(opened)
+    log = read_log(opened).query("error_code in ['failed', 'picture_broken']")
+    assert set(log["reason"]) == {reason}
+    assert len(log) == 6
+
+
+def test_a_file_name_of_any_bytes_is_a_picture(tmp_path, monkeypatch):
+    make_pictures(tmp_path / "pictures", 2)
+    folder = os.fsencode(tmp_path / "pictures")
+    os.rename(folder + b"/01.png", folder + b"/\xff.png")
+    monkeypatch.setenv("STUDY_PICTURES", str(tmp_path / "pictures"))
+    opened = create_study(tmp_path / "study", **ASKED_OWN)
+    run_study(opened)
+    assert accidents(opened) == {}
+    assert set(load_study(opened)["image"]) == {"00.png", "\\udcff.png"}
+    again = open_study(opened.path)
+    assert again.pictures == opened.pictures
+    assert run_study(again).kept == 1
+
+
+def test_a_folder_of_any_bytes_is_a_study(tmp_path, capsys):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    opened = create_study(folder, methods=["random_map"], metrics=["srg"], images=1)
+    run_study(opened)
+    assert run_study(open_study(folder)).kept == 1
+    assert cli.main(["study", "run", str(folder)]) == 0
+    assert len(read_log(opened)) == 2
+    (opened.path / "parts" / "part-00000.parquet").write_bytes(b"")
+    assert cli.main(["study", "run", str(folder)]) == 0
+    assert "a broken part was moved to" in capsys.readouterr().out
+
+
+def test_a_run_without_a_score_has_another_exit_status(own, monkeypatch, capsys):
+    opened, *_ = own
+
+    def fails(*more, **given):
+        raise ZeroDivisionError("always")
+
+    one = replace(METHODS["random_map"], function=fails)
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "METHODS", {**METHODS, "random_map": one})
+        assert cli.main(["study", "run", str(opened.path)]) == 0  # the other method has scores
+    both = create_study(opened.path.parent / "both", **(ASKED_OWN | {"methods": ["random_map"]}))
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "METHODS", {**METHODS, "random_map": one})
+        assert cli.main(["study", "run", str(both.path)]) == 2
+    told = capsys.readouterr()
+    assert f"no row of {both.path} has a score, 6 failed: always. Mend that and add" in told.err
+    assert cli.main(["study", "run", str(both.path)]) == 2  # nothing is left to do, nor is a score
+    assert cli.main(["study", "run", str(both.path), "--retry-failed"]) == 0
 
 
 def test_a_score_that_does_not_exist_is_no_accident(tmp_path):

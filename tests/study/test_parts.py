@@ -24,8 +24,9 @@ def test_a_file_is_whole_or_not_there(tmp_path, monkeypatch):
         stream.write(b"tw")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         write_whole(path, fails)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
     assert path.read_bytes() == b"one"
     assert os.listdir(tmp_path) == ["file"]
 

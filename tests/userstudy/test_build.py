@@ -76,6 +76,19 @@ def test_without_labels_nobody_says_how_often_the_network_is_wrong(built, tmp_pa
     assert open_user_study(tmp_path) == own
 
 
+def test_all_maps_have_one_colour_map(built):
+    """From blue over grey to red, whatever the signs of a method's values: no yellow, no black."""
+    folder, design = built
+    for items in design.items.values():
+        for item in items:
+            for file in item.maps.values():
+                with PIL.Image.open(folder / PICTURES / file) as image:
+                    r, g, b = (np.asarray(image).astype(int)[1::3, 1::3, i] for i in range(3))
+                assert ((g <= np.maximum(r, b) + 3) & ~((r > b + 30) & (g > b + 30))).all()
+                assert ((r > b + 30) | (b > r + 30)).any()
+                assert np.maximum(r, b)[(abs(r - b) < 10)].min() > 100  # the grey below
+
+
 def test_file_names_and_files_say_nothing(built):
     folder, design = built
     names = {path.name for path in (folder / PICTURES).iterdir()}

@@ -129,6 +129,38 @@ def test_the_wording_is_frozen_with_the_design(design):
     assert [q.text for q in sheet(other, 0) if q.kind == "sus"] == list("abcdefghij")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("5", "null", "true", '"words"', "[]", "[1]", "{}", "NaN", "", "\x00", "9" * 5000),
+        *("[" * 100_000, '{"a":' * 100_000, '{"hash": 1, "version": 2}'),
+        '{"hash": 1, "version": 2, "items": 5, "practice": {}}',
+        '{"hash": 1, "version": 2, "items": {"say": ["x"], "look": [], "choice": []}}',
+    ],
+    ids=lambda text: f"{text[:20]!r}, {len(text)}",
+)
+def test_a_file_that_is_no_design_is_said_in_our_words(tmp_path, text):
+    (tmp_path / DESIGN).write_text(text)
+    with pytest.raises(ValueError, match=r"is no design of a user study: .*build one with"):
+        open_user_study(tmp_path)
+    (tmp_path / DESIGN).write_bytes(b"\xff\xfe{")
+    with pytest.raises(ValueError, match="is no design of a user study"):
+        open_user_study(tmp_path)
+
+
+def test_a_part_of_a_design_of_another_kind_is_said(tmp_path):
+    tiny(tmp_path)
+    whole = json.loads((tmp_path / DESIGN).read_text())
+    for key in whole:
+        for other in (5, None, "x", [1], {"a": 1}, {"a": {"b": 1}}):
+            if whole[key] == other:
+                continue
+            (tmp_path / DESIGN).write_text(json.dumps(whole | {key: other}))
+            said = "is no design of a user study|must be of version 2|was changed after it was"
+            with pytest.raises(ValueError, match=said):
+                open_user_study(tmp_path)
+
+
 def test_what_was_changed_is_refused(tmp_path):
     folder = tmp_path / "study"
     design = tiny(folder)
@@ -138,7 +170,7 @@ def test_what_was_changed_is_refused(tmp_path):
     with pytest.raises(ValueError, match="changed after it was built; a design is frozen"):
         open_user_study(folder)
     path.write_text(json.dumps(json.loads(whole) | {"version": 9}))
-    with pytest.raises(ValueError, match="must be of version 1, got 9"):
+    with pytest.raises(ValueError, match="must be of version 2, got 9; use the xaiutils"):
         open_user_study(folder)
     path.write_text(whole[:-40])
     with pytest.raises(ValueError, match="is no design of a user study"):

@@ -7,10 +7,15 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 
+import matplotlib
+import numpy as np
 import pytest
 
 from tests.userstudy.tiny import ROOT, Client, Server, tiny
+from xaiutils.plots.style import DIVERGING
+from xaiutils.userstudy.server import AGAIN, PAGES
 from xaiutils.userstudy.store import FILE
 
 
@@ -279,6 +284,92 @@ def test_withdrawal_in_the_page(client, folder):
     assert not [row for row in kept(folder) if row[0] == code.replace("-", "")]
     client.get("/question")
     assert client.location == "/"
+
+
+def test_withdrawal_says_what_a_reader_keeps(client, folder):
+    code = client.begin()
+    client.answer()
+    client.get("/withdraw")
+    reader = sqlite3.connect(folder / FILE)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM answer").fetchone()
+    client.post("/withdraw")
+    assert "Your answers are deleted" in client.text
+    assert "traces of them stay on the disk until it has ended" in client.text
+    assert "Nothing of you is left" not in client.text
+    assert not [row for row in kept(folder) if row[0] == code.replace("-", "")]
+    reader.close()
+    deadline = time.monotonic() + 10 * AGAIN
+    letters = code.replace("-", "").encode()
+    while any(letters in path.read_bytes() for path in folder.glob(f"{FILE}*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def people(folder):
+    with sqlite3.connect(folder / FILE) as db:
+        (count,) = db.execute("SELECT count(*) FROM participant").fetchone()
+    db.close()
+    return count
+
+
+def test_begin_sent_twice_at_once_begins_once(client, folder):
+    before = people(folder)
+    client.get("/")
+    form, cookies, page, codes = client.hidden("form"), dict(client.cookies), client.text, []
+    for _ in range(2):  # the second is on its way before the first has its cookie
+        client.cookies, client.text = dict(cookies), page
+        client.post("/begin", consent="yes", form=form)
+        assert (client.status, client.location) == (303, "/code")
+        codes.append(re.search(r'class="code large">([A-Z0-9-]+)<', client.get("/code"))[1])
+    assert codes[0] == codes[1]
+    assert people(folder) == before + 1
+    client.answer("Expert")
+    client.cookies, client.text = dict(cookies), page  # the next person, on the page before
+    client.post("/begin", consent="yes", form=form)
+    assert codes[0] not in client.get("/code")
+    assert "Page 1 of 28" in client.get("/question")
+    client.cookies, client.text = dict(cookies), page
+    client.post("/begin", consent="yes", form="made up")
+    assert (client.status, client.location) == (303, "/code")
+    assert people(folder) == before + 3
+
+
+@pytest.mark.parametrize("protocol", ["https", "http"])
+def test_cookies_are_secure_where_the_page_is(server, protocol):
+    client = Client(server.port)
+    client.told = {"X-Forwarded-Proto": protocol}
+    client.get("/")
+    lines = client.headers.get_all("Set-Cookie")
+    client.post("/begin", consent="yes", form=client.hidden("form"))
+    lines += client.headers.get_all("Set-Cookie")
+    client.get("/")
+    client.post("/leave")
+    lines += client.headers.get_all("Set-Cookie")
+    names = {line.partition("=")[0] for line in lines}
+    assert names == {"_xsrf", "participant"}
+    assert {"; Secure" in line for line in lines} == {protocol == "https"}
+
+
+def test_a_page_with_a_map_has_a_legend_of_the_colours(client):
+    client.begin()
+    seen = {}
+    for _ in range(28):
+        client.get("/question")
+        pictures, legend = client.text.count("<figure>"), 'class="legend"' in client.text
+        seen.setdefault(pictures, set()).add(legend)
+        assert "brighter" not in client.text
+        if "This one is for practice" in client.text and pictures == 2:
+            assert "the stronger the colour, the more" in client.text
+        client.answer()
+    assert seen == {0: {False}, 1: {False}, 2: {True}, 3: {True}}
+    style = (PAGES / "style.css").read_text()
+    said = re.search(r"linear-gradient\(to right, ([^)]+)\)", style)[1].split(", ")
+    colors = matplotlib.colormaps[DIVERGING]
+    for text, value in zip(said, (-1, -0.5, 0, 0.5, 1), strict=True):
+        drawn = np.array([int(text[i : i + 2], 16) for i in (1, 3, 5)])
+        over = 0.75 * (1 - 0.8 * abs(value)) + 0.8 * abs(value) * np.array(colors(value / 2 + 0.5))
+        assert np.abs(drawn - 255 * over[:3]).max() < 3
 
 
 def test_a_locked_file_gives_the_form_back_filled_in(client, folder):

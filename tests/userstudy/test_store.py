@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import sqlite3
 import subprocess
@@ -10,7 +11,10 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from tests.userstudy.tiny import ROOT, tiny
 from xaiutils.userstudy.store import (
@@ -132,6 +136,46 @@ def test_withdrawal_leaves_no_trace(store, folder):
     left = b"".join(path.read_bytes() for path in folder.glob(f"{FILE}*"))
     assert b"a remark to be forgotten" not in left
     assert code.encode() not in left
+
+
+def traces(folder) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.glob(f"{FILE}*"))
+
+
+@pytest.mark.parametrize("later", ["erased", "opened again"])
+def test_what_a_reader_keeps_of_the_withdrawn_is_said_and_taken_away(store, folder, later):
+    code = store.begin("here")
+    answer_all(store, code, text="a remark to be forgotten")
+    reader = sqlite3.connect(folder / FILE)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM answer").fetchone()
+    store.withdraw(code)
+    assert not store.clean
+    assert b"a remark to be forgotten" in traces(folder)
+    with pytest.raises(Unknown):
+        store.place(code)
+    assert not store.erase()
+    other = store.begin("there")  # it takes answers meanwhile
+    assert store.answer(other, "there", "expertise", "Expert", None)
+    reader.close()
+    if later == "erased":
+        assert store.erase()
+        assert store.clean
+    else:
+        Store(folder, store.design).close()
+    assert b"a remark to be forgotten" not in traces(folder)
+    assert code.encode() not in traces(folder)
+    assert store.place(other).answers == {"expertise": "Expert"}
+
+
+def test_one_device_begins_once_until_it_has_answered(store):
+    code = store.begin("here")
+    assert store.begin("here") == code
+    assert store.begin("there") != code
+    assert store.answer(code, "here", "expertise", "Expert", None)
+    again = store.begin("here")
+    assert again != code
+    assert store.place(again).answers == {}
 
 
 def test_a_locked_file_is_said_and_nothing_is_half_kept(store, folder):
@@ -259,6 +303,54 @@ def test_the_table_has_no_codes_and_no_formulas(store, folder, tmp_path):
     assert set(table["failed_checks"]) == {failed}
     chosen = table[table["kind"] == "choice"]
     assert (chosen["chosen"] == chosen["condition"].str.split("|").str[0]).all()  # always Map A
+
+
+FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20\u2212"
+HIDDEN = ' \u200b\ufeff\u00a0\u00ad\u2060\u3000\t\n\r"\u034f'
+
+
+def cells(path, delimiter):
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.reader(stream, delimiter=delimiter))
+    return [cell.lstrip(HIDDEN) for row in rows for cell in row]
+
+
+def exported(folder, text):
+    """A table of one answer, as it is written; and read again with every separator."""
+    table = pd.DataFrame({"participant": [0], "answer": [text], "seconds": [1.5]})
+    path = folder / "out.csv"
+    write_csv(table, path)
+    return {mark: cells(path, mark) for mark in ",;\t|"}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.sampled_from(FORMULA + HIDDEN + ";,|'aß1"), max_size=12))
+@example("hello;=1+1;+cmd|' /C calc'!A0")
+@example('a;"=1+1"')
+@example("fine\r\n=1+1")
+def test_no_spreadsheet_finds_a_formula(text):
+    with tempfile.TemporaryDirectory() as folder:
+        for mark, found in exported(Path(folder), text).items():
+            assert not [cell for cell in found if cell[:1] and cell[0] in FORMULA], mark
+
+
+def test_plain_words_and_numbers_come_back_as_they_are(tmp_path):
+    for text in ("It's fine, really - a 5+ of 5; thanks: x=1.", "naïve “maps”\nof noise", "ring"):
+        assert text in exported(tmp_path, text)[","]
+    exported(tmp_path, "ring")
+    assert (tmp_path / "out.csv").read_text().splitlines() == [
+        '"participant","answer","seconds"',
+        '"0","ring","1.5"',
+    ]
+    again = pd.read_csv(tmp_path / "out.csv")
+    assert again.to_dict("list") == {"participant": [0], "answer": ["ring"], "seconds": [1.5]}
+
+
+def test_a_class_that_is_a_formula_is_none_in_the_table(tmp_path):
+    row = {"participant": [0], "answer": ["x"], "right_answer": ["=1+1"], "chosen": ["@a"]}
+    write_csv(pd.DataFrame(row), tmp_path / "out.csv")
+    found = cells(tmp_path / "out.csv", ",")
+    assert found[-2:] == ["'=1+1", "'@a"]
 
 
 def command(*words: str):

@@ -82,7 +82,7 @@ class Client:
     """A browser without a screen: cookies, forms, no redirects."""
 
     def __init__(self, port: int) -> None:
-        self.port, self.cookies = port, {}
+        self.port, self.cookies, self.told = port, {}, {}
         self.status, self.text, self.location = 0, "", ""
         self.headers: HTTPResponse
 
@@ -97,6 +97,7 @@ class Client:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
         headers = {"Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())}
         headers |= {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
+        headers |= self.told  # by a proxy
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
@@ -125,7 +126,7 @@ class Client:
     def begin(self) -> str:
         """Take part: the code."""
         self.get("/")
-        self.post("/begin", consent="yes")
+        self.post("/begin", consent="yes", form=self.hidden("form"))
         assert (self.status, self.location) == (303, "/code")
         found = re.search(r'class="code large">([A-Z0-9-]+)<', self.get("/code"))
         return found[1]

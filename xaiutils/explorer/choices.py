@@ -28,7 +28,8 @@ class View:
         alpha: Of the paper's composite, >= 1; beta is alpha - 1.
         cam: A name in `CAMS`. cam_layer: None for the classifier's own.
         methods: Names in `METHODS`, shown beside the hybrid.
-        inside: Whether these stand inside the bounding figure, as in the paper's Fig. 3, smoothed.
+        inside: Whether these stand inside the bounding figure, as in the paper's Fig. 3, and are
+            smoothed, of which the paper says nothing there.
         positive: Show the positive part only; otherwise signed maps have two colours.
         clip: Percentile of the absolute values at which the colours of signed maps end.
         opacity: Of a map over its picture.

@@ -46,6 +46,7 @@ METHODS: Registry[Method] = Registry(
         for method in table
     },
 )
+SHIPPED = tuple(METHODS.values())  # to be told from those that you add
 
 
 def method_named(method: str | Method) -> Method:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from xaiutils import checks, passes
 from xaiutils.composites import Composite
+from xaiutils.meddling import meddled
 from xaiutils.models import Classifier, checked_classifier
 from xaiutils.one_pass import Target
 from xaiutils.plan import Plan
@@ -93,7 +94,7 @@ class Method:
         name: Its key in `METHODS`.
         title: What figures and tables call it.
         function: ``(classifier, x, target, **settings)``: target (N,), maps (N, H, W). It must
-            leave the images as they are: a map that was made of others is refused.
+            leave the images as they are.
         family: One of `FAMILIES`.
         sign: ``"signed"``: positive speaks for the class; or ``"not negative"``.
         source: Paper and equation.
@@ -138,7 +139,13 @@ class Method:
     def compute(
         self, classifier: Classifier, x: Tensor, target: Tensor, seed: int, used: dict[str, Any]
     ) -> Tensor:
-        """What ``function`` gives, unchecked; ``used`` are all settings, ``seed`` is for chance."""
+        """What ``function`` gives for images ``x`` (N, C, H, W): maps (N, H, W), unchecked.
+
+        Args:
+            classifier, x, target: As in a call, checked.
+            seed: Where the method is stochastic.
+            used: All settings.
+        """
         chance = {"seed": seed} if self.stochastic else {}
         return self.function(classifier, x, target, **used, **chance)
 
@@ -169,6 +176,7 @@ class Method:
 
         Raises:
             CannotExplain: The method does not apply to this network.
+            Meddled: The method wrote into its copy of ``x``.
             TypeError, ValueError: An argument is wrong; the message says which and why.
         """
         checked_classifier(classifier).check(x)
@@ -230,9 +238,7 @@ class Method:
         given = x.clone()
         maps = self.compute(classifier, given, target, seed, used).detach().float()
         if not torch.equal(given, x):
-            raise ValueError(
-                f"{self.name} must not write into x, and it did: let it write x.clone()"
-            )
+            raise meddled(self.name, ["x"])
         if maps.shape != (len(x), *x.shape[2:]):
             raise ValueError(f"{self.name} must return maps (N, H, W), got {checks.shape(maps)}")
         broken = [i for i, one in enumerate(maps) if not bool(one.isfinite().all())]

@@ -141,7 +141,7 @@ def _linear_model(fitted: Any) -> Any:
     """A model of scikit-learn as captum asks for it; captum's own draws weights globally first."""
     from captum._utils.models.model import Model
 
-    class Own(Model):  # type: ignore[misc]
+    class Own(Model):
         def fit(self, train_data: Any, **_: Any) -> None:
             samples, values, weights = (t.cpu().numpy() for t in train_data.dataset.tensors)
             fitted.fit(samples, values, sample_weight=weights)

@@ -29,6 +29,7 @@ METRICS: Registry[Metric] = Registry(
         for metric in module.TABLE
     },
 )
+SHIPPED = tuple(METRICS.values())  # to be told from those that you add
 
 __all__ = [
     "METRICS",

@@ -147,6 +147,7 @@ class Metric:
         if not callable(explainer):
             given = checks.describe(explainer)
             raise TypeError(f"explainer must be a function or an entry of METHODS, got {given}")
+        explainer = _on_copies(explainer)
         size = case.size
         if attribution is None:
             maps = explainer(case.classifier, case.x, case.targets)
@@ -188,6 +189,15 @@ class Metric:
         for need in self.needs:
             if not case.has(need):
                 raise CannotScore(f"needs {NEEDS[need]}")
+
+
+def _on_copies(explainer: Explainer) -> Explainer:
+    """It may write into the pictures that it is given: they are its own."""
+
+    def explain(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+        return explainer(classifier, x.clone(), target)
+
+    return explain
 
 
 def require_order(attribution: Tensor) -> None:

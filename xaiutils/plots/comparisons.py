@@ -86,7 +86,10 @@ def dots(
 
 
 @styled
-def radar(series: Mapping[str, Array], axes: Sequence[str], *, title: str = "") -> Figure:
+def radar(
+    series: Mapping[str, Array], axes: Sequence[str], *, title: str = "",
+    beside: Mapping[str, Array] | None = None, names: Sequence[str] = ("", ""),
+) -> Figure:  # fmt: skip
     """Draw one closed line for each entry over axes that share a scale; outside is better.
 
     The rings at 0 and 1 are the anchors. The centre is below the lowest value, so that a negative
@@ -95,27 +98,60 @@ def radar(series: Mapping[str, Array], axes: Sequence[str], *, title: str = "") 
     Args:
         series: name to ``(K,)``, each value scaled so that 0 and 1 mean the same on every axis.
         axes: K names, at least three.
+        beside: a second chart to the right; what has the same name looks the same.
+        names: of the two charts.
 
     Raises:
         TypeError, ValueError: no series, values not finite or of another length, fewer axes.
     """
     if len(axes) < 3:
         raise ValueError(f"axes must have at least 3 entries, got {len(axes)}")
-    found = entries("series", series).items()
-    values = {name: checked_array(f"series[{name!r}]", v, "K") for name, v in found}
-    for name, row in values.items():
-        check_count(f"series[{name!r}]", row, len(axes))
-    lowest = min(0.0, *(float(row.min()) for row in values.values()))
-    highest = max(1.0, *(float(row.max()) for row in values.values()))
+    charts = [_corners("series", series, len(axes))]
+    charts += [] if beside is None else [_corners("beside", beside, len(axes))]
+    every = [row for values in charts for row in values.values()]
+    lowest = min(0.0, *(float(row.min()) for row in every))
+    highest = max(1.0, *(float(row.max()) for row in every))
+    known = {name: 0 for values in charts for name in values}
+    shapes = dict(zip(known, looks(known), strict=True))
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
-    chart: Any = figure.add_subplot(projection="polar")  # Any: PolarAxes lack stubs
+    drawn = figure.subplots(1, len(charts), subplot_kw={"projection": "polar"}, squeeze=False)[0]
+    for chart, values, name in zip(drawn, charts, names, strict=False):
+        _spokes(chart, axes, lowest, highest)
+        for label, row in values.items():
+            color, dash, marker = shapes[label]
+            angles = np.arange(len(axes) + 1) * 2 * np.pi / len(axes)
+            look = {"label": label, "color": color, "marker": marker}
+            chart.plot(angles, np.append(row, row[0]), dash, **look)
+        chart.set_title(name, fontsize=9, loc="center", fontweight="normal", pad=24)
+    found = {line.get_label(): line for chart in drawn for line in chart.lines}
+    lines = {name: found[name] for name in known}
+    if beside is None:
+        drawn[0].legend(loc="center left", bbox_to_anchor=(1.25, 0.5), handlelength=3)
+    else:
+        figure.legend(
+            lines.values(), lines, loc="outside lower center", ncols=len(lines), handlelength=3
+        )
+    headline(figure, title)
+    return figure
+
+
+def _corners(argument: str, series: Mapping[str, Array], count: int) -> Mapping[str, Array]:
+    found = entries(argument, series).items()
+    values = {name: checked_array(f"{argument}[{name!r}]", v, "K") for name, v in found}
+    for name, row in values.items():
+        check_count(f"{argument}[{name!r}]", row, count)
+    return values
+
+
+def _spokes(chart: Any, axes: Sequence[str], lowest: float, highest: float) -> None:
+    """Axes, their names and the two rings (Any: PolarAxes lack stubs)."""
     chart.set_theta_zero_location("N")
     chart.set_theta_direction(-1)
-    angles = np.arange(len(axes) + 1) * 2 * np.pi / len(axes)
+    angles = np.arange(len(axes)) * 2 * np.pi / len(axes)
     chart.set_rlim(lowest - 0.12, highest)
     chart.set_rgrids([0, 0.5, 1], ["0", "0.5", "1"], angle=180 / len(axes), color=GREY)
-    chart.set_thetagrids(np.degrees(angles[:-1]), [""] * len(axes))
-    for angle, name in zip(angles[:-1], axes, strict=True):
+    chart.set_thetagrids(np.degrees(angles), [""] * len(axes))
+    for angle, name in zip(angles, axes, strict=True):
         side = float(np.sin(angle))
         beside = "center" if abs(side) < 0.1 else "left" if side > 0 else "right"
         chart.text(angle, highest + 0.1, name, ha=beside, va="center")
@@ -123,12 +159,6 @@ def radar(series: Mapping[str, Array], axes: Sequence[str], *, title: str = "") 
     round_ = np.linspace(0, 2 * np.pi, 200)
     for ring, dash in ((0, "--"), (1, "-")):
         chart.plot(round_, np.full(200, ring), dash, color=GREY, linewidth=1)
-    for (name, row), (color, dash, marker) in zip(values.items(), looks(values), strict=True):
-        closed = np.append(row, row[0])
-        chart.plot(angles, closed, dash, label=name, color=color, marker=marker)
-    chart.legend(loc="center left", bbox_to_anchor=(1.25, 0.5), handlelength=3)
-    headline(figure, title)
-    return figure
 
 
 @styled

@@ -5,12 +5,12 @@ run_study(opened, workers=2)
 table = load_study(opened)
 """
 
-from xaiutils.files import Busy
+from xaiutils.files import BrokenPart, Busy
 from xaiutils.study.configuration import Study
-from xaiutils.study.engines import Unfinished, run_study
+from xaiutils.study.engines import run_study
 from xaiutils.study.folder import StudyFolder, create_study, open_study
 from xaiutils.study.merge import merge_studies
-from xaiutils.study.parts import BrokenPart, ForeignPart
+from xaiutils.study.parts import ForeignPart
 from xaiutils.study.tables import (
     against,
     load_study,
@@ -20,6 +20,7 @@ from xaiutils.study.tables import (
     study_verdicts,
     write_result,
 )
+from xaiutils.study.trail import Unfinished
 from xaiutils.study.work import ACCIDENTS
 
 __all__ = [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xaiutils.files import write_whole
 from xaiutils.page import DOCS
-from xaiutils.study.engines import Unfinished, run_study
+from xaiutils.study.engines import run_study
 from xaiutils.study.folder import MANIFEST, StudyFolder, check_asked, create_study, open_study
 from xaiutils.study.merge import merge_studies
 from xaiutils.study.tables import (
@@ -22,6 +22,7 @@ from xaiutils.study.tables import (
     study_verdicts,
     write_result,
 )
+from xaiutils.study.trail import Unfinished
 
 Say = Callable[[str], None]
 ASKED = (

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from xaiutils import checks
-from xaiutils.files import alone, set_aside
+from xaiutils.files import BrokenPart, alone, set_aside
 from xaiutils.processes import Died, Worker, ready
 from xaiutils.study.folder import StudyFolder
-from xaiutils.study.parts import BrokenPart, part_path, read_part, remove_temporary
+from xaiutils.study.parts import part_path, read_part, remove_temporary
 from xaiutils.study.trail import (
     TIMES,
     Doing,
@@ -318,6 +318,8 @@ def _on_dask(
                         f"part {job[0]} is missing: its workers died before they began, again and "
                         f"again; {_go_on(opened)}"
                     )
+            elif isinstance(error, Unfinished):
+                raise Unfinished(f"{error}; {_go_on(opened)}")
             elif error is not None:
                 raise error
             else:

@@ -82,7 +82,8 @@ def write_pictures(path: Path, pictures: Iterable[Picture]) -> None:
 
 def read_pictures(path: Path) -> list[Picture]:
     """The list that was written."""
-    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    with path.open("rb") as stream:
+        rows: list[dict[str, Any]] = pq.read_table(stream).to_pylist()
     return [Picture(**row) for row in rows]
 
 

@@ -15,14 +15,13 @@ import pyarrow.parquet as pq
 
 from xaiutils import checks
 from xaiutils.claims import load_claims
-from xaiutils.files import ABOUT, write_whole
+from xaiutils.files import ABOUT, BrokenPart, write_whole
 from xaiutils.metrics import METRICS
 from xaiutils.score_table import compare, summarise
 from xaiutils.study.folder import StudyFolder
 from xaiutils.study.parts import (
     LOG,
     RESULT,
-    BrokenPart,
     found_parts,
     log_paths,
     read_part,
@@ -89,7 +88,8 @@ def study_status(opened: StudyFolder) -> Status:
     machines: dict[tuple[str, str], None] = {}
     for path in log_paths(opened.path):  # one by one: they are as many as the parts
         try:
-            log = pq.read_table(path, columns=LOGGED)
+            with path.open("rb") as stream:
+                log = pq.read_table(stream, columns=LOGGED)
         except (OSError, pa.ArrowException):
             unread.append(path.name)
             continue
@@ -214,7 +214,10 @@ def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def read_log(opened: StudyFolder) -> pd.DataFrame:
     """What every attempt took and said: seconds, host, reasons, tracebacks; in no fixed order."""
-    found = [pq.read_table(path, schema=LOG) for path in log_paths(opened.path)]
+    found = []
+    for path in log_paths(opened.path):
+        with path.open("rb") as stream:
+            found.append(pq.read_table(stream, schema=LOG))
     return (pa.concat_tables(found) if found else LOG.empty_table()).to_pandas()
 
 

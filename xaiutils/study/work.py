@@ -104,7 +104,7 @@ class _Rows:
                 "seed": seed,
                 "seconds": seconds,
                 "error_code": code,
-                "reason": text_of(error) if lines else printable(str(error)),
+                "reason": text_of(error),
                 "traceback": printable("".join(lines)),
                 "finished": datetime.now(UTC).isoformat(timespec="milliseconds"),
             }

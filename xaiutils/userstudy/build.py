@@ -220,7 +220,9 @@ def _draw(
     maps = {m.name: m(work.classifier, x, targets, seed=seed).cpu().numpy() for m in methods}
     for i, one in enumerate(found):
         name = f"{task}-{i:02}" if i else f"practice-{task}"
-        panels = {m: pixels(Panel(one.picture, values[i], clip=99.5)) for m, values in maps.items()}
+        # One colour map for all, or a participant could tell methods apart by their colours.
+        drawn = {m: Panel(one.picture, v[i], signed=True, clip=99.5) for m, v in maps.items()}
+        panels = {m: pixels(panel) for m, panel in drawn.items()}
         yield name, one, work.classifier.classes[one.target], panels
 
 

@@ -74,7 +74,14 @@ def withdraw(options: argparse.Namespace, say: Say) -> None:
         count = store.withdraw(normalised(options.code))
     except Unknown:
         raise ValueError(f"CODE must be a participant's, got {options.code!r}") from None
+    finally:
+        store.close()
     say(f"deleted the participant and {count} answers")
+    if not store.clean:
+        say(
+            f"another program is reading {store.path}: traces are left in {store.path.name}-wal "
+            f"until it has ended; then run: xaiutils user-study analyse {options.folder}"
+        )
 
 
 def power(options: argparse.Namespace, say: Say) -> None:

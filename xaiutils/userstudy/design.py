@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
-VERSION = 1
+from xaiutils import checks
+
+VERSION = 2  # of 1 the maps have colours that the pages now describe wrongly
 DESIGN, PICTURES = "design.json", "items"
 NONE = "none"  # the control: no map is shown
 TASKS = ("say", "look", "choice")
@@ -273,16 +275,21 @@ def open_user_study(folder: str | Path) -> Design:
         )
     try:
         read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(read, dict):
+            raise TypeError(f"it must be a mapping, got {checks.describe(read)}")
         told, version = read.pop("hash"), read["version"]
-        if version != VERSION:
-            raise ValueError(f"{path} must be of version {VERSION}, got {version}")
-        items = {task: tuple(_item(one) for one in read["items"][task]) for task in TASKS}
-        practice = {task: _item(one) for task, one in read["practice"].items()}
-        lists = {name: tuple(read[name]) for name in ("methods", "statements")}
-        design = Design(**(read | lists | {"items": items, "practice": practice}))
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no design of a user study: {error!r}") from None
-    if design.hash != told:
+        design = None if version != VERSION else _design(read)
+        frozen = design is not None and design.hash == told
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is no design of a user study: {repr(error)[:100]}; "
+            f"build one with: xaiutils user-study build {folder}"
+        ) from None
+    if design is None:
+        raise ValueError(
+            f"{path} must be of version {VERSION}, got {version}; use the xaiutils that made it"
+        )
+    if not frozen:
         raise ValueError(
             f"{path} was changed after it was built; a design is frozen, build another"
         )
@@ -290,6 +297,16 @@ def open_user_study(folder: str | Path) -> Design:
         file = path.parent / PICTURES / name
         if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
             raise ValueError(f"{file} is missing or was changed after the study was built")
+    return design
+
+
+def _design(read: dict[str, Any]) -> Design:
+    items = {task: tuple(_item(one) for one in read["items"][task]) for task in TASKS}
+    practice = {task: _item(one) for task, one in read["practice"].items()}
+    lists = {name: tuple(read[name]) for name in ("methods", "statements")}
+    design = Design(**(read | lists | {"items": items, "practice": practice}))
+    if not all(isinstance(name, str) for name in (*design.files, *design.files.values())):
+        raise TypeError("files must be names with their hashes")
     return design
 
 

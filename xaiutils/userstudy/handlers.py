@@ -20,7 +20,7 @@ from xaiutils.userstudy.store import (
     Unknown,
     normalised,
 )
-from xaiutils.userstudy.words import FEEDBACK, INSTRUCTIONS, MESSAGES, pictures_of
+from xaiutils.userstudy.words import FEEDBACK, INSTRUCTIONS, LEGEND, MESSAGES, pictures_of
 
 PACE = 18  # seconds a page, a guess for the first page; nobody has been timed
 
@@ -45,6 +45,7 @@ class Welcome(Page):
         self.show(
             "welcome.html", "A study of explanation maps", message,
             items=items, minutes=minutes, contact=self.design.contact,
+            form=self.create_signed_value("form", secrets.token_urlsafe(18)).decode(),
         )  # fmt: skip
 
 
@@ -59,8 +60,10 @@ class Begin(Welcome):
         try:
             self.participant()
         except (Unknown, Elsewhere):
-            device = secrets.token_urlsafe(18)
-            self.remember(self.store.begin(device), device)
+            form = self.get_signed_cookie("form", self.argument("form"))
+            device = form.decode() if form else secrets.token_urlsafe(18)
+            code = self.store.begin(device)
+            self.remember(code, device)
         self.redirect("/code", status=303)
 
 
@@ -124,7 +127,7 @@ class Ask(Page):
         self.show(
             "question.html", f"Page {place.due + 1} of {len(place.questions)}", message, code,
             asked=asked, position=place.due, total=len(place.questions), given=given,
-            heading=heading, instructions=instructions, longest=LONGEST,
+            heading=heading, instructions=instructions, longest=LONGEST, legend=LEGEND,
             feedback=_feedback(before, place.answers), pictures=pictures_of(asked),
             shown=self.create_signed_value(f"shown-{asked.id}", f"{time.time():.3f}").decode(),
         )  # fmt: skip
@@ -198,7 +201,8 @@ class Withdraw(Page):
         """Delete."""
         self.store.withdraw(self.participant()[0])
         self.clear_cookie(SESSION)
-        self.note(200, "withdrawn", "/", "To the first page")
+        done = "withdrawn" if self.store.clean else "traces"
+        self.note(200, done, "/", "To the first page")
 
 
 class File(Page):

@@ -61,9 +61,13 @@ class Page(RequestHandler):
         be asked to begin anew.
         """
         self.set_signed_cookie(
-            SESSION, f"{code}:{device}", expires_days=DAYS, httponly=True, samesite="Lax",
-            secure=self.request.protocol == "https",
-        )  # fmt: skip
+            SESSION, f"{code}:{device}", expires_days=DAYS, httponly=True, samesite="Lax"
+        )
+
+    def set_cookie(self, name: str, value: str | bytes, *given: Any, **options: Any) -> None:
+        """Every cookie goes through HTTPS alone where the page came so, also through a proxy."""
+        options["secure"] = self.request.protocol == "https"
+        super().set_cookie(name, value, *given, **options)
 
     def participant(self) -> tuple[str, str, Place]:
         """Who this is and where they are; raises `Unknown` and `Elsewhere`, which are pages too."""

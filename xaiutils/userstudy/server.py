@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tornado.httpserver import HTTPServer
+from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
@@ -21,6 +22,7 @@ from xaiutils.userstudy.handlers import ROUTES, Missing
 from xaiutils.userstudy.store import Store
 
 PAGES = Path(__file__).with_name("pages")
+AGAIN = 2  # seconds until what a reader has kept in the file is tried to be erased again
 
 
 def _application(folder: str | Path, wait: float | None = None) -> Application:
@@ -58,8 +60,17 @@ async def _serve(app: Application, host: str, port: int, say: Callable[[str], No
         raise OSError(
             f"host and port must be free to listen on, {host}:{port} is not: {error.strerror}"
         ) from None
-    server = HTTPServer(app, max_body_size=100_000, max_header_size=20_000)
+    # A proxy says by X-Forwarded-Proto that a page goes through HTTPS.
+    server = HTTPServer(app, max_body_size=100_000, max_header_size=20_000, xheaders=True)
     server.add_sockets(sockets)
+    store: Store = app.settings["store"]
+
+    def erase() -> None:
+        if not store.clean:
+            store.erase()
+
+    again = PeriodicCallback(erase, AGAIN * 1000)
+    again.start()
     say(f"the study is at http://{host}:{sockets[0].getsockname()[1]}/ ; Ctrl-C ends it")
     if host not in {"127.0.0.1", "localhost", "::1"}:
         say("it is open to the network, without encryption: see docs/user-study.md")
@@ -67,7 +78,8 @@ async def _serve(app: Application, host: str, port: int, say: Callable[[str], No
     for sign in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sign, stop.set)
     await stop.wait()
+    again.stop()
     server.stop()
     await server.close_all_connections()
-    app.settings["store"].close()
+    store.close()
     say("ended; every answer is in the folder")

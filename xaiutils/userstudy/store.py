@@ -71,6 +71,9 @@ class Place:
 class Store:
     """The file of a study's answers, made if it is not there.
 
+    Attributes:
+        clean: Whether nothing of those who have withdrawn is left in the folder.
+
     Raises:
         Unavailable: It cannot be written.
         ValueError: It is of another version or study, or is no database.
@@ -79,6 +82,8 @@ class Store:
     def __init__(self, folder: str | Path, design: Design, wait: float = WAIT) -> None:
         self.path = Path(folder) / FILE
         self.design = design
+        self.clean = True
+        self.wait = wait
         try:
             self.connection = sqlite3.connect(self.path, timeout=wait, isolation_level=None)
         except sqlite3.Error as error:
@@ -123,6 +128,7 @@ class Store:
         if kept["design"] != self.design.hash:
             raise ValueError(f"{self.path} holds the answers to another design")
         self.secret: str = kept["secret"]
+        self.erase()  # what a server that was killed has left
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -142,9 +148,19 @@ class Store:
             raise Unavailable(f"{self.path} cannot be written: {error}") from None
 
     def begin(self, device: str) -> str:
-        """A new participant, after consent: the code. Numbers that withdrawals freed come first."""
+        """A new participant, after consent: the code. Numbers that withdrawals freed come first.
+
+        A device that has begun and not answered yet gets the code that it has.
+        """
         code = "".join(secrets.choice(LETTERS) for _ in range(CODE))
         with self._writing():
+            begun = self.connection.execute(
+                "SELECT code FROM participant WHERE device = ? "
+                "AND NOT EXISTS (SELECT 1 FROM answer WHERE answer.code = participant.code)",
+                (_hashed(device),),
+            ).fetchone()
+            if begun is not None:
+                return str(begun[0])
             taken = {n for (n,) in self.connection.execute("SELECT number FROM participant")}
             number = next(n for n in range(len(taken) + 1) if n not in taken)
             row = (code, number, _hashed(device))
@@ -209,7 +225,10 @@ class Store:
             return done.rowcount == 1
 
     def withdraw(self, code: str) -> int:
-        """Delete a participant with all answers, also from the file's free pages: how many."""
+        """Delete a participant with all answers, also from the file's free pages: how many.
+
+        Whether nothing is left in the file beside it, the write-ahead log, is said by `clean`.
+        """
         with self._writing():
             (count,) = self.connection.execute(
                 "SELECT count(*) FROM answer WHERE code = ?", (code,)
@@ -217,8 +236,26 @@ class Store:
             done = self.connection.execute("DELETE FROM participant WHERE code = ?", (code,))
             if not done.rowcount:
                 raise Unknown("no participant has this code")
-        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.erase(self.wait)
         return int(count)
+
+    def erase(self, wait: float = 0) -> bool:
+        """Take what was deleted out of the write-ahead log: `clean`.
+
+        A reader of the file, such as a backup, keeps it there until it has ended.
+
+        Args:
+            wait: Seconds for readers to end.
+        """
+        self.connection.execute(f"PRAGMA busy_timeout = {round(wait * 1000)}")
+        try:
+            busy, *_ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self.clean = busy == 0
+        except sqlite3.Error:
+            self.clean = False
+        finally:
+            self.connection.execute(f"PRAGMA busy_timeout = {round(self.wait * 1000)}")
+        return self.clean
 
     def rows(self) -> list[tuple[int, str, int, str, str, str, float | None]]:
         """Every answer: number, question, position, kind, condition, answer, seconds; no codes."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +18,8 @@ COLUMNS = (
     *("question", "condition", "chosen", "answer", "right_answer", "correct", "network_wrong"),
     *("seconds",),
 )
+FORMULAS = frozenset("=+-@\N{MINUS SIGN}")
+PARTS = frozenset(";|\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
 Row = tuple[int, str, int, str, str, str, float | None]
 
 
@@ -68,13 +72,28 @@ def tabulate(design: Design, rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write the table whole or not at all; words that a spreadsheet takes for a formula are quoted.
+    """Write the table whole or not at all; every field is quoted, and no formula is left.
 
     Raises:
         OSError: The file cannot be written.
     """
     safe = table.copy()
-    safe["answer"] = [
-        f"'{a}" if a[:1] in {"=", "+", "-", "@", "\t", "\r"} else a for a in safe["answer"]
-    ]
-    write_whole(path, lambda stream: safe.to_csv(stream, index=False))
+    for column in safe.columns:
+        safe[column] = [_words(one) if isinstance(one, str) else one for one in safe[column]]
+    write_whole(path, lambda stream: safe.to_csv(stream, index=False, quoting=csv.QUOTE_ALL))
+
+
+def _words(text: str) -> str:
+    """An apostrophe before whatever a spreadsheet could take for the beginning of a formula.
+
+    Also behind a semicolon, a tab or a new line, since a spreadsheet that parts fields there looks
+    at no quotes inside of a line; and whatever invisible stands before it.
+    """
+    safe, first = "", True
+    for letter in text:
+        if first and unicodedata.normalize("NFKC", letter)[:1] in FORMULAS:
+            safe += "'"
+        safe += letter
+        hidden = letter == '"' or unicodedata.category(letter)[0] in "CMZ"
+        first = letter in PARTS or (first and hidden)
+    return safe

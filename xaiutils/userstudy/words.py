@@ -13,16 +13,16 @@ INSTRUCTIONS = {
         "A network was asked what is in the picture, and gave one of "
         "the names below. Please choose the name that you think the network gave, whether or not "
         "it is true.",
-        "Mostly there is a coloured map beside the picture. The brighter the colour, the more that "
-        "part of the picture spoke for the name that the network gave; blue, if there is any, "
-        "spoke against it. This one is for practice.",
+        "Mostly there is a coloured map beside the picture. Red marks what spoke for the name that "
+        "the network gave, blue what spoke against it: the stronger the colour, the more. What is "
+        "grey did neither. This one is for practice.",
     ),
     "look": (
         "Part: which object does it look at?",
         "Now each picture holds two objects that the network knows, among others. The network was "
         "asked about one of the two. Please say which.",
-        "Where there is a map, bright colours are where the network found reasons for that object; "
-        "blue, if there is any, is where it found reasons against it. Where there is no map, "
+        "Where there is a map, red is where the network found reasons for that object, blue where "
+        "it found reasons against it: the stronger the colour, the more. Where there is no map, "
         "guess. This one is for practice.",
     ),
     "choice": (
@@ -78,7 +78,13 @@ MESSAGES = {
         "Keep your code if you may want your answers deleted later.",
     ),
     "withdrawn": ("Your answers are deleted", "Nothing of you is left in the study's file."),
+    "traces": (
+        "Your answers are deleted",
+        "Nobody finds them in the study any more. Another program is reading the study's file just "
+        "now, so that traces of them stay on the disk until it has ended; they are removed then.",
+    ),
 }
+LEGEND = ("against", "neither", "for")
 PICTURE = ("The picture that the network was shown.", "The picture")
 MAP = ("The same picture in grey under a coloured map.", "The map")
 
