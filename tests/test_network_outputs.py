@@ -349,6 +349,18 @@ def test_the_explorer_says_values_and_labels(kind, monkeypatch):
     assert seen == [f"probability of {name}" if kind == "labels" else name]
 
 
+def test_labels_that_all_round_to_one_keep_the_order_of_their_logits():
+    module = copy.deepcopy(network(4, dtype=torch.float32))
+    module.last.bias.data += 60
+    made = wrap(module, outputs="sigmoid", size=(HEIGHT, WIDTH))
+    x = made.preprocess(picture_of_noise())
+    order = made.predict(x)[0].argsort(descending=True).tolist()
+    assert [name for name, _ in made.top(x, 4)[0]] == [f"class {i}" for i in order]
+    subject = Subject(made, Sample("a", picture_of_noise()))
+    assert subject.likeliest(4) == order
+    assert subject.first == int(explain(made, x).target)
+
+
 def test_a_score_table_of_one_output_has_numbers():
     case = case_of("one")
     table = score([case], ["saliency", "sglrp"], {"srg": {"steps": 4}, "deletion": {"steps": 4}})

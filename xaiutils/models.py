@@ -135,10 +135,11 @@ class Classifier:
 
         Outputs that are values come in their own order, each with its value.
         """
-        found = self.probabilities(self.predict(x))
-        count = min(k, len(self.classes))
+        logits = self.predict(x)
+        found, count = self.probabilities(logits), min(k, len(self.classes))
         first = torch.arange(count).expand(len(x), -1).to(found.device)
-        chosen = first if self.outputs == VALUE else found.topk(count).indices
+        # In the order of the logits: probabilities that round to 1 are equal.
+        chosen = first if self.outputs == VALUE else logits.topk(count).indices
         return [
             [(self.classes[i], p) for i, p in zip(row_i, row_p, strict=True)]
             for row_i, row_p in zip(chosen.tolist(), found.gather(1, chosen).tolist(), strict=True)
