@@ -51,7 +51,7 @@ site: $(READY)
 
 # Two processes of one thread each: torch's threads wait for each other, and two files do not. Files
 # in their own order, for the longest come early in it.
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+TEST := XAIUTILS_GATE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Two at a time: the browser and the kernels often wait.
 test: $(READY)

@@ -173,6 +173,8 @@ ERRORS = {
                         "target must be class indices (int), got list [[1], [1, 2]]"),
     "regular: folder": (lambda: checks.regular("path", Path("/")), ValueError,
                         "path must be a regular file, got the folder '/'"),
+    "seed: beyond generators": (lambda: checks.seed("seed", 2**32), ValueError,
+                                "seed must be below 2**32, as generators keep 32 bits"),
     "same shape": (lambda: checks.same_shape("a", MAP, "b", IMAGE), ValueError,
                    "a and b must have one shape, got (2, 4, 5) and (2, 3, 4, 5)"),
 }  # fmt: skip

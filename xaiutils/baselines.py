@@ -18,10 +18,10 @@ def random_map(x: Tensor, seed: int = 0) -> Tensor:
 
     Raises:
         TypeError, ValueError: ``x`` is no finite batch of images (N, C, H, W), or ``seed`` no
-            number >= 0.
+            whole number in 0..2^32 - 1.
     """
     checks.images("x", x)
-    generator = torch.Generator().manual_seed(int(checks.number("seed", seed, low=0)))
+    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
     return torch.rand((len(x), *x.shape[2:]), generator=generator)
 
 

@@ -129,6 +129,26 @@ def whole(argument: str, value: float, low: float = 1) -> int:
     return int(result)
 
 
+def seed(argument: str, value: float) -> int:
+    """Return ``value`` as an int if it is a whole number from 0 to 2^32 - 1.
+
+    Of a larger one torch's generator for CPUs and NumPy's keep the last 32 bits without a word, so
+    that two seeds would draw the same.
+
+    Args:
+        argument: What the message calls it.
+        value: What came.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is out of range, or has a fraction.
+    """
+    found = whole(argument, value, low=0)
+    if found >= 2**32:
+        raise ValueError(f"{argument} must be below 2**32, as generators keep 32 bits, got {found}")
+    return found
+
+
 def numbers_of(argument: str, value: ArrayLike) -> NDArray[np.float64]:
     """Return ``value`` as float64, of any shape (...,); NaN and infinity are numbers here.
 

@@ -85,7 +85,7 @@ def train(
     """
     checks.choice("architecture", architecture, ARCHITECTURES)
     recipe = recipe or RECIPES[architecture]
-    checks.number("seed", seed, low=0)
+    checks.seed("seed", seed)
     checks.number("recipe.scenes", recipe.scenes, low=recipe.batch, high=SPLITS["train"].count)
     threads = torch.get_num_threads()
     try:

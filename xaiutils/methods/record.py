@@ -180,7 +180,7 @@ class Method:
             TypeError, ValueError: An argument is wrong; the message says which and why.
         """
         checked_classifier(classifier).check(x)
-        seed = checks.whole("seed", seed, low=0)
+        seed = checks.seed("seed", seed)
         used = merged(self.name, self.settings, settings)
         reason = self.refuses(classifier)
         if reason is not None:

@@ -136,7 +136,7 @@ def plain(
         maps,
         masks,
         explainer,
-        seed=checks.whole("seed", seed, low=0),
+        seed=checks.seed("seed", seed),
         batch_size=checks.whole("batch_size", batch_size),
         plainly=True,
     )

@@ -143,7 +143,7 @@ class Metric:
             TypeError, ValueError: An argument is wrong; the message says which and why.
         """
         used = merged(self.name, self.settings, settings)
-        seed = checks.whole("seed", seed, low=0)
+        seed = checks.seed("seed", seed)
         if not callable(explainer):
             given = checks.describe(explainer)
             raise TypeError(f"explainer must be a function or an entry of METHODS, got {given}")

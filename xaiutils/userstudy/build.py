@@ -76,7 +76,7 @@ def build_user_study(
     chosen = [method_named(name) for name in methods]
     if len(chosen) < 2 or len(set(methods)) < len(chosen):
         raise ValueError(f"methods must be at least two different names, got {', '.join(methods)}")
-    each, seed = checks.whole("each", each), checks.whole("seed", seed, low=0)
+    each, seed = checks.whole("each", each), checks.seed("seed", seed)
     if place.exists() and any(place.iterdir()):
         raise FileExistsError(f"FOLDER must be new or empty, {place} holds files")
     counts = {task: each * (len(chosen) + 1) + 1 for task in ("say", "look")}
