@@ -1,0 +1,230 @@
+"""Writes ``docs/models.md``: which networks of torchvision, timm and Hugging Face are explained.
+
+``make models`` builds every network with random weights that are lively everywhere, explains one
+picture, and writes down what came: CAM, relevance, hybrid, what the ledger misses, or the refusal.
+``python docs/models.py resnet swin`` tries only the networks whose names contain one of the words,
+and writes nothing.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+import xaiutils as xai
+
+PAGE = Path(__file__).parent / "models.md"
+CLASSES = 10
+CLOSES = 1e-3  # of the start: rounding of float32 in networks of a hundred layers
+
+# At least one network of every family of timm 1.0, with the side of the picture: 64 where the
+# network takes it. Of a family the smallest network, for what counts is what it consists of.
+TIMM = {
+    name: 64
+    for name in """
+    beit_base_patch16_224 botnet26t_256 repvgg_a0 lambda_resnet26t cait_xxs24_224 coat_lite_tiny
+    convit_tiny convmixer_768_32 convnext_atto cpubone_nano crossvit_9_240 csatv2 cs3darknet_s
+    cspnext_tiny davit_tiny deepseek_vit_412m deit_tiny_distilled_patch16_224 densenet121 dla34
+    dpn48b edgenext_xx_small efficientformer_l1 efficientformerv2_s0 efficientnet_b0
+    efficientvim_m1 efficientvit_b0 efficientvit_m0 eva02_tiny_patch14_224 fasternet_t0 fastvit_t8
+    focalnet_tiny_srf gcvit_xxtiny gemma4_vit_167m ghostnet_050 hardcorenas_a hgnetv2_b0
+    hiera_tiny_224 sam2_hiera_tiny hrnet_w18_small iformer_t inception_next_atto
+    inception_resnet_v2 inception_v3 inception_v4 lcnetv2_small levit_128s lowformer_b0
+    mambaout_femto coatnet_nano_rw_224 maxvit_pico_rw_256 poolformer_s12 caformer_s18 mixer_s32_224
+    mobilenetv3_small_050 mobilenetv5_base mobilevit_xxs mvitv2_tiny naflexvit_base_patch16_gap
+    nasnetalarge nest_tiny nextvit_small nfnet_l0 pit_ti_224 pnasnet5large pvt_v2_b0 qwen3_vit_88m
+    rdnet_tiny regnety_002 repghostnet_050 repvit_m0_9 res2net50_14w_8s resnest14d resnet50
+    resnetv2_50 rexnet_100 selecsls42 legacy_seresnet18 sequencer2d_s shvit_s1 skresnet18
+    starnet_s050 swiftformer_xs swin_tiny_patch4_window7_224 swinv2_tiny_window8_256
+    swinv2_cr_tiny_224 tiny_vit_5m_224 tnt_s_patch16_224 tresnet_m twins_svt_small vgg11_bn
+    visformer_tiny vit_tiny_patch16_224 vit_tiny_r_s16_p8_224 vit_relpos_small_patch16_224
+    samvit_base_patch16_224 vitamin_small_224 volo_d1_224 ese_vovnet19b_slim_dw legacy_xception
+    xception41 xcit_nano_12_p16_224
+    """.split()
+} | {
+    "deepseek_vit_412m": 56,
+    "crossvit_9_240": 240,
+    "efficientformer_l1": 224,
+    "inception_resnet_v2": 96,
+    "inception_v3": 96,
+    "inception_v4": 96,
+}
+
+# Small networks of each architecture, from a configuration, without a download.
+_VIT = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
+    "image_size": 64, "patch_size": 16,
+}  # fmt: skip
+_SWIN = {"image_size": 64, "patch_size": 2, "embed_dim": 16, "depths": [2, 2], "num_heads": [2, 4]}
+_STAGES = {"hidden_sizes": [16, 32, 48, 64], "depths": [1, 1, 2, 1]}
+_PYRAMID = {
+    "hidden_sizes": [16, 32, 48, 64], "depths": [1, 1, 2, 1],
+}  # fmt: skip
+HUGGING_FACE: dict[str, dict[str, Any]] = {
+    "Beit": _VIT | {"use_relative_position_bias": True, "layer_scale_init_value": 0.1},
+    "ConvNext": _STAGES,
+    "ConvNextV2": _STAGES,
+    "Deit": _VIT,
+    "Dinov2": _VIT,
+    "EfficientNet": {"width_coefficient": 0.25, "depth_coefficient": 0.25, "hidden_dim": 320},
+    "Levit": {"image_size": 64, "hidden_sizes": [32, 48, 64], "num_attention_heads": [2, 3, 4]}
+    | {"depths": [2, 2, 2], "key_dim": [8, 8, 8]},
+    "MobileNetV1": {"depth_multiplier": 0.25},
+    "MobileNetV2": {"depth_multiplier": 0.25},
+    "MobileViT": {"image_size": 64, "hidden_sizes": [24, 32, 40], "num_attention_heads": 4},
+    "PoolFormer": _PYRAMID,
+    "RegNet": _PYRAMID | {"groups_width": 8},
+    "ResNet": _PYRAMID | {"embedding_size": 16},
+    "Swin": _SWIN | {"window_size": 4},
+    "Swinv2": _SWIN | {"window_size": 4},
+    "ViT": _VIT,
+}
+
+
+def timm_network(name: str, side: int) -> nn.Module:
+    """A network of timm; those that are made for one size are made for this one."""
+    import timm
+
+    try:
+        return timm.create_model(name, num_classes=CLASSES, img_size=side)
+    except TypeError:  # takes any size
+        return timm.create_model(name, num_classes=CLASSES)
+
+
+def hugging_face_network(name: str) -> nn.Module:
+    """A network of transformers."""
+    import transformers
+
+    known = {"Deit": "DeiT"}.get(name, name)
+    configuration = getattr(transformers, f"{known}Config")(
+        num_labels=CLASSES, **HUGGING_FACE[name]
+    )
+    return getattr(transformers, f"{known}ForImageClassification")(configuration)
+
+
+def torchvision_network(name: str) -> nn.Module:
+    """A network of torchvision, without the branches that only training uses."""
+    inception = name in ("googlenet", "inception_v3")
+    options = {"aux_logits": False, "init_weights": False} if inception else {}
+    return torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **options)
+
+
+def torchvision_side(name: str) -> int:
+    """The side of the picture: small where the network takes any."""
+    if name.startswith(("vit", "maxvit")):
+        return 224
+    return 96 if name == "inception_v3" else 64
+
+
+def networks() -> Iterator[tuple[str, str, int, Callable[[], nn.Module]]]:
+    """Library, name, side of the picture, builder."""
+    for name in torchvision.models.list_models(module=torchvision.models):
+        yield "torchvision", name, torchvision_side(name), partial(torchvision_network, name)
+    for name, side in TIMM.items():
+        yield "timm", name, side, partial(timm_network, name, side)
+    for name in HUGGING_FACE:
+        yield "Hugging Face", name, 64, partial(hugging_face_network, name)
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Weights that would be drawn at random are zero: `enlivened` draws them, and in less time."""
+    names = ("normal_", "uniform_")
+    with ExitStack() as stack:
+        for name in names:
+            stack.enter_context(mock.patch.object(Tensor, name, lambda self, *_, **__: self.zero_()))
+        yield
+
+
+def enlivened(net: nn.Module, x: Tensor) -> nn.Module:
+    """The network in eval mode with nothing trivial in it.
+
+    Weights of several dimensions get the variance that keeps a signal's; what else is constant
+    (scales of norms and layers, biases, tokens, tables of positions) becomes random; batch norms
+    get the statistics of pictures ``x``.
+    """
+    norms = [m for m in net.eval().modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if bool((parameter != parameter.flatten()[0]).any()):
+                continue
+            fan_in = parameter[0].numel()
+            if bool((parameter == 1).all()):
+                parameter.uniform_(0.5, 1.5)
+            elif name.endswith("weight") and fan_in > 1:
+                parameter.normal_(std=fan_in**-0.5)
+            else:
+                parameter.normal_(std=0.1)
+        for norm in norms:
+            norm.train()
+            norm.momentum = None
+        net(x)
+    return net.eval()
+
+
+@dataclass
+class Row:
+    """What came of one network; an empty text where it worked."""
+
+    library: str
+    name: str
+    side: int
+    cam: str = ""
+    relevance: str = ""
+    hybrid: str = ""
+    layer: str = ""
+    residual: float = float("nan")
+    input: float = float("nan")
+    seconds: float = float("nan")
+
+    @property
+    def explained(self) -> bool:
+        return not (self.cam or self.relevance or self.hybrid) and self.residual <= CLOSES
+
+
+def tried(library: str, name: str, side: int, build: Callable[[], nn.Module]) -> Row:
+    """Build a network, enliven it, explain a picture."""
+    row = Row(library, name, side)
+    torch.manual_seed(0)
+    pictures = torch.randn(8, 3, side, side)
+    with undrawn():
+        net = build()
+    net = enlivened(net, pictures)
+    x, began = pictures[:1], time.perf_counter()
+
+    def attempt(step: Callable[[], Any]) -> tuple[Any, str]:
+        try:
+            return step(), ""
+        except Exception as error:  # each refusal is written down
+            return None, f"{type(error).__name__}: {error}"
+
+    classifier, refusal = attempt(lambda: xai.wrap(net, size=side))
+    if classifier is None:
+        row.cam = row.relevance = row.hybrid = refusal
+        return row
+    row.layer = classifier.cam_layer
+    cam, row.cam = attempt(lambda: xai.grad_cam_plus_plus(classifier, x))
+    explanation, row.hybrid = attempt(lambda: xai.explain(classifier, x))
+    row.seconds = time.perf_counter() - began
+    if explanation is None:
+        _, row.relevance = attempt(lambda: xai.relevance(classifier, x))
+        return row
+    ledger = explanation.conservation
+    row.residual = float((ledger.residual / ledger.start).abs())
+    row.input = float(ledger.input / ledger.start)
+    if row.cam == "" and not bool(cam.any()):
+        row.cam = "empty"
+    return row
