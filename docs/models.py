@@ -8,10 +8,7 @@ and writes nothing.
 
 from __future__ import annotations
 
-import gc
-import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -32,29 +29,26 @@ CLOSES = 1e-3  # of the start: rounding of float32 in networks of a hundred laye
 
 # At least one network of every family of timm 1.0, with the side of the picture: 64 where the
 # network takes it. Of a family the smallest network, for what counts is what it consists of.
-TIMM = {
-    name: 64
-    for name in """
-    beit_base_patch16_224 botnet26t_256 repvgg_a0 lambda_resnet26t cait_xxs24_224 coat_lite_tiny
-    convit_tiny convmixer_768_32 convnext_atto cpubone_nano crossvit_9_240 csatv2 cs3darknet_s
-    cspnext_tiny davit_tiny deepseek_vit_412m deit_tiny_distilled_patch16_224 densenet121 dla34
-    dpn48b edgenext_xx_small efficientformer_l1 efficientformerv2_s0 efficientnet_b0
-    efficientvim_m1 efficientvit_b0 efficientvit_m0 eva02_tiny_patch14_224 fasternet_t0 fastvit_t8
-    focalnet_tiny_srf gcvit_xxtiny gemma4_vit_167m ghostnet_050 hardcorenas_a hgnetv2_b0
-    hiera_tiny_224 sam2_hiera_tiny hrnet_w18_small iformer_t inception_next_atto
-    inception_resnet_v2 inception_v3 inception_v4 lcnetv2_small levit_128s lowformer_b0
-    mambaout_femto coatnet_nano_rw_224 maxvit_pico_rw_256 poolformer_s12 caformer_s18 mixer_s32_224
-    mobilenetv3_small_050 mobilenetv5_base mobilevit_xxs mvitv2_tiny naflexvit_base_patch16_gap
-    nasnetalarge nest_tiny nextvit_small nfnet_l0 pit_ti_224 pnasnet5large pvt_v2_b0 qwen3_vit_88m
-    rdnet_tiny regnety_002 repghostnet_050 repvit_m0_9 res2net50_14w_8s resnest14d resnet50
-    resnetv2_50 rexnet_100 selecsls42 legacy_seresnet18 sequencer2d_s shvit_s1 skresnet18
-    starnet_s050 swiftformer_xs swin_tiny_patch4_window7_224 swinv2_tiny_window8_256
-    swinv2_cr_tiny_224 tiny_vit_5m_224 tnt_s_patch16_224 tresnet_m twins_svt_small vgg11_bn
-    visformer_tiny vit_tiny_patch16_224 vit_tiny_r_s16_p8_224 vit_relpos_small_patch16_224
-    samvit_base_patch16_224 vitamin_small_224 volo_d1_224 ese_vovnet19b_slim_dw legacy_xception
-    xception41 xcit_nano_12_p16_224
-    """.split()
-} | {
+_FAMILIES = """
+beit_base_patch16_224 botnet26t_256 repvgg_a0 lambda_resnet26t cait_xxs24_224 coat_lite_tiny
+convit_tiny convmixer_768_32 convnext_atto cpubone_nano crossvit_9_240 csatv2 cs3darknet_s
+cspnext_tiny davit_tiny deepseek_vit_412m deit_tiny_distilled_patch16_224 densenet121 dla34
+dpn48b edgenext_xx_small efficientformer_l1 efficientformerv2_s0 efficientnet_b0 efficientvim_m1
+efficientvit_b0 efficientvit_m0 eva02_tiny_patch14_224 fasternet_t0 fastvit_t8 focalnet_tiny_srf
+gcvit_xxtiny gemma4_vit_167m ghostnet_050 hardcorenas_a hgnetv2_b0 hiera_tiny_224
+sam2_hiera_tiny hrnet_w18_small iformer_t inception_next_atto inception_resnet_v2 inception_v3
+inception_v4 lcnetv2_small levit_128s lowformer_b0 mambaout_femto coatnet_nano_rw_224
+maxvit_pico_rw_256 poolformer_s12 caformer_s18 mixer_s32_224 mobilenetv3_small_050
+mobilenetv5_base mobilevit_xxs mvitv2_tiny naflexvit_base_patch16_gap nasnetalarge nest_tiny
+nextvit_small nfnet_l0 pit_ti_224 pnasnet5large pvt_v2_b0 qwen3_vit_88m rdnet_tiny regnety_002
+repghostnet_050 repvit_m0_9 res2net50_14w_8s resnest14d resnet50 resnetv2_50 rexnet_100
+selecsls42 legacy_seresnet18 sequencer2d_s shvit_s1 skresnet18 starnet_s050 swiftformer_xs
+swin_tiny_patch4_window7_224 swinv2_tiny_window8_256 swinv2_cr_tiny_224 tiny_vit_5m_224
+tnt_s_patch16_224 tresnet_m twins_svt_small vgg11_bn visformer_tiny vit_tiny_patch16_224
+vit_tiny_r_s16_p8_224 vit_relpos_small_patch16_224 samvit_base_patch16_224 vitamin_small_224
+volo_d1_224 ese_vovnet19b_slim_dw legacy_xception xception41 xcit_nano_12_p16_224
+"""
+TIMM = dict.fromkeys(_FAMILIES.split(), 64) | {
     "deepseek_vit_412m": 56,
     "crossvit_9_240": 240,
     "efficientformer_l1": 224,
@@ -145,7 +139,9 @@ def undrawn() -> Iterator[None]:
     names = ("normal_", "uniform_")
     with ExitStack() as stack:
         for name in names:
-            stack.enter_context(mock.patch.object(Tensor, name, lambda self, *_, **__: self.zero_()))
+            stack.enter_context(
+                mock.patch.object(Tensor, name, lambda self, *_, **__: self.zero_())
+            )
         yield
 
 
@@ -192,6 +188,7 @@ class Row:
 
     @property
     def explained(self) -> bool:
+        """Whether all three came, and the ledger closes."""
         return not (self.cam or self.relevance or self.hybrid) and self.residual <= CLOSES
 
 
@@ -216,15 +213,15 @@ def tried(library: str, name: str, side: int, build: Callable[[], nn.Module]) ->
         row.cam = row.relevance = row.hybrid = refusal
         return row
     row.layer = classifier.cam_layer
-    cam, row.cam = attempt(lambda: xai.grad_cam_plus_plus(classifier, x))
     explanation, row.hybrid = attempt(lambda: xai.explain(classifier, x))
     row.seconds = time.perf_counter() - began
     if explanation is None:
+        cam, row.cam = attempt(lambda: xai.grad_cam_plus_plus(classifier, x))
         _, row.relevance = attempt(lambda: xai.relevance(classifier, x))
-        return row
-    ledger = explanation.conservation
-    row.residual = float((ledger.residual / ledger.start).abs())
-    row.input = float(ledger.input / ledger.start)
-    if row.cam == "" and not bool(cam.any()):
-        row.cam = "empty"
+    else:
+        cam, ledger = explanation.cam, explanation.conservation
+        row.residual = float((ledger.residual / ledger.start).abs())
+        row.input = float(ledger.input / ledger.start)
+    if not row.cam and not bool(cam.any()):
+        row.cam = "empty: no channel speaks for the class"
     return row
