@@ -385,7 +385,7 @@ class _Reader:
             named = dict(zip(node.kwargs, given[len(node.args) :], strict=True))
             return function.decompose(*given[: len(node.args)], **named)[0]
 
-        part = make_fx(called, pre_dispatch=True)(*(read[i].meta["val"] for i in places))  # type: ignore[union-attr]
+        part = make_fx(called)(*(read[i].meta["val"] for i in places))  # type: ignore[union-attr]
         stack = node.meta.get("nn_module_stack")
         given = iter([self.env[read[i]] for i in places])  # type: ignore[index]
         for inner in part.graph.nodes:
