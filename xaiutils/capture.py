@@ -167,7 +167,7 @@ def _copy(module: nn.Module) -> nn.Module:
         held = (*part._parameters.values(), *part._buffers.values(), *vars(part).values())
         memo.update((id(t), t) for t in held if isinstance(t, Tensor))
     try:
-        return copy.deepcopy(module, memo)
+        return copy.deepcopy(module, memo).eval()  # some are made anew, in train mode
     except Exception:  # something in it cannot be copied
         return module
 
