@@ -51,8 +51,8 @@ _BY_KIND: dict[str, str] = {
     PASS: "dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout alias detach "
     "lift_fresh",
     ACTIVATION: "relu relu6 leaky_relu prelu elu selu celu silu gelu mish hardswish tanh hardtanh "
-    "softsign softshrink hardshrink tanhshrink threshold clamp clip clamp_min clamp_max softplus pow abs"
-    " square",
+    "softsign softshrink hardshrink tanhshrink threshold clamp clip clamp_min clamp_max softplus "
+    "pow abs square",
     GATE: "sigmoid hardsigmoid",
     SOFTMAX: "softmax _softmax _safe_softmax",
     LAYER_NORM: "layer_norm rms_norm group_norm instance_norm",
