@@ -18,7 +18,6 @@ from torchvision.models import VisionTransformer
 from xaiutils import passes
 from xaiutils.methods.masking import TABLE, ablation_cam, score_cam
 from xaiutils.models import Classifier, load_model, wrap
-from xaiutils.tokens import as_maps
 from xaiutils.twin import Twin
 
 RECORDS = {record.name: record for record in TABLE}
@@ -276,8 +275,9 @@ def test_a_transformers_tokens_are_its_maps():
     layer = graph.find(classifier.cam_layer)
     a = graph.value_at(layer, x)
     assert a.ndim == 3
+    maps = a[0, 1:].mT.unflatten(1, (4, 4))  # the first is the class token
     logit, weights, scores = float(classifier.predict(x)[0, t]), [], []
-    for k, channel in enumerate(as_maps(a, size)[0]):
+    for k, channel in enumerate(maps):
         twin = Twin(graph, cam_layer=classifier.cam_layer)
         kept = torch.ones(a.shape[2])
         kept[k] = 0  # in the class token as well
@@ -291,7 +291,7 @@ def test_a_transformers_tokens_are_its_maps():
         ("ablation_cam", torch.tensor(weights)),
         ("score_cam", torch.tensor(scores).softmax(0)),
     ):
-        raw = torch.einsum("k,kij->ij", values, as_maps(a, size)[0])[None]
+        raw = torch.einsum("k,kij->ij", values, maps)[None]
         found = RECORDS[name](classifier, x, t)
         assert found.max() > 0.99
         np.testing.assert_allclose(found.numpy(), image(raw, size).numpy(), atol=1e-4)

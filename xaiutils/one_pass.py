@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xaiutils import checks, memo, tokens
+from xaiutils import checks, memo
 from xaiutils.cam import CAMS, to_image, undefined_alphas
-from xaiutils.cam_layer import require_map
+from xaiutils.cam_layer import reading
 from xaiutils.composites import Composite, composite_named
 from xaiutils.lrp import Relevance, propagate
 from xaiutils.models import Classifier, checked_classifier
 from xaiutils.plan import Plan
+from xaiutils.positions import Positions
 from xaiutils.rules import Rule
 from xaiutils.steps import Recording
 
@@ -89,7 +90,7 @@ def look(
     if cam is not None:
         checks.choice("cam", cam, CAMS)
         leaf = graph.find(cam_layer or classifier.cam_layer)
-        require_map(graph, leaf)
+        read_as = reading(graph, leaf)
         first = _Half("gradients", *asked, leaf.path)
     if composite is not None:
         chosen, named = composite_named(composite), tuple(layers)
@@ -122,7 +123,7 @@ def look(
     found = next(half.answer for half in (first, second) if half)
     seen = Seen(found.target, found.logits, None, None, [])
     if first:
-        seen.cam = _cam(first.answer, str(cam), tuple(x.shape[-2:]), seen.notes)
+        seen.cam = _cam(first.answer, str(cam), read_as, tuple(x.shape[-2:]), seen.notes)
     if second:
         seen.relevance = second.answer.relevance
         seen.notes += second.answer.notes
@@ -207,10 +208,10 @@ def _images(which: Tensor) -> str:
     return f"image {', '.join(map(str, which.nonzero()[:, 0].tolist()))}"
 
 
-def _cam(found: _Gradients, cam: str, size: tuple[int, ...], notes: list[str]) -> Tensor:
-    a, g = found.activations, found.gradient
-    if a.ndim == 3:
-        a, g = (tokens.as_maps(value, (size[0], size[1])) for value in (a, g))
+def _cam(
+    found: _Gradients, cam: str, read_as: Positions, size: tuple[int, ...], notes: list[str]
+) -> Tensor:
+    a, g = (read_as.as_maps(value) for value in (found.activations, found.gradient))
     if cam == "grad_cam_plus_plus":
         notes += notes_of(
             undefined_alphas(a, g) > 0, "Grad-CAM++ counts some alphas as 0: 2 + g ΣA is not > 0"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from xaiutils import checks
 from xaiutils.borrowed import silenced
+from xaiutils.cam_layer import reading
 from xaiutils.methods.gradients import leaf
 from xaiutils.methods.record import SIGNED, Method, Setting
 from xaiutils.models import Classifier
@@ -95,8 +96,9 @@ def _without_relu(classifier: Classifier) -> str | None:
 
 def _without_map(classifier: Classifier) -> str | None:
     """Why Guided Grad-CAM cannot explain this network, or None."""
-    if len(classifier.graph.find(classifier.cam_layer).shape or ()) != 4:
-        return "its CAM layer gives tokens, not feature maps; grad_cam reads both"
+    graph = classifier.graph
+    if kind := reading(graph, graph.find(classifier.cam_layer)).kind:
+        return f"its CAM layer gives {kind}, not feature maps; grad_cam reads both"
     return _without_relu(classifier)
 
 

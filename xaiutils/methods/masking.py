@@ -17,10 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaiutils import checks, tokens
+from xaiutils import checks
 from xaiutils.borrowed import environment_kept, seeing
+from xaiutils.cam_layer import reading
 from xaiutils.methods.record import NONNEGATIVE, Method, Setting
 from xaiutils.models import Classifier
+from xaiutils.positions import Positions
 from xaiutils.twin import Twin
 
 
@@ -58,7 +60,7 @@ def score_cam(classifier: Classifier, x: Tensor, target: Tensor, *, batch_size: 
         get_cam_weights = _without_bar(ScoreCAM.get_cam_weights)
 
     def prepared(twin: Twin) -> Any:
-        run = Quiet(twin, [twin.cam_layer], reshape_transform=as_maps(x))
+        run = Quiet(twin, [twin.cam_layer], reshape_transform=as_maps(classifier))
         run.batch_size = size
         return run
 
@@ -102,15 +104,17 @@ def ablation_cam(
     class Zeroed(AblationLayerVit):  # which copies maps and tokens alike
         def __call__(self, a: Tensor) -> Tensor:
             ablated = self.activations
-            channels = ablated if ablated.ndim == 4 else ablated.mT
+            channels = ablated.movedim(read.channel, 1)
             channels[range(len(ablated)), self.indices[: len(ablated)]] = 0
             return ablated
+
+    read = _read(classifier)
 
     def prepared(twin: Twin) -> Any:
         return Quiet(
             twin,
             [twin.cam_layer],
-            reshape_transform=as_maps(x),
+            reshape_transform=as_maps(classifier),
             ablation_layer=Zeroed(),
             batch_size=size,
         )
@@ -128,10 +132,14 @@ def ablation_cam(
     return torch.cat(maps)
 
 
-def as_maps(x: Tensor) -> Callable[[Tensor], Tensor]:
-    """For the library: what a layer gives for pictures as ``x``, tokens too, as (N, C, h, w)."""
-    height, width = x.shape[2:]
-    return lambda a: a if a.ndim == 4 else tokens.as_maps(a, (height, width)).contiguous()
+def as_maps(classifier: Classifier) -> Callable[[Tensor], Tensor]:
+    """For the library: what the CAM layer gives, tokens too, as (N, C, h, w)."""
+    read = _read(classifier)
+    return lambda a: a if read.plain else read.as_maps(a).contiguous()
+
+
+def _read(classifier: Classifier) -> Positions:
+    return reading(classifier.graph, classifier.graph.find(classifier.cam_layer))
 
 
 def _by_library(

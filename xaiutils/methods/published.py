@@ -127,7 +127,7 @@ def _library_cam(classifier: Classifier, x: Tensor, target: Tensor | None) -> Te
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     twin = Twin(classifier.graph, cam_layer=classifier.cam_layer)
-    run = GradCAMPlusPlus(twin, [twin.cam_layer], reshape_transform=as_maps(x))
+    run = GradCAMPlusPlus(twin, [twin.cam_layer], reshape_transform=as_maps(classifier))
     targets = None if target is None else [ClassifierOutputTarget(t) for t in target.tolist()]
     with torch.enable_grad():
         found = run(input_tensor=x.clone().requires_grad_(), targets=targets)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks, passes
+from xaiutils.cam_layer import reading
 from xaiutils.composites import Composite
 from xaiutils.meddling import meddled
 from xaiutils.models import Classifier, checked_classifier
@@ -225,8 +226,8 @@ class Method:
             n: How many images.
             **settings: As in a call.
         """
-        shape = classifier.graph.find(classifier.cam_layer).shape or ()
-        C = shape[1 if len(shape) == 4 else -1]  # tokens have their channels last
+        read = reading(classifier.graph, classifier.graph.find(classifier.cam_layer))
+        C = read.shape[read.channel]
         try:
             return round(n * self.cost(1, 0, C=C, K=len(classifier.classes), **settings))
         except (NameError, ArithmeticError):

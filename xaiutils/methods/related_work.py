@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from xaiutils import related
+from xaiutils.cam_layer import reading
 from xaiutils.composites import Composite
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, no_plan
 from xaiutils.models import SOFTMAX, Classifier
@@ -26,8 +27,9 @@ def _no_rivals(classifier: Classifier, *, softmax: bool) -> str | None:
 
 
 def _no_maps(classifier: Classifier, *, composite: Composite) -> str | None:
-    if len(classifier.graph.find(classifier.cam_layer).shape or ()) != 4:
-        return "its CAM layer gives tokens, not feature maps, and z⁺ is made for ReLU networks"
+    graph = classifier.graph
+    if kind := reading(graph, graph.find(classifier.cam_layer)).kind:
+        return f"its CAM layer gives {kind}, not feature maps, and z⁺ is made for ReLU networks"
     return no_plan(classifier, composite=composite)
 
 

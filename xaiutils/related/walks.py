@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.cam_layer import require_map
+from xaiutils.cam_layer import reading
 from xaiutils.lrp import propagate
 from xaiutils.models import Classifier
 from xaiutils.one_pass import Target
@@ -98,8 +98,7 @@ def feature_map(classifier: Classifier, plan: Plan, layer: str | None) -> Step:
         ValueError: It gives no feature maps, or no relevance comes by.
     """
     step = plan.graph.find(layer or classifier.cam_layer)
-    require_map(plan.graph, step)
-    if len(step.shape or ()) != 4:
+    if not reading(plan.graph, step).plain:
         raise ValueError(f"layer must give feature maps (N, C, h, w), {step} gives {step.shape}")
     if step not in plan.visited:
         raise ValueError(f"layer must be one that relevance passes through, {step} is not")
