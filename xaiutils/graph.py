@@ -12,7 +12,7 @@ import math
 import operator
 import sys
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -197,7 +197,7 @@ class Graph:
         *,
         inputs_of: Container[Step] = (),
         graph_of: Container[Step] = (),
-        leaf: Step | None = None,
+        leaf: Step | Sequence[Step] = (),
     ) -> Recording:
         """One forward pass of ``x`` (N, C, H, W), normalised.
 
@@ -206,7 +206,8 @@ class Graph:
             inputs_of: Steps whose inputs and weights are recorded.
             graph_of: Steps recorded with the gradient graph between inputs and result as well, so
                 that ``Recording.vjp`` need not compute them again.
-            leaf: The step with respect to whose result the logits can be differentiated.
+            leaf: The step with respect to whose result the logits can be differentiated, or
+                several, one of which may follow from another.
 
         Raises:
             GraphError: ``x`` does not fit the network.
@@ -217,13 +218,14 @@ class Graph:
         borrow(self.copy, self.source)
         passes.asked(len(x))
         record = Recording(logits=x)
-        live = set() if leaf is None else self.after(leaf)
+        leaves = (leaf,) if isinstance(leaf, Step) else tuple(leaf)
+        live = {step for one in leaves for step in self.after(one)}
         step = self.input
         # Outside inference mode, since its tensors can never be differentiated.
         with torch.inference_mode(False):
             try:
                 x = x.clone() if x.is_inference() else x.detach()
-                for step, value in self._values(x, record, inputs_of, graph_of, leaf, live):
+                for step, value in self._values(x, record, inputs_of, graph_of, leaves, live):
                     if step is self.output:
                         record.logits = value
             except torch.OutOfMemoryError:
@@ -241,7 +243,7 @@ class Graph:
         record: Recording | None = None,
         inputs_of: Container[Step] = (),
         graph_of: Container[Step] = (),
-        leaf: Step | None = None,
+        leaves: Container[Step] = (),
         live: Container[Step] = (),
     ) -> Iterator[tuple[Step, Any]]:
         """Compute the steps in order; each value is forgotten after its last use."""
@@ -267,8 +269,10 @@ class Graph:
                 record.outputs[step] = env[step.node]
                 if step not in live:
                     env[step.node] = detached(env[step.node])
-            if step is leaf and record is not None:
-                env[step.node] = record.leaf = env[step.node].detach().requires_grad_()
+            if step in leaves and record is not None:
+                found = env[step.node]
+                found = found if found.requires_grad else found.detach().requires_grad_()
+                env[step.node] = record.leaves[step] = found
             yield step, env[step.node]
             for done in self._last_use.get(step, ()):
                 del env[done.node]

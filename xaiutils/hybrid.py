@@ -27,7 +27,7 @@ from xaiutils.explanation import Explanation
 from xaiutils.ledger import Ledger
 from xaiutils.lrp import Relevance
 from xaiutils.models import Classifier
-from xaiutils.one_pass import Target, look, notes_of
+from xaiutils.one_pass import CamLayer, Target, layers_named, look, notes_of
 from xaiutils.rules import Rule
 
 THRESHOLD = 0.2  # arbitrary until calibrated; the paper gives none
@@ -115,7 +115,7 @@ def explain(
     sigma: float | None = None,
     composite: str | Composite = "paper",
     cam: str = "grad_cam_plus_plus",
-    cam_layer: str | None = None,
+    cam_layer: CamLayer = None,
     input_rule: Rule | None = None,
     start: str = "logit",
     gates: str = "signal",
@@ -134,8 +134,9 @@ def explain(
         sigma: Of the Gaussian, in pixels. The default, H / 64, is as arbitrary.
         composite: A name in `COMPOSITES` or a composite such as ``paper(alpha=2, beta=1)``.
         cam: A name in `CAMS`.
-        cam_layer: Another layer for the CAM alone; the composite's head stays where it is,
-            behind the classifier's own ``cam_layer``.
+        cam_layer: Another layer for the CAM alone, or several, whose maps are averaged as in
+            `class_activation_map`; the composite's head stays where it is, behind the
+            classifier's own ``cam_layer``.
         input_rule: A rule for the layer that reads the image, before the composite's own.
         start: ``"logit"``: relevance starts with the logit and is in its units. ``"one"``: it
             starts with 1, so that each pixel gets its share of the logit; where logits differ in
@@ -163,7 +164,7 @@ def explain(
         "sigma": sigma,
         "composite": composite_named(composite).name,
         "cam": cam,
-        "cam_layer": cam_layer or classifier.cam_layer,
+        "cam_layer": ", ".join(layers_named(cam_layer, classifier.cam_layer)),
         "input_rule": "" if input_rule is None else input_rule.name,
         "start": start,
         "gates": gates,
@@ -256,14 +257,17 @@ def class_activation_map(
     target: Target = None,
     *,
     cam: str = "grad_cam_plus_plus",
-    cam_layer: str | None = None,
+    cam_layer: CamLayer = None,
 ) -> Tensor:
-    """The CAM of each image: `to_image` of the raw map, (N, H, W) in [0, 1].
+    r"""The CAM of each image: `to_image` of the raw map, (N, H, W) in [0, 1].
+
+    Of several layers the mean of their maps, :math:`\mathrm{minmax}(\frac1L \sum_l C_l)`, each
+    scaled to [0, 1] at the picture's size before, as grad-cam does with ``target_layers``.
 
     Args:
         classifier, x, target: As in `explain`.
         cam: In `CAMS`, which names each one's source (by default Chattopadhay et al. 2018).
-        cam_layer: Module path; by default the classifier's.
+        cam_layer: Module path, or a list of them; by default the classifier's.
     """
     seen = look(classifier, x, target, cam, cam_layer)
     assert seen.cam is not None

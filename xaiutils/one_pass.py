@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks, memo
-from xaiutils.cam import CAMS, to_image, undefined_alphas
+from xaiutils.cam import CAMS, min_max, to_image, undefined_alphas
 from xaiutils.cam_layer import reading
 from xaiutils.composites import Composite, composite_named
 from xaiutils.lrp import Relevance, propagate
@@ -19,9 +19,10 @@ from xaiutils.models import Classifier, checked_classifier
 from xaiutils.plan import Plan
 from xaiutils.positions import Positions
 from xaiutils.rules import Rule
-from xaiutils.steps import Recording
+from xaiutils.steps import Recording, Step
 
 Target = int | Iterable[int] | Tensor | None
+CamLayer = str | Sequence[str] | None
 
 
 @dataclass
@@ -45,12 +46,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class _Gradients:
-    """What every CAM is made of: activations of a layer and the gradient of the logit there."""
+    """What every CAM is made of: activations of each layer and the gradient of the logit there."""
 
     target: Tensor
     logits: Tensor
-    activations: Tensor
-    gradient: Tensor
+    at_layers: list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def look(
     x: Tensor,
     target: Target,
     cam: str | None = None,
-    cam_layer: str | None = None,
+    cam_layer: CamLayer = None,
     composite: str | Composite | None = None,
     input_rule: Rule | None = None,
     start: str = "logit",
@@ -89,9 +89,9 @@ def look(
     first = second = None
     if cam is not None:
         checks.choice("cam", cam, CAMS)
-        leaf = graph.find(cam_layer or classifier.cam_layer)
-        read_as = reading(graph, leaf)
-        first = _Half("gradients", *asked, leaf.path)
+        leaves = [graph.find(name) for name in layers_named(cam_layer, classifier.cam_layer)]
+        read_as = [reading(graph, leaf) for leaf in leaves]
+        first = _Half("gradients", *asked, tuple(leaf.path for leaf in leaves))
     if composite is not None:
         chosen, named = composite_named(composite), tuple(layers)
         rules = (memo.Same(chosen), memo.Same(input_rule), start, gates, classifier.cam_layer)
@@ -106,7 +106,7 @@ def look(
             x,
             inputs_of=plan.inputs_of if plan else (),
             graph_of=plan.graph_of if plan else (),
-            leaf=leaf if first and first.answer is None else None,
+            leaf=leaves if first and first.answer is None else (),
         )
         broken = ~record.logits.detach().isfinite().all(1)
         if broken.any():
@@ -116,7 +116,7 @@ def look(
             )
         with torch.inference_mode(False):
             if first and first.answer is None:
-                first.keep(_gradients(classifier, record, classes))
+                first.keep(_gradients(classifier, record, classes, leaves))
             if second and plan:
                 read = [graph.find(name) for name in named]
                 second.keep(_walk(classifier, plan, record, x, classes, start, read))
@@ -128,6 +128,26 @@ def look(
         seen.relevance = second.answer.relevance
         seen.notes += second.answer.notes
     return seen
+
+
+def layers_named(cam_layer: CamLayer, own: str) -> tuple[str, ...]:
+    """The layers of a CAM: those given, or the classifier's own.
+
+    Raises:
+        TypeError, ValueError: Neither a name nor a list of different names.
+    """
+    if cam_layer is None or isinstance(cam_layer, str):
+        return (cam_layer or own,)
+    if not isinstance(cam_layer, list | tuple) or not all(isinstance(n, str) for n in cam_layer):
+        raise TypeError(
+            "cam_layer must be the name of a layer, or a list of names, "
+            f"got {checks.describe(cam_layer)}"
+        )
+    if not cam_layer or len(set(cam_layer)) < len(cam_layer):
+        raise ValueError(
+            f"cam_layer must name at least one layer, and each once, got {list(cam_layer)}"
+        )
+    return tuple(cam_layer)
 
 
 def notes_of(which: Tensor, text: str) -> list[str]:
@@ -153,13 +173,15 @@ def _targets(classifier: Classifier, record: Recording, classes: Tensor | None) 
     return classifier.predicted(record.logits.detach()).cpu() if classes is None else classes
 
 
-def _gradients(classifier: Classifier, record: Recording, classes: Tensor | None) -> _Gradients:
-    a = record.leaf
-    assert a is not None
+def _gradients(
+    classifier: Classifier, record: Recording, classes: Tensor | None, leaves: list[Step]
+) -> _Gradients:
+    found = [record.leaves[leaf] for leaf in leaves]
     target = _targets(classifier, record, classes)
     index = target.to(record.logits.device, copy=True)[:, None]  # usable in gradients
-    (g,) = torch.autograd.grad(record.logits.gather(1, index).sum(), a, retain_graph=True)
-    return _Gradients(target, record.logits.detach(), a.detach(), g)
+    g = torch.autograd.grad(record.logits.gather(1, index).sum(), found, retain_graph=True)
+    at_layers = [(a.detach(), at) for a, at in zip(found, g, strict=True)]
+    return _Gradients(target, record.logits.detach(), at_layers)
 
 
 def _walk(
@@ -209,13 +231,16 @@ def _images(which: Tensor) -> str:
 
 
 def _cam(
-    found: _Gradients, cam: str, read_as: Positions, size: tuple[int, ...], notes: list[str]
+    found: _Gradients, cam: str, read_as: list[Positions], size: tuple[int, ...], notes: list[str]
 ) -> Tensor:
-    a, g = (read_as.as_maps(value) for value in (found.activations, found.gradient))
-    if cam == "grad_cam_plus_plus":
-        notes += notes_of(
-            undefined_alphas(a, g) > 0, "Grad-CAM++ counts some alphas as 0: 2 + g ΣA is not > 0"
-        )
-    result = to_image(CAMS[cam].function(a, g), (size[0], size[1]))
+    """The map of the layer; of several the mean of their maps, scaled to [0, 1] again."""
+    maps, undefined = [], torch.zeros(len(found.logits), device=found.logits.device)
+    for read, at_layer in zip(read_as, found.at_layers, strict=True):
+        a, g = map(read.as_maps, at_layer)
+        if cam == "grad_cam_plus_plus":
+            undefined = undefined + undefined_alphas(a, g)
+        maps.append(to_image(CAMS[cam].function(a, g), (size[0], size[1])))
+    notes += notes_of(undefined > 0, "Grad-CAM++ counts some alphas as 0: 2 + g ΣA is not > 0")
+    result = maps[0] if len(maps) == 1 else min_max(torch.stack(maps).mean(0))
     notes += notes_of((result == 0).flatten(1).all(1), "the CAM is nowhere positive, or constant")
     return result
