@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
-from xaiutils.operations import AVERAGE, CONSTANT, CONVOLUTION, LINEAR, MATMUL, ROUTING
+from xaiutils.operations import AVERAGE, CONSTANT, CONVOLUTION, LINEAR, MATMUL, ROUTING, UNKNOWN
 from xaiutils.steps import Step
 
 _PICTURES = 1_000_003  # a prime in the place of the number of pictures: no layer has it
-_SWAPS = ("transpose", "swapaxes", "swapdims", "t", "mT")
+_SIZES = [2, 3, 5, 7, 11, 13, 17, 19]
 
 
 @dataclass(frozen=True)
@@ -116,23 +117,24 @@ def _followed(step: Step, before: Positions) -> Positions | None:
 
 
 def _order(step: Step, ndim: int) -> list[int] | None:
-    """The order in which a permutation takes the axes of its input; None of other operations."""
-    name = step.operation.lower().partition(".")[0]
-    if name == "permute":
-        given = getattr(step.module, "dims", None) or step.node.args[1:]
-        given = given or tuple(step.node.kwargs.values())
-        dims = given[0] if isinstance(given[0], list | tuple) else given
-        return [int(d) % ndim for d in dims]
-    if name in _SWAPS:
-        a, b = (int(d) % ndim for d in (step.node.args[1:] or (-2, -1)))
-        order = list(range(ndim))
-        order[a], order[b] = b, a
-        return order
-    return None
+    """The order in which a permutation takes the axes of its input; None of other operations.
+
+    Asked of the operation itself, with a tensor that has another size along every axis.
+    """
+    moves = step.kind in (ROUTING, UNKNOWN) and len(step.inputs) == 1
+    if not moves or len(step.shape or ()) != ndim:
+        return None
+    sizes = _SIZES[:ndim]
+    try:
+        found = step.compute({step.inputs[0]: torch.empty(sizes)})
+    except Exception:  # as of view, whose sizes are those of its own input
+        return None
+    shape = list(found.shape) if isinstance(found, Tensor) else []
+    return [sizes.index(size) for size in shape] if sorted(shape) == sizes else None
 
 
 def _counted(shape: tuple[int, ...], batch: int) -> list[int]:
-    return [_PICTURES if axis == batch else size for axis, size in enumerate(shape)]
+    return [_PICTURES * size if axis == batch else size for axis, size in enumerate(shape)]
 
 
 def _without_axis(step: Step, before: Positions) -> Positions | None:
@@ -156,7 +158,7 @@ def _resized(step: Step, before: Positions) -> Positions | None:
     if now <= then:  # what is taken away came first
         return replace(before, skip=min(before.skip, now - count))
     skip = before.skip
-    for other in step.inputs:
+    for other in step.read:
         if other.shape == before.shape:
             return replace(before, skip=skip)
         skip += other.shape[axis] if other.shape and len(other.shape) == len(shape) else 0
