@@ -120,9 +120,8 @@ def blocks(graph: Graph, cam_layer: str) -> list[Step]:
         last = [s for s in activated or seen if s in here][-1]
         through = [s for s in here if s in shared]
         found[size] = last if last in shared or not through else through[-1]
-    if normed:
-        return list(dict.fromkeys((*found.values(), *normed, end)))
-    return list({**found, maps[end].size: end}.values())
+    chosen = {*found.values(), *normed} if normed else {**found, maps[end].size: end}.values()
+    return [s for s in upstream if s in {*chosen, end}]
 
 
 def reading(graph: Graph, step: Step) -> Positions:
