@@ -40,6 +40,7 @@ TABLE: tuple[Method, ...] = (
         NONNEGATIVE,
         "Lee et al. 2021, section 3",
         refuses=partial(_no_maps, composite=RELEVANCE_CAM),
+        classes_only=True,
         settings={"layer": LAYER},
     ),
     Method(
@@ -50,6 +51,7 @@ TABLE: tuple[Method, ...] = (
         NONNEGATIVE,
         "Gu et al. 2018, section 4, dual by the other classes",
         refuses=partial(_no_rivals, softmax=False),
+        classes_only=True,
         passes="F + 2 * B",
     ),
     Method(
@@ -60,6 +62,7 @@ TABLE: tuple[Method, ...] = (
         NONNEGATIVE,
         "Gu et al. 2018, section 4, dual by negated weights",
         refuses=partial(_no_rivals, softmax=False),
+        classes_only=True,
         passes="F + 2 * B",
     ),
     Method(
@@ -70,6 +73,7 @@ TABLE: tuple[Method, ...] = (
         SIGNED,
         "Iwana et al. 2019, section 3",
         refuses=partial(_no_rivals, softmax=True),
+        classes_only=True,
         passes="F + 2 * B",
     ),
     Method(
