@@ -107,7 +107,7 @@ def look(
             graph_of=plan.graph_of if plan else (),
             leaf=leaf if first and first.answer is None else None,
         )
-        broken = ~record.logits.detach().flatten(1).isfinite().all(1)
+        broken = ~record.logits.detach().reshape(len(x), -1).isfinite().all(1)
         if broken.any():
             raise ValueError(
                 "classifier must give finite logits, got NaN or infinity for "
@@ -172,7 +172,9 @@ def _walk(
 ) -> _Walk:
     target, logits = _targets(classifier, record, question), record.logits.detach()
     spread = targets.start_of(logits, target, start)
-    notes = notes_of((spread == 0).flatten(1).all(1), "relevance starts from a logit of exactly 0")
+    notes = notes_of(
+        (spread == 0).reshape(len(x), -1).all(1), "relevance starts from a logit of exactly 0"
+    )
     low, high = (bound.expand_as(x[:1]) for bound in classifier.bounds(x))
     found = propagate(plan, record, spread, bounds=(low, high), read=read, forget=True)
     broken = ~found.map.isfinite().flatten(1).all(1)

@@ -255,6 +255,8 @@ def asked(
         TypeError, ValueError: It is none of them, there is not one for each picture, there is no
             such class, or the output has no classes to choose from.
     """
+    if isinstance(target, Scores) and len(target) == count:
+        return target
     several = isinstance(target, list | tuple)
     each = list(target) if several else [target]
     if not any(isinstance(one, str) or callable(one) for one in each) or torch.is_tensor(target):
@@ -310,7 +312,7 @@ def slope(output: Tensor, question: Question, *, held: bool = False) -> Tensor:
                 "perturbation methods need no gradient"
             )
         (gradient,) = torch.autograd.grad(found.sum(), leaf)
-    flat = gradient.flatten(1)
+    flat = gradient.reshape(len(gradient), -1)
     _refuse(~flat.isfinite().all(1), question, "NaN or infinity")
     _refuse((flat == 0).all(1), question, "0 everywhere")
     return gradient
@@ -341,7 +343,7 @@ def start_of(output: Tensor, question: Question, start: str) -> Tensor:
     g = slope(output, question, held=True)
     if start == "logit":
         return (g * output).masked_fill(g == 0, 0)  # 0 times a negative output is -0
-    return g / g.abs().flatten(1).sum(1).view(-1, *[1] * (g.ndim - 1))
+    return g / g.abs().reshape(len(g), -1).sum(1).view(-1, *[1] * (g.ndim - 1))
 
 
 def key_of(question: Question | None) -> Any:
