@@ -83,8 +83,8 @@ def _is_channels_last(step: Step) -> bool:
     Linear layers and layer norms read and write the last dimension; a permutation after them does
     not.
     """
-    near = (step, *step.users, *(() if step.kind == ROUTING else step.inputs))
-    last = (s for s in near if s.kind == LINEAR or s.operation in ("LayerNorm", "layer_norm"))
+    near = (step, *step.users, *(() if step.kind == ROUTING else step.varying))
+    last = (s for s in near if s.kind == LINEAR or s.operation == "layer_norm")
     return any(len(s.shape or ()) == 4 for s in last)
 
 

@@ -1,166 +1,66 @@
-"""The network as a list of steps: traced once, run forward once per explanation.
+"""The network as a list of steps: captured once per picture size, run once per explanation.
 
-`Graph` reads a module with torch.fx and names every operation's kind (see operations.py);
-`Graph.run` computes the steps in order and records what the walk back will ask for. Nothing is
-hooked and nothing is written to the caller's module: the traced copy borrows the caller's
-parameters at the start of each run, so it never explains by weights that have since changed.
+`Graph` holds the steps that PyTorch read from a module (capture.py), each with its kind
+(operations.py); `Graph.run` computes them in order and records what the walk back will ask for.
+Weights are read from the caller's module at the start of each run, so it never explains by weights
+that have since changed. `Network` keeps the captures of one module, and makes them anew where the
+module's structure, settings or hooks have changed.
 """
 
 from __future__ import annotations
 
-import math
-import operator
-import sys
-from collections import Counter
+import copy
+import threading
 from collections.abc import Container, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from xaiutils import checks, passes
-from xaiutils.compute import compute, is_nonnegative, last_uses, may_overwrite, note, weights_of
-from xaiutils.operations import (
-    BATCH_NORM,
-    CONSTANT,
-    CONVOLUTION,
-    PASS,
-    ROUTING,
-    TRANSPOSED,
-    UNKNOWN,
-    WEIGHTED,
-    is_of_its_kind,
-    kind_of,
-)
-from xaiutils.steps import GraphError, Recording, Step, as_leaf, detached, holds_tensors
-from xaiutils.tracing import (
-    Tracer,
-    borrow,
-    dtype,
-    require_eval,
-    structural_copy,
-    take_out_of_place,
-    where_stopped,
-    why_untraceable,
-)
+from xaiutils.capture import Captured, capture, unwrapped
+from xaiutils.compute import compute, last_uses, may_overwrite, note, weights_of
+from xaiutils.operations import BATCH_NORM, PASS, WEIGHTED
+from xaiutils.steps import GraphError, Recording, Step, as_leaf, detached
 
-_SMALL = 1_200_000  # weights, and numbers in the pictures: the scenes' 23 of 128 x 128
-_BATCH = 23  # images in the run that learns shapes: a number that no layer has by itself
+_FOLDED = ("conv1d", "conv2d", "conv3d")
 
 
 class Graph:
-    """A traced network: ``steps`` in the order of computation, from ``input`` to ``output``."""
+    """A captured network: ``steps`` in the order of computation, from ``input`` to ``output``."""
 
-    def __init__(self, module: nn.Module, shape: tuple[int, int, int]) -> None:
-        """Trace ``module`` for pictures of ``shape`` (C, H, W).
+    def __init__(self, module: nn.Module, shape: tuple[int, ...]) -> None:
+        """Capture ``module`` for pictures of ``shape`` (C, H, W), or (C, ...).
 
         Raises:
-            GraphError: The module cannot be traced (the message says what to give instead), does
-                not take pictures of this shape, or does not return one tensor of logits (N, K).
+            GraphError: The module cannot be captured (the message says what to give instead), does
+                not take pictures of this shape, or does not return one tensor.
             ValueError: The module is in train mode.
         """
-        self.source = module
         require_eval(module)
-        tracer = Tracer()
-        try:
-            self.copy = structural_copy(module)
-            nodes = list(tracer.trace(self.copy).nodes)
-        except Exception as error:  # torch.fx passes on whatever the forward method raises
-            said = str(error).split(". ")[0]  # torch.fx goes on with advice of its own
-            raise GraphError(
-                f"module must be traceable by torch.fx, {type(module).__name__} is not: {said}"
-                f"{where_stopped(error)}; {why_untraceable(module)}"
-            ) from error
-        take_out_of_place(nodes, self.copy)
-        self.steps = self._read(nodes, tracer)
+        self.source = module
+        kind, device = dtype(module), _device(module)
+        found: Captured = capture(module, torch.zeros((2, *shape), dtype=kind, device=device))
+        self.steps, self.input, self.output = found.steps, found.input, found.output
+        self.constants, self.calls = found.constants, found.calls
+        self._names = {step.name: step for step in self.steps} | found.results
+        self._fold()
         self._last_use = last_uses(self.steps, self.output)
-        self._measure(shape)
-        self._classify(Counter(str(node.target) for node in nodes if node.op == "call_module"))
 
-    def _read(self, nodes: list[fx.Node], tracer: Tracer) -> list[Step]:
-        steps: dict[fx.Node, Step] = {}
-        for node in nodes[:-1]:
-            module = self.copy.get_submodule(str(node.target)) if node.op == "call_module" else None
-            kind = kind_of(node.target if module is None else module)
-            kind = CONSTANT if node.op == "get_attr" else kind
-            if kind == BATCH_NORM and module is not None and module.running_mean is None:
-                kind = UNKNOWN  # it divides by the batch's own variance, in eval mode too
-            inputs = tuple(steps[other] for other in node.all_input_nodes)
-            step = Step(
-                node, node.name, tracer.returned_by.get(node, node.name), kind, inputs, module
-            )
-            for other in inputs:
-                other.users.append(step)
-            steps[node] = step
-        places = [step for step in steps.values() if step.node.op == "placeholder"]
-        result = nodes[-1].args[0]
-        if len(places) != 1 or not isinstance(result, fx.Node):
-            raise GraphError(
-                "module must take one tensor of images and return one tensor of logits, "
-                f"got {len(places)} arguments and {_returned(result)} returned"
-            )
-        self.input, self.output = places[0], steps[result]
-        self.input.kind = ROUTING
-        self._names = {step.name: step for step in steps.values()}
-        self._names |= {path: steps[node] for path, node in tracer.results.items()}
-        return list(steps.values())
-
-    def _measure(self, shape: tuple[int, int, int]) -> None:
-        """Learn every step's shape from a run on the meta device, which computes nothing.
-
-        A small network on small pictures really runs, on zeros: the meta device needs torch's
-        compiler, and to import that takes longer, a second.
-        """
-        step: Step | None = None
-        tensors = [*self.source.parameters(), *self.source.buffers()]
-        small = max(sum(t.numel() for t in tensors), _BATCH * math.prod(shape)) <= _SMALL
-        real = small and "torch._dynamo" not in sys.modules
-        if real:
-            borrow(self.copy, self.source)
-        device = tensors[0].device if real and tensors else "meta"
-        try:
-            x = torch.zeros((_BATCH, *shape), device=device, dtype=dtype(self.copy))
-            for step, value in self._values(x):
-                if isinstance(value, Tensor):
-                    sizes = list(value.shape)
-                    step.batch = next((i for i, s in enumerate(sizes) if s % _BATCH == 0), 0)
-                    sizes[step.batch : step.batch + 1] = [1] if sizes else []
-                    step.shape = tuple(sizes)
-                elif not holds_tensors(value):
-                    step.kind = CONSTANT  # a size or the like: nothing of the picture is in it
-        except Exception as error:  # whatever the network's own code raises
-            last = "its input" if step is None else step
-            raise GraphError(
-                f"module must take images (N, {', '.join(map(str, shape))}); after {last}: {error}"
-            ) from error
-        if self.output.shape is None or len(self.output.shape) != 2:
-            raise GraphError(
-                f"module must return logits (N, K), got shape {self.output.shape} for one image"
-            )
-
-    def _classify(self, calls: Counter[str]) -> None:
-        """Find what does not depend on the picture, signs, and the batch norms to fold."""
+    def _fold(self) -> None:
+        """Let each convolution take in the batch norm that alone reads it."""
         for step in self.steps:
-            if step.inputs and not step.varying:
-                step.kind = CONSTANT
             if step.kind == BATCH_NORM:
-                before = step.inputs[0]
-                alone = before.kind == CONVOLUTION and before.users == [step]
-                alone = alone and not isinstance(before.module, TRANSPOSED)
-                if alone and before.module and calls[str(before.node.target)] == 1:
-                    before.batch_norm, step.kind = step.module, PASS
-            if step.operation in ("truediv", "div") and step.varying != step.inputs[:1]:
-                step.kind = UNKNOWN  # a picture in the denominator is no scaling
-            if step.kind in WEIGHTED and step.varying != step.inputs[:1]:
-                step.kind = UNKNOWN  # weights made from the picture: not linear in it
-            if not is_of_its_kind(step):
-                step.kind = UNKNOWN  # padding with a number, cubic weights of either sign
-            step.nonnegative = is_nonnegative(step)
+                before, own = step.inputs[0], step.inputs[1:]
+                alone = before.operation in _FOLDED and before.users == [step]
+                if alone and all(other.holds for other in (*own, *before.inputs[1:])):
+                    before.batch_norm, step.kind = step, PASS
 
     @property
     def classes(self) -> int:
-        """The number of logits."""
-        return int(self.output.shape[1])  # type: ignore[index]
+        """The number of logits of each picture; of a map of them, of channels."""
+        shape = self.output.shape or ()
+        return int(shape[1]) if len(shape) > 1 else 1  # (N,) is one value
 
     def find(self, layer: str) -> Step:
         """The step called ``layer``: a module's path (its last call) or a step's own name.
@@ -188,7 +88,6 @@ class Graph:
 
     def value_at(self, step: Step, x: Tensor) -> Any:
         """The result of ``step`` for images (N, C, H, W); nothing after it is computed."""
-        borrow(self.copy, self.source)
         return next(value for found, value in self._values(x) if found is step)
 
     def run(
@@ -214,7 +113,6 @@ class Graph:
             Cancelled: The caller's `xaiutils.passes.watch` says so.
         """
         require_eval(self.source)
-        borrow(self.copy, self.source)
         passes.asked(len(x))
         record = Recording(logits=x)
         live = set() if leaf is None else self.after(leaf)
@@ -235,6 +133,18 @@ class Graph:
                 ) from error
         return record
 
+    def held(self, x: Tensor) -> dict[Step, Tensor]:
+        """The tensors that the module holds now, for the steps that stand for them."""
+        named: dict[str, Any] = dict(self.source.named_parameters(remove_duplicate=False))
+        named |= dict(self.source.named_buffers(remove_duplicate=False))
+        found = {}
+        for step in self.steps:
+            if step.holds:
+                own = named.get(step.holds)
+                own = self.constants[step.holds].to(x.device) if own is None else own
+                found[step] = own.detach()
+        return found
+
     def _values(
         self,
         x: Tensor,
@@ -245,37 +155,123 @@ class Graph:
         live: Container[Step] = (),
     ) -> Iterator[tuple[Step, Any]]:
         """Compute the steps in order; each value is forgotten after its last use."""
-        env: dict[fx.Node, Any] = {self.input.node: x}
+        values: dict[Step, Any] = {self.input: x, **self.held(x)}
         for step in self.steps:
             attached = step in graph_of
-            read: dict[fx.Node, Any] = env
+            read = values
             if attached:  # reads values of its own, so that its derivative ends at this step
-                read = {**env, **{other.node: as_leaf(env[other.node]) for other in step.varying}}
+                read = {**values, **{other: as_leaf(values[other]) for other in step.varying}}
             weights = weights_of(step, read) if step.kind in WEIGHTED else None
             if record is not None and (attached or step in inputs_of):
                 note(record, step, read, weights)
-            if step.node.op == "get_attr":
-                constant = operator.attrgetter(str(step.node.target))(self.copy)
-                env[step.node] = constant.to("meta") if x.is_meta else constant
-            elif step is not self.input:
+            if step.function is not None:
                 overwrite = step not in live and may_overwrite(step, graph_of)
                 with torch.set_grad_enabled(attached or step in live):
-                    env[step.node] = compute(step, read, weights, overwrite)
-                if x.is_meta and isinstance(env[step.node], Tensor):
-                    env[step.node] = env[step.node].to("meta")  # what the forward method makes
+                    values[step] = compute(step, read, weights, overwrite)
             if attached and record is not None:
-                record.outputs[step] = env[step.node]
+                record.outputs[step] = values[step]
                 if step not in live:
-                    env[step.node] = detached(env[step.node])
+                    values[step] = detached(values[step])
             if step is leaf and record is not None:
-                env[step.node] = record.leaf = env[step.node].detach().requires_grad_()
-            yield step, env[step.node]
+                values[step] = record.leaf = values[step].detach().requires_grad_()
+            yield step, values[step]
             for done in self._last_use.get(step, ()):
-                del env[done.node]
+                del values[done]
 
 
-def _returned(result: Any) -> str:
-    """What a network returns, in words: of a dict the keys."""
-    if isinstance(result, dict):
-        return f"a dict of {', '.join(map(str, result))}"
-    return "a tensor" if isinstance(result, fx.Node) else f"a {type(result).__name__}"
+class Network:
+    """A module, and its captures by size, dtype and device of the pictures."""
+
+    def __init__(self, module: nn.Module, shape: tuple[int, ...]) -> None:
+        """Capture ``module`` for pictures of ``shape`` (C, H, W); raises as `Graph` does."""
+        self.module, self.source, self.shape = module, unwrapped(module), shape
+        self._lock = threading.RLock()
+        self._captures: dict[Any, Graph] = {}
+        self._structure: Any = None
+        self.graph()
+
+    def graph(self, shape: tuple[int, ...] | None = None) -> Graph:
+        """The capture for pictures of ``shape``, of the network as it is now."""
+        with self._lock:
+            now = structure(self.source)
+            if now != self._structure:
+                self._captures.clear()
+                self._structure = now
+            key = shape or self.shape
+            if key not in self._captures:
+                self._captures[key] = Graph(self.source, key)
+            return self._captures[key]
+
+    def of(self, module: nn.Module) -> Network:
+        """The same captures for a copy of the module with other weights."""
+        twin = copy.copy(self)
+        twin.module, twin.source, twin._lock = module, unwrapped(module), threading.RLock()
+        twin._captures, twin._structure = {}, structure(twin.source)
+        for key, graph in self._captures.items():
+            twin._captures[key] = copy.copy(graph)
+            twin._captures[key].source = twin.source
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the captures, which are made anew where this is read."""
+        return {"module": self.module, "shape": self.shape}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Capture anew at the first use."""
+        self.module, self.shape = state["module"], state["shape"]
+        self.source, self._lock = unwrapped(self.module), threading.RLock()
+        self._captures, self._structure = {}, None
+
+
+def structure(module: nn.Module) -> tuple[Any, ...]:
+    """What decides the operations of a module, but for the numbers in its weights."""
+    return tuple(
+        (path, type(part), tuple((name, _told(value)) for name, value in vars(part).items()))
+        for path, part in module.named_modules()
+    )
+
+
+def _told(value: Any) -> Any:
+    """A setting to compare: a tensor by its form, what has no value of its own by its identity."""
+    if value is None or isinstance(value, bool | int | float | str | torch.dtype):
+        return value
+    if isinstance(value, Tensor):
+        return tuple(value.shape), value.dtype, value.device
+    if isinstance(value, dict):
+        return tuple((key, _told(one)) for key, one in value.items())
+    if isinstance(value, tuple | list):
+        return tuple(map(_told, value))
+    return _Itself(value)
+
+
+class _Itself:
+    """An object that equals itself alone; it is held, so that no other can take its place."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and other.value is self.value
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def dtype(module: nn.Module) -> torch.dtype:
+    """The floating-point type of the module's parameters; float32 where it has none."""
+    floats = (t.dtype for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
+    return next(floats, torch.float32)
+
+
+def _device(module: nn.Module) -> torch.device:
+    tensors = (*module.parameters(), *module.buffers())
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
+def require_eval(module: nn.Module) -> None:
+    """Raise if any part of the module is in train mode, but for one that does nothing."""
+    for path, part in module.named_modules():
+        if part.training and not isinstance(part, nn.Identity):
+            which = f" ({path} is)" if path else ""
+            raise ValueError(
+                f"module must be in eval mode, got train mode; call module.eval() first{which}"
+            )

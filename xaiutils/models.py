@@ -20,7 +20,7 @@ from xaiutils import batches, checks, memo, targets
 from xaiutils.borrowed import environment_kept
 from xaiutils.cam_layer import choose_cam_layer
 from xaiutils.fixed import Fixed
-from xaiutils.graph import Graph
+from xaiutils.graph import Graph, Network
 from xaiutils.images import Transform
 from xaiutils.operations import GATE, PASS, ROUTING
 from xaiutils.operations import SOFTMAX as SOFTMAX_STEP
@@ -42,7 +42,7 @@ class Classifier:
         module: The network, in eval mode; the caller's own, never changed.
         classes: A name for each logit.
         transform: Pictures to the network's input.
-        graph: The traced network.
+        network: Its captures, one for each size of pictures.
         cam_layer: Name of the layer whose activations the CAM reads; what follows it is the head.
         cam_reason: Why this layer.
         weights: Where the weights come from, with the file's sha256 where there is one.
@@ -58,7 +58,7 @@ class Classifier:
     module: nn.Module
     classes: tuple[str, ...]
     transform: Transform
-    graph: Graph = field(repr=False)
+    network: Network = field(repr=False)
     cam_layer: str
     cam_reason: str
     weights: str
@@ -71,6 +71,15 @@ class Classifier:
         names = _class_names(self.classes, self.graph.classes, outputs)
         object.__setattr__(self, "outputs", outputs)
         object.__setattr__(self, "classes", names)
+
+    @property
+    def graph(self) -> Graph:
+        """The network, captured for pictures of the classifier's own size."""
+        return self.network.graph()
+
+    def graph_for(self, x: Tensor) -> Graph:
+        """The network, captured for pictures of the size of ``x`` (N, C, H, W)."""
+        return self.network.graph(tuple(x.shape[1:]))
 
     @property
     def chooses(self) -> bool:
@@ -140,12 +149,12 @@ class Classifier:
 
     def predict(self, x: Tensor) -> Tensor:
         """Logits (N, K), without gradient."""
-        self.check(x)
+        graph = self.graph_for(self.check(x))
 
         def answer(some: Tensor) -> Tensor:
             if some.device.type == "cpu":  # there convolutions are up to twice as fast so
                 some = some.contiguous(memory_format=torch.channels_last)
-            return self.graph.run(some).logits.detach().to(x.dtype)  # autocast has another
+            return graph.run(some).logits.detach().to(x.dtype)  # autocast has another
 
         return memo.once(lambda: torch.cat(batches.in_pieces(answer, x)), "logits", self.module, x)
 
@@ -232,8 +241,8 @@ def checked_classifier(value: Any) -> Classifier:
 def _ending(graph: Graph) -> str | None:
     """``"softmax"`` or ``"sigmoid"`` where that is the network's own last operation."""
     step = graph.output
-    while step.kind in (PASS, ROUTING) and len(step.inputs) == 1:
-        step = step.inputs[0]
+    while step.kind in (PASS, ROUTING) and len(step.varying) == 1:
+        step = step.varying[0]
     return {SOFTMAX_STEP: SOFTMAX, GATE: SIGMOID}.get(step.kind)
 
 
@@ -376,7 +385,7 @@ def wrap(
     """Your own network as a classifier.
 
     Args:
-        module: Takes (N, C, H, W), returns logits (N, K); in eval mode; torch.fx must trace it.
+        module: Takes (N, C, H, W), returns logits (N, K); in eval mode.
         classes: A name per logit, in their order or by index, as ``id2label`` has them; by default
             ``class 0``, ``class 1``, ... (of values ``output 0``, ...).
         mean, std: Of each channel, for pixels in [0, 1], as in training; by default 0 and 1. Those
@@ -397,10 +406,10 @@ def wrap(
 
     Raises:
         TypeError: ``module`` is no ``torch.nn.Module``, or another argument of another type.
-        ValueError: Train mode, a network that cannot be traced or computes something else when
-            it is (a hook changes results), a wrong number of classes, an unknown layer, weights
-            that are not finite, a batch norm without statistics, channels that no picture has.
-        GraphError: A ValueError: the network cannot be traced for pictures of that size.
+        ValueError: Train mode, a wrong number of classes, an unknown layer, weights that are not
+            finite, a batch norm without statistics, channels that no picture has.
+        GraphError: A ValueError: `torch.export` cannot capture the network for pictures of that
+            size; the message has its reason.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {checks.describe(module)}")
@@ -446,10 +455,10 @@ def _classifier(
     kind = example(module).dtype
     if kind not in (torch.float32, torch.float64):
         raise ValueError(f"module must be of float32 or float64, got {kind}; call module.float()")
-    graph = Graph(module, _shape(transform))
-    layer, reason = choose_cam_layer(graph, cam_layer)
+    network = Network(module, _shape(transform))
+    layer, reason = choose_cam_layer(network.graph(), cam_layer)
     return Classifier(
-        name, module, classes, transform, graph, layer, reason, weights, notes, outputs
+        name, module, classes, transform, network, layer, reason, weights, notes, outputs
     )
 
 

@@ -79,8 +79,7 @@ def look(
     Inside `xaiutils.memo.remember` the two halves are kept, each by itself: a CAM of another kind
     needs the same gradients, a hybrid the same relevance.
     """
-    graph = checked_classifier(classifier).graph
-    classifier.check(x)
+    graph = checked_classifier(classifier).graph_for(classifier.check(x))
     x = x.contiguous()  # laid out last, a backward pass can kill the process: training.py
     checks.choice("start", start, targets.STARTS)
     question = classifier.asked(target, len(x))

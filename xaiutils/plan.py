@@ -15,7 +15,7 @@ from xaiutils.operations import (
     MATMUL,
     PASS,
     PRODUCT,
-    RESPONSE_NORM,
+    QUOTIENT,
     ROUTING,
     SOFTMAX,
     SUM,
@@ -26,7 +26,7 @@ from xaiutils.steps import GraphError, Step
 
 _HANDED_DOWN = (
     *(*WEIGHTED, ACTIVATION, AVERAGE, PASS, PRODUCT, ROUTING, SUM),
-    *(LAYER_NORM, MATMUL, RESPONSE_NORM, SOFTMAX),
+    *(LAYER_NORM, MATMUL, QUOTIENT, SOFTMAX),
 )
 _BY_GRADIENT = (
     AVERAGE,
@@ -72,6 +72,8 @@ class Plan:
         if step.kind == MATMUL and self.composite.attention == "value":
             values = tuple(i for i in step.varying if _behind_routing(i).kind != SOFTMAX)
             return values if len(values) == 1 else step.varying
+        if step.kind == QUOTIENT:
+            return step.varying[:1]
         if step.kind != PRODUCT or len(step.varying) < 2 or self.gates == "half":
             return step.varying
         signals = tuple(i for i in step.varying if not _is_gate(i, step))
@@ -131,6 +133,6 @@ def _is_gate(step: Step, product: Step) -> bool:
 
 def _behind_routing(step: Step) -> Step:
     """The step whose values ``step`` only hands on, or ``step`` itself."""
-    while step.kind in (ROUTING, PASS) and len(step.inputs) == 1:
-        step = step.inputs[0]
+    while step.kind in (ROUTING, PASS) and len(step.varying) == 1:
+        step = step.varying[0]
     return step

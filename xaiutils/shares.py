@@ -25,7 +25,7 @@ from xaiutils.operations import (
     MATMUL,
     PASS,
     PRODUCT,
-    RESPONSE_NORM,
+    QUOTIENT,
     ROUTING,
     SOFTMAX,
     SUM,
@@ -34,7 +34,7 @@ from xaiutils.plan import Plan
 from xaiutils.rules import STABILISER
 from xaiutils.steps import Recording, Step
 
-PASSED_ON = (ACTIVATION, PASS, GATE, RESPONSE_NORM)
+PASSED_ON = (ACTIVATION, PASS, GATE)
 
 
 def per_image(value: Tensor, step: Step) -> Tensor:
@@ -100,8 +100,10 @@ def _of_gated(
 
 def _size_of(factor: Step, product: Step, relevance: Tensor) -> list[int]:
     """The size of a factor in this run, whose pictures may be larger than the traced one."""
-    sizes = zip(factor.shape or (), product.shape or (), relevance.shape, strict=True)
-    return [1 if own == 1 != whole else size for own, whole, size in sizes]
+    own = factor.shape or ()
+    missing = len(product.shape or ()) - len(own)  # a factor of fewer dimensions is repeated
+    sizes = zip(own, (product.shape or ())[missing:], relevance.shape[missing:], strict=True)
+    return [1 if size == 1 != whole else here for size, whole, here in sizes]
 
 
 def _of_matrices(
@@ -116,9 +118,10 @@ def _of_matrices(
     s, absorbed, unreceived = divide(step, relevance, record.outputs[step].detach(), STABILISER)
     ledger.book(step, torch.zeros_like(absorbed), absorbed, unreceived)
     receivers = plan.receivers(step)
+    parts = sum(factor in receivers for factor in step.read)  # one may stand on both sides
     found = zip(step.varying, record.inputs[step], record.vjp(step, s), strict=True)
     return tuple(
-        value.detach() * gradient / len(receivers)
+        value.detach() * gradient / parts
         for factor, value, gradient in found
         if factor in receivers
     )
@@ -134,7 +137,7 @@ def _of_softmax(
     """
     x, s = record.inputs[step][0].detach(), record.outputs[step].detach()
     x = x.masked_fill(x == -torch.inf, 0)  # masked out: s and the relevance are 0 there
-    dim = _dimension(step)
+    dim = int(step.given["dim"])
     expected = (s * x).sum(dim, keepdim=True)
     zero = torch.zeros_like(ledger.bias)
     ledger.book(step, per_image(relevance * (1 - x + expected), step), zero, zero)
@@ -158,7 +161,7 @@ def _of_norm(
         return (relevance,)
     x, y = record.inputs[step][0].detach(), record.outputs[step].detach()
     rows, gamma, beta, eps = record.norms[step]
-    centred = "rms" not in step.operation.lower()
+    centred = step.operation != "rms_norm"
     s, absorbed, unreceived = divide(step, relevance, y, STABILISER)
     bias = torch.zeros_like(absorbed) if beta is None else per_image(s * beta, step)
     ledger.book(step, bias, absorbed, unreceived)
@@ -169,19 +172,12 @@ def _of_norm(
     return ((x * scaled * spread.rsqrt()).reshape(y.shape),)
 
 
-def _dimension(step: Step) -> int:
-    """The dimension over which a softmax adds up to 1."""
-    if step.module is not None:
-        return int(step.module.dim)  # type: ignore[arg-type]
-    given = step.node.kwargs.get("dim", step.node.args[1] if len(step.node.args) > 1 else -1)
-    return int(given)  # type: ignore[arg-type]
-
-
 SHARES: dict[str, Callable[..., tuple[Any, ...]]] = {
     ROUTING: _of_routing,
     AVERAGE: _in_proportion,
     SUM: _in_proportion,
     PRODUCT: _of_gated,
+    QUOTIENT: _of_gated,
     MATMUL: _of_matrices,
     LAYER_NORM: _of_norm,
     SOFTMAX: _of_softmax,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from xaiutils import chance
+from xaiutils.capture import read_output
 
 
 def require_usable(module: nn.Module) -> None:
@@ -41,31 +42,32 @@ def require_usable(module: nn.Module) -> None:
 
 
 def require_same(
-    module: nn.Module, predict: Callable[[Tensor], Tensor], shape: tuple[int, int, int]
+    module: nn.Module, predict: Callable[[Tensor], Tensor], shape: tuple[int, ...]
 ) -> None:
-    """Compare the traced network's logits with the module's, hooks and all, on a random picture.
+    """Compare what the captured network computes with the module's own, on random pictures.
+
+    Two are given to the one, the first of them alone to the other.
 
     Args:
         module: The network.
-        predict: Its traced copy: pictures (N, C, H, W) to logits (N, K).
+        predict: As captured: pictures (N, C, H, W) to outputs (N, ...).
         shape: (C, H, W).
 
     Raises:
-        ValueError: They compute different logits.
+        ValueError: They compute different outputs.
     """
     like = example(module)
     if like.is_meta:
         return  # no numbers to compare
-    noise = torch.rand((1, *shape), generator=chance.torchs(0), device="cpu")
+    noise = torch.rand((2, *shape), generator=chance.torchs(0), device="cpu")
     x = noise.to(like.device, like.dtype)
     with chance.Drawn(0), torch.no_grad():
-        expected = module(x)
-    with chance.Drawn(1):  # where a network draws, the two must differ
-        worst = float((predict(x) - expected).abs().max())
+        expected = read_output(module(x[:1]))
+    worst = float((predict(x)[:1] - expected).abs().max())
     if not worst <= 1e-3 * float(expected.abs().max()) + 1e-6:
         raise ValueError(
-            "module must compute what its traced forward computes, but the logits differ by "
-            f"{worst:g}: hooks that change results are not traced, nor is chance in eval mode"
+            "module must compute the same for a picture alone and among others, and without "
+            f"chance, in eval mode; its outputs differ by {worst:g}"
         )
 
 

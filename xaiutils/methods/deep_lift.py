@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from xaiutils.methods.arguments import Answer, Baseline, reference, references
 from xaiutils.methods.gradients import BASELINE, COLOURS
@@ -101,8 +101,7 @@ def _has_rule(step: Step, parts: nn.ModuleDict) -> bool:
     if step.name in parts and type(parts[step.name]) in RULES:
         return True
     if step.kind == PRODUCT:  # linear where only one factor is of the picture, and only once
-        factors = [v for v in step.node.args if isinstance(v, fx.Node)]
-        return len(step.varying) == 1 and factors.count(step.varying[0].node) == 1
+        return len(step.varying) == 1 and step.read.count(step.varying[0]) == 1
     return step.kind in LINEAR_KINDS and "max" not in step.operation.lower()
 
 

@@ -8,7 +8,6 @@ four pairs of such a CAM and such an LRP. Nothing here is a default anywhere.
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -150,8 +149,7 @@ def _refused(classifier: Classifier, *, given: tuple[type[nn.Module], ...]) -> s
                 f"captum's LRP raises TypeError, it has no rule for {type(layer).__name__} "
                 f"({path}); use lrp_paper"
             )
-    steps = classifier.graph.steps
-    calls = Counter(str(step.node.target) for step in steps if step.node.op == "call_module")
+    calls = classifier.graph.calls
     for path, layer in layers.items():
         if calls[path] > 1 and type(layer) not in SUPPORTED_NON_LINEAR_LAYERS:
             return (

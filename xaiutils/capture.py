@@ -1,0 +1,501 @@
+"""What a network computes, read by PyTorch itself: `torch.export` gives a list of ATen operations.
+
+The module that is read is a copy around the caller's own parameters, so that nothing is left on the
+caller's. Statements in place become operations that give a new value; where they write into a view,
+PyTorch's own pass does that.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from xaiutils.borrowed import environment_kept
+from xaiutils.operations import KINDS, ROUTING, is_nonnegative, kind_of
+from xaiutils.steps import GETITEM, GraphError, Step
+from xaiutils.steps import holds_tensors as _holds_tensors
+
+_ATEN = torch.ops.aten
+_LOCK = threading.Lock()  # torch.export has one state for the whole process
+OUTPUTS = ("logits", "out")  # what is read of a network that returns several things by name
+# What PyTorch makes of an operation in its own pass, under the name that it has before it.
+_SAME = {
+    "native_layer_norm": _ATEN.layer_norm.default,
+    "native_group_norm": _ATEN.group_norm.default,
+    "_native_batch_norm_legit_no_training": _ATEN.batch_norm.default,
+}
+_WRITTEN_OUT = {  # fused, they have no rules; what they consist of has
+    "scaled_dot_product_attention": _ATEN._scaled_dot_product_attention_math.default,
+}
+_SKIPPED = ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size")
+
+
+@dataclass
+class Captured:
+    """The steps of a network, in the order of computation.
+
+    Attributes:
+        steps: Weights and the picture first where they are first read.
+        input, output: The picture's, and that of what is explained.
+        results: Of every module, by its path, the step of its last call.
+        calls: How often each module is called.
+        constants: Tensors that the forward method makes, by name.
+    """
+
+    steps: list[Step]
+    input: Step
+    output: Step
+    results: dict[str, Step]
+    calls: Counter[str]
+    constants: dict[str, Tensor]
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The network inside of what is put around one.
+
+    `DataParallel`, `torch.compile` and `AveragedModel` compute what the module inside computes.
+    """
+    inside = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    while True:
+        if isinstance(module, inside) or type(module).__name__ == "AveragedModel":
+            module = module.module  # type: ignore[assignment]
+        elif hasattr(module, "_orig_mod"):
+            module = module._orig_mod  # type: ignore[assignment]
+        else:
+            return module
+
+
+def read_output(returned: Any) -> Tensor:
+    """The tensor that is explained of what a network returns: it, its ``logits`` or its ``out``.
+
+    Raises:
+        GraphError: Something else; what was returned is named.
+    """
+    if isinstance(returned, Tensor):
+        return returned
+    named: dict[str, Any] = {}
+    if isinstance(returned, Mapping):
+        named = dict(returned)
+    elif is_dataclass(returned):
+        named = {f.name: getattr(returned, f.name) for f in fields(returned)}
+    elif hasattr(returned, "_asdict"):
+        named = returned._asdict()
+    elif isinstance(returned, tuple | list) and len(returned) == 1:
+        return read_output(returned[0])
+    for name in OUTPUTS:
+        if isinstance(named.get(name), Tensor):
+            return named[name]
+    what = f"a {type(returned).__name__}"
+    what += f" of {', '.join(map(str, named))}" if named else ""
+    what += f" of {len(returned)}" if isinstance(returned, tuple | list) and not named else ""
+    raise GraphError(
+        f"module must return one tensor, or name it {' or '.join(OUTPUTS)}, got {what}; wrap a "
+        "module whose forward returns the one that is to be explained"
+    )
+
+
+def capture(module: nn.Module, x: Tensor) -> Captured:
+    """The steps by which a module computes its output from pictures like ``x``, of any number.
+
+    Args:
+        module: In eval mode; left as it is.
+        x: Two pictures (2, C, ...), of the size, dtype and device that count.
+
+    Raises:
+        GraphError: The module cannot be captured; the message has PyTorch's reason, the line of
+            the user's code, and what to give instead.
+    """
+    if isinstance(module, torch.jit.ScriptModule):
+        raise GraphError("module must be a Python module, got TorchScript: give what was scripted")
+    with _LOCK, environment_kept(), warnings.catch_warnings(), torch.inference_mode(False):
+        warnings.simplefilter("ignore")
+        quiet = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+        try:
+            program = torch.export.export(
+                _Reading(_copy(module)),
+                (x,),
+                dynamic_shapes=({0: torch.export.Dim("N")},),
+                strict=False,
+            )
+            try:
+                return _Reader(program).read()
+            except _Aliased:
+                return _Reader(program.run_decompositions({})).read()
+        except GraphError:
+            raise
+        except Exception as error:  # whatever the forward method raises, or torch.export
+            raise GraphError(
+                f"module must be captured by torch.export, {type(module).__name__} is not: "
+                f"{_reason(error)}{where_stopped(error)}; its forward must not branch on values, "
+                "nor leave torch; a subclass whose forward has the one path can be captured"
+            ) from error
+        finally:
+            logging.disable(quiet)
+
+
+class _Reading(nn.Module):
+    """The network, of whose output one tensor is read."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            return read_output(self.module(x))
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    """The same modules around the same tensors; the module itself where that is not possible."""
+    memo: dict[int, Any] = {}
+    for part in module.modules():
+        held = (*part._parameters.values(), *part._buffers.values(), *vars(part).values())
+        memo.update((id(t), t) for t in held if isinstance(t, Tensor))
+    try:
+        return copy.deepcopy(module, memo)
+    except Exception:  # something in it cannot be copied
+        return module
+
+
+def _reason(error: Exception) -> str:
+    """What PyTorch says, in a sentence."""
+    said = str(error).strip().split("\n")[0].split(". ")[0]
+    if "data-dependent" in str(error) or "GuardOnDataDependent" in type(error).__name__:
+        said = f"it branches on a value ({said})"
+    return said or type(error).__name__
+
+
+def where_stopped(error: Exception) -> str:
+    """The last line of the user's own code that was come to, with its file and number."""
+    libraries = (Path(torch.__file__).parent, Path(__file__).parent)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        f
+        for f in frames
+        if not any(Path(f.filename).is_relative_to(b) for b in libraries)
+        and not f.filename.startswith("<")
+        and Path(f.filename).name != "contextlib.py"
+    ]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno}: {own[-1].line})" if own else ""
+
+
+class _Aliased(Exception):
+    """A value is written into that is read under another name, too."""
+
+
+class _Reader:
+    """Makes steps of the nodes of an exported program."""
+
+    def __init__(self, program: torch.export.ExportedProgram) -> None:
+        self.program = program
+        self.steps: list[Step] = []
+        self.env: dict[fx.Node, Any] = {}
+        self.calls: dict[str, tuple[str, set[Step]]] = {}  # by call: path, steps
+        self.names: dict[str, int] = {}
+        self.batch = ""  # the symbol that counts pictures
+
+    def read(self) -> Captured:
+        """All steps that the output depends on."""
+        signature, constants = self.program.graph_signature, dict(self.program.constants)
+        held = {
+            **signature.inputs_to_parameters,
+            **signature.inputs_to_buffers,
+            **signature.inputs_to_lifted_tensor_constants,
+        }
+        self.program.graph.eliminate_dead_code(_kept)
+        for node in self.program.graph.nodes:
+            if node.op == "placeholder" and node.name in held:
+                name = held[node.name]
+                name = name.removeprefix("module.") if name not in constants else name
+                self.env[node] = self._step(node, holds=name)
+            elif node.op == "placeholder":
+                found = self._step(node, holds="")
+                found.kind, self.env[node] = ROUTING, found
+                picture = found
+                self.batch = str(node.meta["val"].shape[0])
+            elif node.op == "output":
+                result = node.args[0][-1]
+            else:
+                self._node(node, self.program.graph_module)
+        output = self.env[result]
+        if not isinstance(output, Step) or output.kind == "constant":
+            raise GraphError("module must return what depends on the pictures, and it does not")
+        return self._pruned(
+            picture, output, {k: v for k, v in constants.items() if k in held.values()}
+        )
+
+    def _node(self, node: fx.Node, owner: Any) -> None:
+        target: Any = node.target
+        if node.op == "get_attr":
+            self.env[node] = getattr(owner, str(target))
+            return
+        if target in (
+            torch.ops.higher_order.wrap_with_set_grad_enabled,
+            torch.ops.higher_order.wrap_with_autocast,
+        ):
+            self._inside(node)
+            return
+        name = getattr(getattr(target, "_schema", None), "name", "").rpartition("::")[2]
+        if isinstance(target, torch._ops.HigherOrderOperator):
+            raise GraphError(f"module must not use {target}, which is no operation on tensors")
+        if name in _SKIPPED or target is torch._C._set_grad_enabled:
+            return
+        if name in _WRITTEN_OUT:
+            self._written_out(node)
+            return
+        tags = getattr(target, "tags", ())
+        if torch.Tag.nondeterministic_seeded in tags and name.removesuffix("_") not in KINDS:
+            raise GraphError(f"module must not draw by chance in eval mode, and it calls {name}")
+        args, kwargs = self._filled(node.args), self._filled(node.kwargs)
+        if target is GETITEM and not isinstance(args[0], Step):
+            self.env[node] = args[0][args[1]]
+            return
+        if target is GETITEM and args[0].operation in ("batch_norm", "layer_norm", "group_norm"):
+            self.env[node] = args[0]
+            return
+        written = _written(node)
+        if written is not None:
+            if self._read_elsewhere(node, written):
+                raise _Aliased
+            target = _ATEN
+            for part in (name.removesuffix("_"), node.target._overloadname):  # type: ignore[union-attr]
+                target = getattr(target, part)
+        made = self._call(node, target, name, args, kwargs)
+        self.env[node] = made
+        if written is not None:
+            self.env.update(dict.fromkeys(_one_tensor(written), made))
+
+    def _call(self, node: fx.Node, target: Any, name: str, args: Any, kwargs: Any) -> Step:
+        """The step, or the steps, of an operation."""
+        if name == "view" and not kwargs:
+            target = _ATEN.reshape.default  # the same numbers, whatever the memory layout
+        elif name == "_native_batch_norm_legit_no_training":
+            x, w, b, mean, variance, momentum, eps = args
+            target = _SAME[name]
+            args = (x, w, b, mean, variance, False, momentum, eps, False)
+        elif name == "native_layer_norm":
+            target = _SAME[name]
+        elif name == "native_group_norm":
+            target, args = _SAME[name], (args[0], args[6], args[1], args[2], args[7])
+        elif name == "glu":
+            first, gate = (
+                self._step(node, _ATEN.narrow.default, (args[0], dim, i * size, size), value=half)
+                for dim, size, half in [_half(node)]
+                for i in range(2)
+            )
+            gate = self._step(node, _ATEN.sigmoid.default, (gate,))
+            return self._step(node, _ATEN.mul.Tensor, (first, gate))
+        elif name == "addcmul":
+            product = self._step(node, _ATEN.mul.Tensor, args[1:3])
+            if kwargs.get("value", 1) != 1:
+                product = self._step(node, _ATEN.mul.Tensor, (product, kwargs["value"]))
+            return self._step(node, _ATEN.add.Tensor, (args[0], product))
+        return self._step(node, target, args, kwargs)
+
+    def _step(
+        self,
+        node: fx.Node,
+        function: Callable[..., Any] | None = None,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        *,
+        holds: str = "",
+        value: Any = None,
+    ) -> Step:
+        made = Step("", "", function, tuple(args), dict(kwargs or {}), holds)
+        base = holds or ("input" if function is None else made.operation)
+        count = self.names[base] = self.names.get(base, -1) + 1
+        made.name = made.path = f"{base}_{count}" if count else base
+        value = node.meta.get("val") if value is None else value
+        self._measure(made, value)
+        if function is not None and made.shape is None and not _holds_tensors(value):
+            made.kind = "constant"  # a size or the like: nothing of the picture is in it
+        elif function is not None:
+            made.kind = kind_of(made)
+        made.nonnegative = is_nonnegative(made)
+        if made.kind != "constant" and made.shape is not None and made.batch < 0:
+            raise GraphError(
+                f"module must treat each picture by itself, and {made.operation} (at "
+                f"{_path(node) or made.name}) mixes those of a batch"
+            )
+        self.steps.append(made)
+        for key, (path, _) in (node.meta.get("nn_module_stack") or {}).items():
+            if path.startswith("module."):
+                self.calls.setdefault(key, (path.removeprefix("module."), set()))[1].add(made)
+        return made
+
+    def _measure(self, step: Step, value: Any) -> None:
+        """The shape of one example, and which dimension counts the pictures."""
+        if not isinstance(value, Tensor):
+            return
+        sizes = list(value.shape)
+        counts = [i for i, size in enumerate(sizes) if not isinstance(size, int)]
+        step.batch = counts[0] if counts else -1
+        for i in counts:
+            one = sizes[i].node.expr
+            sizes[i] = int(one.subs(dict.fromkeys(one.free_symbols, 1)))
+        step.shape = tuple(sizes)
+        if step.function is None and step.holds:
+            step.batch = 0
+
+    def _filled(self, value: Any) -> Any:
+        return fx.node.map_arg(value, lambda node: self.env[node])
+
+    def _inside(self, node: fx.Node) -> None:
+        """The operations of a part that is entered under another mode of gradients."""
+        place = 1 if node.target is torch.ops.higher_order.wrap_with_set_grad_enabled else 4
+        if place == 4 and node.args[2]:
+            raise GraphError(
+                "module must not enter autocast in its forward, whose casts are not captured; "
+                "leave it out there and enter it around the call"
+            )
+        part: Any = self.env[node.args[place]]  # type: ignore[index]
+        given = iter(self._filled(node.args[place + 1 :]))
+        for inner in part.graph.nodes:
+            if inner.op == "placeholder":
+                self.env[inner] = next(given)
+            elif inner.op == "output":
+                self.env[node] = self._filled(inner.args[0])
+            else:
+                self._node(inner, part)
+
+    def _written_out(self, node: fx.Node) -> None:
+        """The operations of which PyTorch makes one that has no rule."""
+        function: Any = _WRITTEN_OUT[_schema(node).name.rpartition("::")[2]]
+        read = [*node.args, *node.kwargs.values()]
+        places = [i for i, one in enumerate(read) if isinstance(one, fx.Node)]
+
+        def called(*values: Any) -> Any:
+            given = list(read)
+            for i, value in zip(places, values, strict=True):
+                given[i] = value
+            named = dict(zip(node.kwargs, given[len(node.args) :], strict=True))
+            return function.decompose(*given[: len(node.args)], **named)[0]
+
+        part = make_fx(called, pre_dispatch=True)(*(read[i].meta["val"] for i in places))  # type: ignore[union-attr]
+        stack = node.meta.get("nn_module_stack")
+        given = iter([self.env[read[i]] for i in places])  # type: ignore[index]
+        for inner in part.graph.nodes:
+            if inner.op == "placeholder":
+                self.env[inner] = next(given)
+            elif inner.op == "output":
+                self.env[node] = self.env[inner.args[0]]  # type: ignore[index]
+            else:
+                inner.meta["nn_module_stack"] = stack
+                self._node(inner, part)
+
+    def _read_elsewhere(self, node: fx.Node, written: fx.Node) -> bool:
+        """Whether something after ``node`` reads what is written into by another view of it."""
+        itself = _one_tensor(written)
+        found, todo = set(itself), list(itself)
+        while todo:
+            one = todo.pop()
+            near = [base for base in one.all_input_nodes if _views(one, base)]
+            near += [user for user in one.users if _views(user, one)]
+            todo += [other for other in near if other not in found]
+            found.update(near)
+        order = {one: i for i, one in enumerate(node.graph.nodes)}
+        others = [one for one in found - itself if order[one] < order[node]]
+        return any(order[user] > order[node] for one in others for user in one.users)
+
+    def _pruned(self, picture: Step, output: Step, constants: dict[str, Tensor]) -> Captured:
+        """Without what the output does not depend on; named by the modules that return it."""
+        needed = {output}
+        for step in reversed(self.steps):
+            if step in needed:
+                needed.update(step.inputs)
+        if picture not in needed:
+            raise GraphError("module must return what depends on the pictures, and it does not")
+        steps = [step for step in self.steps if step in needed]
+        for step in steps:
+            step.users = [user for user in step.users if user in needed]
+        order = {step: i for i, step in enumerate(steps)}
+        results: dict[str, Step] = {}
+        calls: Counter[str] = Counter()
+        ends: dict[Step, list[str]] = {}
+        for path, found in self.calls.values():
+            inside = found & needed
+            calls[path] += 1
+            left = [s for s in inside if s is output or not inside.issuperset(s.users)]
+            left = [s for s in left if s.kind != "constant"] or left
+            if left:
+                end = max(left, key=order.__getitem__)
+                results[path] = end
+                ends.setdefault(end, []).append(path)
+        for step, paths in ends.items():
+            step.path = min(paths, key=len)
+        return Captured(steps, picture, output, results, calls, constants)
+
+
+def _half(node: fx.Node) -> tuple[int, int, Tensor]:
+    """Of a gated linear unit the dimension that is halved, the size of a half and its value."""
+    value: Tensor = node.meta["val"]
+    dim = node.args[1] if len(node.args) > 1 else -1
+    return int(dim), int(value.shape[dim]), value  # type: ignore[arg-type, index]
+
+
+def _schema(node: fx.Node) -> Any:
+    return getattr(node.target, "_schema", None) if node.op == "call_function" else None
+
+
+def _kept(node: fx.Node) -> bool:
+    """What is not dead, though nobody reads it."""
+    schema = _schema(node)
+    return node.op in ("placeholder", "output") or (schema is not None and schema.is_mutable)
+
+
+def _written(node: fx.Node) -> fx.Node | None:
+    """The value that an operation in place writes into."""
+    schema = _schema(node)
+    if schema is None or not schema.is_mutable:
+        return None
+    for i, argument in enumerate(schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            found = node.args[i] if i < len(node.args) else node.kwargs.get(argument.name)
+            return found if isinstance(found, fx.Node) else None
+    return None
+
+
+def _one_tensor(node: fx.Node) -> set[fx.Node]:
+    """All names of the tensor that a node gives: operations in place return what they write."""
+    found, todo = {node}, [node]
+    while todo:
+        one = todo.pop()
+        near = [user for user in one.users if _written(user) is one]
+        near += [base for base in (_written(one),) if base is not None]
+        todo += [other for other in near if other not in found]
+        found.update(near)
+    return found
+
+
+def _views(node: fx.Node, base: fx.Node) -> bool:
+    """Whether ``node`` shares memory with ``base``, which it reads; in doubt it does."""
+    schema = _schema(node)
+    if node.target is GETITEM:
+        return True
+    if schema is None:
+        return False
+    name = schema.name.rpartition("::")[2]
+    if name in ("flatten", "reshape", "contiguous", "dropout", "to", "unflatten", "expand_as"):
+        return True  # a view where it can be one
+    return any(result.alias_info is not None for result in schema.returns) and base in (
+        node.args[:1] or ()
+    )
+
+
+def _path(node: fx.Node) -> str:
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return stack[-1][0].removeprefix("module.") if stack else ""
