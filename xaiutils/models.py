@@ -162,8 +162,16 @@ class Classifier:
         """For each image of (N, C, H, W) its ``k`` likeliest classes with probability.
 
         Outputs that are values come in their own order, each with its value.
+
+        Raises:
+            ValueError: The output is no (N, K), as of a segmentation.
         """
         logits = self.predict(x)
+        if logits.ndim != 2:
+            raise ValueError(
+                f"classifier must give (N, K) to have likeliest classes, {self.name} gives "
+                f"{('N', *logits.shape[1:])}"
+            )
         found, count = self.probabilities(logits), min(k, len(self.classes))
         first = torch.arange(count).expand(len(x), -1).to(found.device)
         # In the order of the logits: probabilities that round to 1 are equal.

@@ -109,7 +109,7 @@ def _contributions(classifier: Classifier, x: Tensor, starts: Tensor, target: Qu
     """The mean over the references of DeepLIFT's contributions to one image, (C, H, W)."""
     from captum.attr import DeepLift
 
-    twin = Twin(classifier.graph)
+    twin = Twin(classifier.graph_for(starts))
     for name, part in twin.parts.items():
         if type(part) is nn.MaxPool2d:
             twin.parts[name] = nn.Sequential(SideBySide(part), nn.MaxPool2d(part.kernel_size))

@@ -35,7 +35,7 @@ def guided_backprop(classifier: Classifier, x: Tensor, target: Question) -> Tens
     from captum.attr import GuidedBackprop
 
     with hooking():
-        method = GuidedBackprop(Answer(Twin(classifier.graph), target))
+        method = GuidedBackprop(Answer(Twin(classifier.graph_for(x)), target))
         return method.attribute(leaf(x)).mean(1)
 
 
@@ -52,7 +52,7 @@ def deconvolution(classifier: Classifier, x: Tensor, target: Question) -> Tensor
     from captum.attr import Deconvolution
 
     with hooking():
-        method = Deconvolution(Answer(Twin(classifier.graph), target))
+        method = Deconvolution(Answer(Twin(classifier.graph_for(x)), target))
         return method.attribute(leaf(x)).mean(1)
 
 
@@ -76,7 +76,7 @@ def guided_grad_cam(
     from captum.attr import GuidedGradCam
 
     checks.choice("interpolation", interpolation, INTERPOLATIONS)
-    twin = Twin(classifier.graph, classifier.cam_layer)
+    twin = Twin(classifier.graph_for(x), classifier.cam_layer)
     with hooking():
         method = GuidedGradCam(Answer(twin, target), twin.cam_layer)
         found = method.attribute(leaf(x), interpolate_mode=interpolation)

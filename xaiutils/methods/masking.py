@@ -143,7 +143,7 @@ def _by_library(
 ) -> tuple[Tensor, float]:
     """The library's map of image ``i``, (1, H, W), and the score that it explains."""
     # Not the library's own `with` block: that one swallows an IndexError.
-    run = prepared(Twin(classifier.graph, cam_layer=classifier.cam_layer))
+    run = prepared(Twin(classifier.graph_for(x), cam_layer=classifier.cam_layer))
     own = target[i : i + 1]
     with torch.no_grad():
         found = run(input_tensor=x[i : i + 1], targets=[lambda row: answer(row[None], own)[0]])

@@ -54,7 +54,7 @@ def occlusion(
     sides = [_share("window", window, side) for side in x.shape[2:]]
     steps = [_share("stride", stride, side) for side in sides]
     batch_size = checks.whole("batch_size", batch_size)
-    x0, twin = reference(baseline, x), Twin(classifier.graph)
+    x0, twin = reference(baseline, x), Twin(classifier.graph_for(x))
     maps = [
         Occlusion(Answer(twin, target[i : i + 1])).attribute(
             x[i : i + 1],

@@ -100,7 +100,7 @@ def _differentiated(
     """The activations of a layer and the gradient of the class's logit there."""
 
     def compute() -> tuple[Tensor, Tensor]:
-        graph = classifier.graph
+        graph = classifier.graph_for(x)
         record = graph.run(x, leaf=graph.find(layer))
         assert record.leaf is not None
         with torch.inference_mode(False):

@@ -125,7 +125,7 @@ def _library_cam(classifier: Classifier, x: Tensor, target: Tensor | None) -> Te
         from pytorch_grad_cam import GradCAMPlusPlus
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    twin = Twin(classifier.graph, cam_layer=classifier.cam_layer)
+    twin = Twin(classifier.graph_for(x), cam_layer=classifier.cam_layer)
     run = GradCAMPlusPlus(twin, [twin.cam_layer], reshape_transform=as_maps(x))
     targets = None if target is None else [ClassifierOutputTarget(t) for t in target.tolist()]
     with torch.enable_grad():

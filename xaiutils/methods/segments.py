@@ -115,7 +115,7 @@ def by_segment(
     """
     labels = _own(classifier, x) if segments is None else check(segments, x)
     labels = labels.to(x.device)
-    x0, twin = reference(baseline, x), Twin(classifier.graph)
+    x0, twin = reference(baseline, x), Twin(classifier.graph_for(x))
     maps = []
     for i in range(len(x)):
         asked = Answer(twin, target[i : i + 1])

@@ -70,11 +70,10 @@ class Case:
         self.classifier.check(self.x)
         if len(self.x) != 1:
             raise ValueError(f"x must be one picture (1, C, H, W), got {checks.shape(self.x)}")
-        if isinstance(self.target, Score):
-            self.classifier.asked(self.target, 1)
-        else:
+        if not isinstance(self.target, Score):
             last = len(self.classifier.classes) - 1
             checks.number("target", checks.whole("target", self.target, low=0), high=last)
+        self.classifier.asked(self.target, 1)
         for name, value in (("mask", self.mask), ("rival", self.rival)):
             if value is None:
                 continue

@@ -133,7 +133,7 @@ def explanation_components(
         raise ValueError("keep must be > 0 and <= 1, got 0")
     if not isinstance(batch, int) or batch < 1:
         raise ValueError(f"batch must be an integer >= 1, got {checks.describe(batch)}")
-    plan = Plan(classifier.graph, FG_CAM, None)
+    plan = Plan(classifier.graph_for(classifier.check(x)), FG_CAM, None)
     step = feature_map(classifier, plan, layer)
     visited = below(plan, step)
     end = _end(plan.graph, step, visited, to)
