@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import threading
 import traceback
 import warnings
@@ -23,7 +24,7 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from xaiutils.borrowed import environment_kept
-from xaiutils.operations import KINDS, ROUTING, is_nonnegative, kind_of
+from xaiutils.operations import CONSTANT, KINDS, ROUTING, is_nonnegative, kind_of
 from xaiutils.steps import GETITEM, GraphError, Step
 from xaiutils.steps import holds_tensors as _holds_tensors
 
@@ -39,6 +40,7 @@ _SAME = {
 _WRITTEN_OUT = {  # fused, they have no rules; what they consist of has
     "scaled_dot_product_attention": _ATEN._scaled_dot_product_attention_math.default,
 }
+_RESHAPES = ("reshape", "view", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze")
 _SKIPPED = ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size")
 
 
@@ -231,7 +233,7 @@ class _Reader:
             else:
                 self._node(node, self.program.graph_module)
         output = self.env[result]
-        if not isinstance(output, Step) or output.kind == "constant":
+        if not isinstance(output, Step) or output.kind == CONSTANT:
             raise GraphError("module must return what depends on the pictures, and it does not")
         return self._pruned(
             picture, output, {k: v for k, v in constants.items() if k in held.values()}
@@ -322,11 +324,11 @@ class _Reader:
         value = node.meta.get("val") if value is None else value
         self._measure(made, value)
         if function is not None and made.shape is None and not _holds_tensors(value):
-            made.kind = "constant"  # a size or the like: nothing of the picture is in it
+            made.kind = CONSTANT  # a size or the like: nothing of the picture is in it
         elif function is not None:
             made.kind = kind_of(made)
         made.nonnegative = is_nonnegative(made)
-        if made.kind != "constant" and made.shape is not None and made.batch < 0:
+        if made.kind != CONSTANT and made.shape is not None and made.batch < 0:
             raise GraphError(
                 f"module must treat each picture by itself, and {made.operation} (at "
                 f"{_path(node) or made.name}) mixes those of a batch"
@@ -338,7 +340,9 @@ class _Reader:
         return made
 
     def _measure(self, step: Step, value: Any) -> None:
-        """The shape of one example, and which dimension counts the pictures."""
+        """The shape of one example, and where in it the pictures are counted."""
+        source = next((one for one in step.inputs if one.kind != CONSTANT), None)
+        step.before = source.before if source is not None else 1
         if not isinstance(value, Tensor):
             return
         sizes = list(value.shape)
@@ -348,8 +352,29 @@ class _Reader:
             one = sizes[i].node.expr
             sizes[i] = int(one.subs(dict.fromkeys(one.free_symbols, 1)))
         step.shape = tuple(sizes)
-        if step.function is None and step.holds:
-            step.batch = 0
+        if not counts:
+            step.batch = 0 if source is None else -1
+        elif source is not None and source.shape is not None:
+            step.before = self._before(step, source, sizes[step.batch])
+
+    def _before(self, step: Step, source: Step, count: int) -> int:
+        """What stands outside of the pictures in the dimension that counts them."""
+        shape = source.shape or (1,)
+        if step.operation in _RESHAPES:  # the order of all numbers stays
+            outside = math.prod(shape[: source.batch]) * source.before
+            found, left = divmod(outside, math.prod((step.shape or ())[: step.batch]))
+            if not left and not count % found:
+                return found
+        elif count == 1 or count == shape[source.batch]:
+            return source.before if count > 1 else 1
+        elif step.operation in ("cat", "concat") and count == len(step.args[0]):
+            return count
+        elif step.operation in ("repeat_interleave", "bmm", "matmul"):
+            return source.before
+        raise GraphError(
+            f"module must keep its pictures apart, and where {step.operation} leaves them is not "
+            "known"
+        )
 
     def _filled(self, value: Any) -> Any:
         return fx.node.map_arg(value, lambda node: self.env[node])
@@ -385,7 +410,7 @@ class _Reader:
             named = dict(zip(node.kwargs, given[len(node.args) :], strict=True))
             return function.decompose(*given[: len(node.args)], **named)[0]
 
-        part = make_fx(called, pre_dispatch=True)(*(read[i].meta["val"] for i in places))  # type: ignore[union-attr]
+        part = make_fx(called)(*(read[i].meta["val"] for i in places))  # type: ignore[union-attr]
         stack = node.meta.get("nn_module_stack")
         given = iter([self.env[read[i]] for i in places])  # type: ignore[index]
         for inner in part.graph.nodes:
@@ -430,7 +455,7 @@ class _Reader:
             inside = found & needed
             calls[path] += 1
             left = [s for s in inside if s is output or not inside.issuperset(s.users)]
-            left = [s for s in left if s.kind != "constant"] or left
+            left = [s for s in left if s.kind != CONSTANT] or left
             if left:
                 end = max(left, key=order.__getitem__)
                 results[path] = end

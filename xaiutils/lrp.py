@@ -61,7 +61,7 @@ def propagate(
         forget: Free the recording on the way; it can then be walked only once.
     """
     graph, wanted = plan.graph, set(read)
-    zero = start.new_zeros(start.shape[(at or graph.output).batch])
+    zero = start.new_zeros((at or graph.output).pictures(start))
     ledger = Ledger(per_image(start, at or graph.output), zero, zero, zero, zero)
     arrived: dict[Step, Any] = {at or graph.output: start}
     layers: dict[str, Tensor] = {}
@@ -150,7 +150,7 @@ def _share(step: Step, part: Part, stabiliser: float, relevance: Tensor, ledger:
 def _bias_share(step: Step, s: Tensor, bias: Tensor | None) -> Tensor:
     """The sum over outputs of s_j b_j, (N,)."""
     if bias is None:
-        return s.new_zeros(s.shape[step.batch])
+        return s.new_zeros(step.pictures(s))
     shaped = bias if step.kind == LINEAR else bias.view(-1, *[1] * (s.ndim - 2))
     return per_image(s * shaped, step)
 

@@ -39,7 +39,7 @@ PASSED_ON = (ACTIVATION, PASS, GATE)
 
 def per_image(value: Tensor, step: Step) -> Tensor:
     """The sum of a result of ``step`` over everything but the images."""
-    return value.movedim(step.batch, 0).flatten(1).sum(1)
+    return step.per_picture(value)
 
 
 def divide(
@@ -52,7 +52,7 @@ def divide(
     if sign and z.device.type != "cpu":  # a fast convolution may round a sum of zeros off zero
         z.clamp_(min=0) if sign > 0 else z.clamp_(max=0)
     if sign and bool(z.amin() > 0 if sign > 0 else z.amax() < 0):
-        unreceived = relevance.new_zeros(z.shape[step.batch])
+        unreceived = relevance.new_zeros(step.pictures(z))
     else:
         unreceived = per_image(relevance * (z == 0), step)
     if stabiliser == 0:

@@ -27,7 +27,9 @@ class Step:
     operation, called with ``args`` and ``kwargs``, in which steps stand for their results; without
     one the step is the picture, or the tensor that ``holds`` names. ``shape`` is that of one
     example, ``(1, ...)``, or None where the result is not one tensor. ``batch`` is the dimension
-    that counts the images: 0 but for transformers that put the tokens first.
+    that counts the images: 0 but for transformers that put the tokens first. Where it counts other
+    things as well, as windows or tokens, ``before`` of them stand outside of the images: the
+    dimension is one of (before, images, rest).
     """
 
     name: str
@@ -39,6 +41,7 @@ class Step:
     kind: str = CONSTANT
     shape: tuple[int, ...] | None = None
     batch: int = 0
+    before: int = 1
     nonnegative: bool = False
     batch_norm: Step | None = None  # the one that this convolution has taken in
     inputs: tuple[Step, ...] = ()
@@ -76,6 +79,15 @@ class Step:
             return {}
         known = {a.name: a.default_value for a in schema.arguments}
         return known | dict(zip(known, self.args, strict=False)) | self.kwargs
+
+    def pictures(self, value: Tensor) -> int:
+        """How many pictures a result of this step is of."""
+        return int(value.shape[self.batch]) // (self.shape or (1,))[self.batch]
+
+    def per_picture(self, value: Tensor) -> Tensor:
+        """The sum of a result of this step over everything but the pictures, (N,)."""
+        rows = value.movedim(self.batch, 0).reshape(self.before, self.pictures(value), -1)
+        return rows.sum((0, 2)) if self.before > 1 else rows[0].sum(1)
 
     def compute(self, values: Mapping[Step, Any]) -> Any:
         """The result, from those of the steps that it reads."""
