@@ -16,6 +16,7 @@ _HOME = {
     "images": ("Sample", "Transform", "denormalise", "load_image", "sample_photograph"),
     "imagenet": ("open_imagenet", "sample_target"),
     "registry": ("MODELS",),
+    "targets": (),
     "models": ("Classifier", "load_model", "wrap"),
     "cam": ("CAMS",),
     "rules": (),

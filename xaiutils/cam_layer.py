@@ -145,7 +145,8 @@ def attended(graph: Graph) -> Maps:
     for attention in graph.before(graph.output):
         if is_attention(attention):
             tokens = [known[s] for s in graph.before(attention) if s in known and known[s].tokens]
-            found |= {attention: read for read in tokens[-1:]}
+            if tokens:
+                found[attention] = tokens[-1]
     return found
 
 

@@ -8,8 +8,9 @@ threshold :math:`t` and the composite relevance :math:`L` (mean over colour chan
 .. math:: P = \mathrm{minmax}(\mathrm{relu}(C - t)), \qquad E = G_\sigma * (P \odot L).
 
 `explain` computes them from one forward pass: the activations of the CAM layer, the gradient of
-the logit behind them, and one walk back of relevance. `grad_cam_plus_plus` and `relevance` give
-each half alone. The caller's module, its gradients and the random state stay as they were.
+the score behind them (of a class its logit; `xaiutils.targets` has others), and one walk back of
+relevance. `grad_cam_plus_plus` and `relevance` give each half alone. The caller's module, its
+gradients and the random state stay as they were.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from xaiutils.lrp import Relevance
 from xaiutils.models import Classifier
 from xaiutils.one_pass import CamLayer, Target, layers_named, look, notes_of
 from xaiutils.rules import Rule
+from xaiutils.targets import Question, Scores
 
 THRESHOLD = 0.2  # arbitrary until calibrated; the paper gives none
 SIGMA_SHARE = 1 / 64  # of the image's height; arbitrary until calibrated
@@ -129,7 +131,9 @@ def explain(
     Args:
         classifier: From `load_model` or `wrap`.
         x: (N, C, H, W), preprocessed by the classifier.
-        target: Class index, or one per image; by default the predicted class of each image.
+        target: Class index or name, a score from `xaiutils.targets`, or a function of the output
+            (N, ...) that gives (N,); or a list of one per image. By default the predicted class of
+            each image.
         threshold: Of the bounding figure, in [0, 1). 0.2 is arbitrary: the paper gives none.
         sigma: Of the Gaussian, in pixels. The default, H / 64, is as arbitrary.
         composite: A name in `COMPOSITES` or a composite such as ``paper(alpha=2, beta=1)``.
@@ -141,7 +145,7 @@ def explain(
         start: ``"logit"``: relevance starts with the logit and is in its units. ``"one"``: it
             starts with 1, so that each pixel gets its share of the logit; where logits differ in
             sign the two turn maps over against each other, and comparisons across classes need
-            this one.
+            this one. `xaiutils.targets.start_of` says what both are for a score.
         gates: ``"signal"``: of a product, as in squeeze and excitation, the signal takes all
             relevance and its gate counts as a constant; ``"half"``: each factor takes half.
 
@@ -170,6 +174,8 @@ def explain(
         "gates": gates,
         "head_after": classifier.cam_layer,
     }
+    if isinstance(seen.target, Scores):
+        settings["score"] = seen.target.name
     return Explanation(
         target=seen.target,
         logits=seen.logits,
@@ -211,7 +217,7 @@ def _far(classifier: Classifier, x: Tensor) -> list[str]:
 def _lost(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     ledger: Ledger,
     input_rule: Rule | None,
     start: str,
@@ -240,7 +246,7 @@ def _lost(
         for i, share in zip(left, other.ledger.shares()["input"].tolist(), strict=True):
             if KEPT <= share <= MADE:
                 keeps[i] = f"composite={written} keeps {share:.0%}"
-    what = "logit" if start == "logit" else "start"
+    what = "logit" if start == "logit" and isinstance(target, Tensor) else "start"
     notes = []
     for i in poor:
         terms = {name: share[i] for name, share in shares.items()}

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xaiutils import batches, checks, memo
+from xaiutils import batches, checks, memo, targets
 from xaiutils.borrowed import environment_kept
 from xaiutils.cam_layer import choose_cam_layer
+from xaiutils.fixed import Fixed
 from xaiutils.graph import Graph, Network
 from xaiutils.images import Transform
 from xaiutils.operations import GATE, PASS, ROUTING
@@ -89,14 +90,32 @@ class Classifier:
         """The output that each row of logits (N, K) speaks for most, (N,); of one, that one.
 
         Raises:
-            ValueError: Several values, of which none is predicted.
+            ValueError: Several values, or an output of another shape, of which none is predicted.
         """
+        if logits.ndim != 2:
+            raise ValueError(
+                f"target must be given: {self.name} gives {('N', *logits.shape[1:])}, of which no "
+                "class is predicted; a score says what to explain, such as "
+                "xaiutils.targets.region(class, mask)"
+            )
         if self.outputs == VALUE and len(self.classes) > 1:
             raise ValueError(
                 f"target (of a sample, its label) must be given: {self.name} has "
                 f"{len(self.classes)} values as outputs, of which none is the predicted one"
             )
         return logits.argmax(1)
+
+    def asked(self, target: Any, count: int) -> targets.Question | None:
+        """What ``target`` asks of each of ``count`` pictures; see `xaiutils.targets.asked`.
+
+        None where nothing is asked: the predicted class is meant, which the output says. Of an
+        output (N,) its value is meant.
+        """
+        if target is None:
+            if self.graph.output.shape != (1,):
+                return None
+            target = targets.value()
+        return targets.asked(target, count, self.graph.output.shape or (), self.class_index)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """The probability of each output, (N, K) as the logits; where they are values, the values.
@@ -143,8 +162,16 @@ class Classifier:
         """For each image of (N, C, H, W) its ``k`` likeliest classes with probability.
 
         Outputs that are values come in their own order, each with its value.
+
+        Raises:
+            ValueError: The output is no (N, K), as of a segmentation.
         """
         logits = self.predict(x)
+        if logits.ndim != 2:
+            raise ValueError(
+                f"classifier must give (N, K) to have likeliest classes, {self.name} gives "
+                f"{('N', *logits.shape[1:])}"
+            )
         found, count = self.probabilities(logits), min(k, len(self.classes))
         first = torch.arange(count).expand(len(x), -1).to(found.device)
         # In the order of the logits: probabilities that round to 1 are equal.
@@ -361,6 +388,7 @@ def wrap(
     outputs: str | None = None,
     name: str | None = None,
     transform: Transform | None = None,
+    inputs: tuple[Any, ...] | Mapping[str, Any] | None = None,
 ) -> Classifier:
     """Your own network as a classifier.
 
@@ -380,6 +408,9 @@ def wrap(
             what the network's own last operation says, else softmax, and of one output value.
         name: What tables call it; by default the module's class.
         transform: The preprocessing itself, instead of ``mean``, ``std`` and ``size``.
+        inputs: Of a network of several inputs all but the picture, which are held fixed: a tuple of
+            those behind the picture, or a dict by name. A tensor (1, ...) is repeated for each
+            picture. The network's layers are then called ``network.`` and their own path.
 
     Raises:
         TypeError: ``module`` is no ``torch.nn.Module``, or another argument of another type.
@@ -390,6 +421,9 @@ def wrap(
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {checks.describe(module)}")
+    called = name or type(module).__name__
+    if inputs is not None:
+        module = Fixed(module, inputs)
     given = {"mean": mean, "std": std, "size": size}
     if transform is None:
         means, stds = _per_channel("mean", mean), _per_channel("std", std)
@@ -403,7 +437,6 @@ def wrap(
         raise ValueError(f"{' and '.join(named)} must be left out where transform is given")
     if outputs is not None:
         checks.choice("outputs", outputs, OUTPUTS)
-    called = name or type(module).__name__
     try:
         found = _classifier(
             called, module, classes, transform, cam_layer, "own", outputs=outputs or ""

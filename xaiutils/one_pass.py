@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from xaiutils import checks, memo
+from xaiutils import checks, memo, targets
 from xaiutils.cam import CAMS, min_max, to_image, undefined_alphas
 from xaiutils.cam_layer import reading
 from xaiutils.composites import Composite, composite_named
@@ -20,8 +20,10 @@ from xaiutils.plan import Plan
 from xaiutils.positions import Positions
 from xaiutils.rules import Rule
 from xaiutils.steps import Recording, Step
+from xaiutils.targets import Question, Score
 
-Target = int | Iterable[int] | Tensor | None
+One = int | str | Score | Callable[[Tensor], Tensor]
+Target = One | Iterable[One] | Tensor | None
 CamLayer = str | Sequence[str] | None
 
 
@@ -30,14 +32,14 @@ class Seen:
     """What `look` found; ``cam`` and ``relevance`` are None where they were not asked for.
 
     Attributes:
-        target: (N,), the class explained.
-        logits: (N, K).
+        target: (N,), the class explained, or the score of each image.
+        logits: (N, K), or what the network gives, (N, ...).
         cam: (N, H, W) in [0, 1].
         relevance: With its ledger.
         notes: What a reader should know of single images.
     """
 
-    target: Tensor
+    target: Question
     logits: Tensor
     cam: Tensor | None
     relevance: Relevance | None
@@ -46,16 +48,16 @@ class Seen:
 
 @dataclass(frozen=True)
 class _Gradients:
-    """What every CAM is made of: activations of each layer and the gradient of the logit there."""
+    """What CAMs are made of: activations of each layer and the gradient of the score there."""
 
-    target: Tensor
+    target: Question
     logits: Tensor
     at_layers: list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class _Walk:
-    target: Tensor
+    target: Question
     logits: Tensor
     relevance: Relevance
     notes: list[str]
@@ -80,11 +82,9 @@ def look(
     """
     graph = checked_classifier(classifier).graph_for(classifier.check(x))
     x = x.contiguous()  # laid out last, a backward pass can kill the process: training.py
-    checks.choice("start", start, ("logit", "one"))
-    classes: Tensor | None = None
-    if target is not None:
-        classes = checks.targets("target", target, len(x), graph.classes)
-    asked = (classifier.module, classifier.outputs, x, classes)
+    checks.choice("start", start, targets.STARTS)
+    question = classifier.asked(target, len(x))
+    asked = (classifier.module, classifier.outputs, x, targets.key_of(question))
     first = second = None
     if cam is not None:
         checks.choice("cam", cam, CAMS)
@@ -107,7 +107,7 @@ def look(
             graph_of=plan.graph_of if plan else (),
             leaf=leaves if first and first.answer is None else (),
         )
-        broken = ~record.logits.detach().isfinite().all(1)
+        broken = ~record.logits.detach().reshape(len(x), -1).isfinite().all(1)
         if broken.any():
             raise ValueError(
                 "classifier must give finite logits, got NaN or infinity for "
@@ -115,10 +115,10 @@ def look(
             )
         with torch.inference_mode(False):
             if first and first.answer is None:
-                first.keep(_gradients(classifier, record, classes, leaves))
+                first.keep(_gradients(classifier, record, question, leaves))
             if second and plan:
                 read = [graph.find(name) for name in named]
-                second.keep(_walk(classifier, plan, record, x, classes, start, read))
+                second.keep(_walk(classifier, plan, record, x, question, start, read))
     found = next(half.answer for half in (first, second) if half)
     seen = Seen(found.target, found.logits, None, None, [])
     if first:
@@ -168,17 +168,17 @@ class _Half:
             self.memo.keep(self.key, answer)
 
 
-def _targets(classifier: Classifier, record: Recording, classes: Tensor | None) -> Tensor:
-    return classifier.predicted(record.logits.detach()).cpu() if classes is None else classes
+def _targets(classifier: Classifier, record: Recording, question: Question | None) -> Question:
+    return classifier.predicted(record.logits.detach()).cpu() if question is None else question
 
 
 def _gradients(
-    classifier: Classifier, record: Recording, classes: Tensor | None, leaves: list[Step]
+    classifier: Classifier, record: Recording, question: Question | None, leaves: list[Step]
 ) -> _Gradients:
     found = [record.leaves[leaf] for leaf in leaves]
-    target = _targets(classifier, record, classes)
-    index = target.to(record.logits.device, copy=True)[:, None]  # usable in gradients
-    g = torch.autograd.grad(record.logits.gather(1, index).sum(), found, retain_graph=True)
+    target = _targets(classifier, record, question)
+    slope = targets.slope(record.logits.detach(), target)
+    g = torch.autograd.grad(record.logits, found, slope, retain_graph=True)
     at_layers = [(a.detach(), at) for a, at in zip(found, g, strict=True)]
     return _Gradients(target, record.logits.detach(), at_layers)
 
@@ -188,15 +188,15 @@ def _walk(
     plan: Plan,
     record: Recording,
     x: Tensor,
-    classes: Tensor | None,
+    question: Question | None,
     start: str,
     read: list[Any],
 ) -> _Walk:
-    target, logits = _targets(classifier, record, classes), record.logits.detach()
-    index = target.to(logits.device, copy=True)[:, None]
-    value = logits.gather(1, index) if start == "logit" else torch.ones_like(logits[:, :1])
-    notes = notes_of(value[:, 0] == 0, "relevance starts from a logit of exactly 0")
-    spread = torch.zeros_like(logits).scatter(1, index, value)
+    target, logits = _targets(classifier, record, question), record.logits.detach()
+    spread = targets.start_of(logits, target, start)
+    notes = notes_of(
+        (spread == 0).reshape(len(x), -1).all(1), "relevance starts from a logit of exactly 0"
+    )
     low, high = (bound.expand_as(x[:1]) for bound in classifier.bounds(x))
     found = propagate(plan, record, spread, bounds=(low, high), read=read, forget=True)
     broken = ~found.map.isfinite().flatten(1).all(1)
@@ -207,11 +207,11 @@ def _walk(
             "epsilon"
         )
     notes += notes_of((found.map == 0).flatten(1).all(1), "the relevance is zero everywhere")
-    return _Walk(target, logits, found, notes + _negative(plan, logits.gather(1, index), start))
+    return _Walk(target, logits, found, notes + _negative(plan, logits, target, start))
 
 
-def _negative(plan: Plan, logits: Tensor, start: str) -> list[str]:
-    """A note for each image whose logit, of (N, 1), is negative: what red and blue mean."""
+def _negative(plan: Plan, logits: Tensor, target: Question, start: str) -> list[str]:
+    """A note for each image whose logit, or score, is negative: what red and blue mean."""
     rule = next(reversed(plan.rules.values()), None)  # of the layer that gives the classes
     # Shares in an output have the sign of what they add to it over that of the output; other rules
     # hand down the sign of what arrives.
@@ -220,8 +220,9 @@ def _negative(plan: Plan, logits: Tensor, start: str) -> list[str]:
     if (start == "one") == by_output:
         other = "logit" if start == "one" else "one"
         says = f'red and blue change places, as against a positive one; start="{other}" keeps them'
-    found = [(i, logit) for i, logit in enumerate(logits[:, 0].tolist()) if logit < 0]
-    return [f"image {i}: the logit is negative ({logit:.3g}): {says}" for i, logit in found]
+    what = "logit" if isinstance(target, Tensor) else "score"
+    values = enumerate(targets.answer(logits, target).tolist())
+    return [f"image {i}: the {what} is negative ({v:.3g}): {says}" for i, v in values if v < 0]
 
 
 def _images(which: Tensor) -> str:

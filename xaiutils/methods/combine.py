@@ -22,6 +22,7 @@ from xaiutils import checks
 from xaiutils.hybrid import SIGMA_SHARE, THRESHOLD, bound, explain, fuse, smooth
 from xaiutils.methods.record import NONNEGATIVE, Method, Setting
 from xaiutils.models import Classifier
+from xaiutils.targets import Question
 
 _WHY = {
     "threshold": "explain's default; arbitrary until calibrated: the paper gives none",
@@ -71,7 +72,7 @@ def combine(
     def function(
         classifier: Classifier,
         x: Tensor,
-        target: Tensor,
+        target: Question,
         *,
         threshold: float,
         sigma: float | None,
@@ -98,6 +99,7 @@ def combine(
         source=f"Dhore et al., section III-B, of: {cam.source}; {method.source}",
         passes=" + ".join(f"({_passes(prefix, record)})" for prefix, record in parts),
         class_specific=cam.class_specific or method.class_specific,
+        classes_only=cam.classes_only or method.classes_only,
         stochastic=cam.stochastic or method.stochastic,
         needs=tuple(dict.fromkeys((*cam.needs, *method.needs))),
         settings=MappingProxyType(

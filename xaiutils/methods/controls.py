@@ -23,9 +23,10 @@ from xaiutils.methods.combine import EXPLAIN_SETTINGS, smooth_as_explain
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, no_plan
 from xaiutils.models import Classifier
 from xaiutils.one_pass import look
+from xaiutils.targets import Question
 
 
-def random_map(classifier: Classifier, x: Tensor, target: Tensor, *, seed: int = 0) -> Tensor:
+def random_map(classifier: Classifier, x: Tensor, target: Question, *, seed: int = 0) -> Tensor:
     """Independent uniform values in [0, 1), (N, H, W): chance level.
 
     Drawn anew for every image and seed, and the same for every class: maps of different images
@@ -38,18 +39,18 @@ def random_map(classifier: Classifier, x: Tensor, target: Tensor, *, seed: int =
     return torch.cat(maps).to(x.device)
 
 
-def centre_prior(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+def centre_prior(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
     """A Gaussian bump in the middle, sigma a quarter of each side: (N, H, W) in (0, 1]."""
     return baselines.centre_prior(x).to(x.device)
 
 
-def sobel_edges(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+def sobel_edges(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
     """The magnitude of the picture's Sobel gradient, (N, H, W), not negative."""
     return baselines.sobel_edges(x).to(x.device)
 
 
 def bounded_cam(
-    classifier: Classifier, x: Tensor, target: Tensor, *, threshold: float, cam: str
+    classifier: Classifier, x: Tensor, target: Question, *, threshold: float, cam: str
 ) -> Tensor:
     """The bounding figure P = minmax(relu(C - t)) alone, (N, H, W) in [0, 1]: no LRP.
 
@@ -62,7 +63,7 @@ def bounded_cam(
 def bounded_cam_smoothed(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     *,
     threshold: float,
     sigma: float | None,
@@ -80,7 +81,7 @@ def bounded_cam_smoothed(
 def lrp_smoothed(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     *,
     sigma: float | None,
     composite: str | Composite,
@@ -99,7 +100,7 @@ def lrp_smoothed(
 def bounded_noise(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     *,
     threshold: float,
     sigma: float | None,
@@ -125,7 +126,7 @@ def bounded_noise(
 def bounded_edges(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     *,
     threshold: float,
     sigma: float | None,
@@ -146,7 +147,7 @@ def bounded_edges(
 def hybrid(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     *,
     threshold: float,
     sigma: float | None,

@@ -23,10 +23,13 @@ from xaiutils.cam_layer import reading
 from xaiutils.methods.record import NONNEGATIVE, Method, Setting
 from xaiutils.models import Classifier
 from xaiutils.positions import Positions
+from xaiutils.targets import Question, answer
 from xaiutils.twin import Twin
 
 
-def score_cam(classifier: Classifier, x: Tensor, target: Tensor, *, batch_size: int = 16) -> Tensor:
+def score_cam(
+    classifier: Classifier, x: Tensor, target: Question, *, batch_size: int = 16
+) -> Tensor:
     r"""Score-CAM: :math:`\mathrm{relu}(\sum_k w_k A_k)`, weights by masking the picture.
 
     .. math:: w_k = \mathrm{softmax}_k\, S_t(x \odot M_k), \qquad
@@ -42,7 +45,7 @@ def score_cam(classifier: Classifier, x: Tensor, target: Tensor, *, batch_size: 
     Args:
         classifier: Its copy is asked once for A and once for each of A's C channels.
         x: (N, C, H, W), preprocessed.
-        target: (N,), one class per image.
+        target: (N,), one class or score per image.
         batch_size: Masked pictures per forward pass.
 
     Returns:
@@ -68,7 +71,7 @@ def score_cam(classifier: Classifier, x: Tensor, target: Tensor, *, batch_size: 
 
 
 def ablation_cam(
-    classifier: Classifier, x: Tensor, target: Tensor, *, batch_size: int = 32
+    classifier: Classifier, x: Tensor, target: Question, *, batch_size: int = 32
 ) -> Tensor:
     r"""Ablation-CAM: :math:`\mathrm{relu}(\sum_k w_k A_k)`, weights by switching channels off.
 
@@ -83,7 +86,7 @@ def ablation_cam(
     Args:
         classifier: Its copy is asked twice for A and the logit, and once for each channel of A.
         x: (N, C, H, W), preprocessed.
-        target: (N,), one class per image.
+        target: (N,), one class or score per image.
         batch_size: Channels switched off per forward pass.
 
     Returns:
@@ -122,11 +125,12 @@ def ablation_cam(
     maps = []
     for i in range(len(x)):
         with np.errstate(divide="ignore", invalid="ignore"):  # a logit of 0 is refused below
-            found, logit = _by_library(prepared, classifier, x, target, i)
-        if logit == 0:
+            found, score = _by_library(prepared, classifier, x, target, i)
+        if score == 0:
+            what = f"class {int(target[i])}" if isinstance(target, Tensor) else target[i].name
             raise ValueError(
                 "target must have a logit other than 0 for ablation_cam, which divides by it, "
-                f"got exactly 0 for class {int(target[i])} at image {i}"
+                f"got exactly 0 for {what} at image {i}"
             )
         maps.append(found)
     return torch.cat(maps)
@@ -143,18 +147,15 @@ def _read(classifier: Classifier) -> Positions:
 
 
 def _by_library(
-    prepared: Callable[[Twin], Any], classifier: Classifier, x: Tensor, target: Tensor, i: int
+    prepared: Callable[[Twin], Any], classifier: Classifier, x: Tensor, target: Question, i: int
 ) -> tuple[Tensor, float]:
-    """The library's map of image ``i``, (1, H, W), and the logit that it explains."""
-    with environment_kept():
-        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-
+    """The library's map of image ``i``, (1, H, W), and the score that it explains."""
     # Not the library's own `with` block: that one swallows an IndexError.
-    run = prepared(Twin(classifier.graph, cam_layer=classifier.cam_layer))
-    index = int(target[i])
+    run = prepared(Twin(classifier.graph_for(x), cam_layer=classifier.cam_layer))
+    own = target[i : i + 1]
     with torch.no_grad():
-        found = run(input_tensor=x[i : i + 1], targets=[ClassifierOutputTarget(index)])
-    return torch.from_numpy(found).to(x.device), float(run.outputs[0, index])
+        found = run(input_tensor=x[i : i + 1], targets=[lambda row: answer(row[None], own)[0]])
+        return torch.from_numpy(found).to(x.device), float(answer(run.outputs[:1], own))
 
 
 def _without_bar(function: Any) -> Any:

@@ -42,6 +42,7 @@ TABLE: tuple[Method, ...] = (
         NONNEGATIVE,
         "Lee et al. 2021, section 3",
         refuses=partial(_no_maps, composite=RELEVANCE_CAM),
+        classes_only=True,
         settings={"layer": LAYER},
     ),
     Method(
@@ -52,6 +53,7 @@ TABLE: tuple[Method, ...] = (
         NONNEGATIVE,
         "Gu et al. 2018, section 4, dual by the other classes",
         refuses=partial(_no_rivals, softmax=False),
+        classes_only=True,
         passes="F + 2 * B",
     ),
     Method(
@@ -62,6 +64,7 @@ TABLE: tuple[Method, ...] = (
         NONNEGATIVE,
         "Gu et al. 2018, section 4, dual by negated weights",
         refuses=partial(_no_rivals, softmax=False),
+        classes_only=True,
         passes="F + 2 * B",
     ),
     Method(
@@ -72,6 +75,7 @@ TABLE: tuple[Method, ...] = (
         SIGNED,
         "Iwana et al. 2019, section 3",
         refuses=partial(_no_rivals, softmax=True),
+        classes_only=True,
         passes="F + 2 * B",
     ),
     Method(
