@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "meddling",
     ),  # arrays alone
     ("score_table", "claims", "steps", "images", "rules", "scene_layout", "scene_drawing"),
-    ("verdicts", "attention", "ledger", "compute", "scene_net"),
+    ("arrays", "transforms", "verdicts", "attention", "ledger", "compute", "scene_net"),
     ("tracing",),
     ("graph",),
     ("composites", "cam", "cam_layer", "boxes", "imagenet_files", "scenes"),
@@ -72,6 +72,8 @@ ONLY: dict[str, set[str]] = {
     "files": set(),
     "baselines": {"checks"},
     "cam": {"checks"},
+    "arrays": {"checks", "images"},
+    "transforms": {"checks", "images"},
     "rules": {"checks"},
     "operations": set(),
     "registry": {"checks", "borrowed"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from xaiutils import tokens
 from xaiutils.graph import Graph
 from xaiutils.operations import (
@@ -48,13 +50,13 @@ def find_cam_layer(graph: Graph) -> tuple[Step, str]:
     weighted = [s for s in (*graph.before(graph.output), graph.output) if _is_weighted(s)]
     if not weighted:
         raise GraphError("module must have a linear layer or convolution that gives the classes")
-    maps = [s for s in graph.before(weighted[-1]) if _is_map(s) and s is not graph.input]
+    maps = [s for s in graph.before(weighted[-1]) if _is_map(graph, s) and s is not graph.input]
     activated = [s for s in maps if _is_activated(s)]
     if activated:
         step = activated[-1]
-        h, w = (step.shape or ())[2:]
+        size = " x ".join(map(str, (step.shape or ())[2:]))
         return step, (
-            f"last activated feature map ({h} x {w}) before {weighted[-1].path}, "
+            f"last activated feature map ({size}) before {weighted[-1].path}, "
             "whose channels are the classes"
         )
     if not maps:
@@ -71,9 +73,9 @@ def _is_weighted(step: Step) -> bool:
     return step.kind in (CONVOLUTION, LINEAR) or (product and len(step.varying) == 1)
 
 
-def _is_map(step: Step) -> bool:
-    shape = step.shape or ()
-    picture = len(shape) == 4 and shape[2] * shape[3] > 1 and step.kind != CONSTANT
+def _is_map(graph: Graph, step: Step) -> bool:
+    shape, rank = step.shape or (), len(graph.input.shape or ())
+    picture = len(shape) == rank and math.prod(shape[2:]) > 1 and step.kind != CONSTANT
     return picture and not _is_channels_last(step)
 
 
@@ -98,7 +100,9 @@ def blocks(graph: Graph, cam_layer: str) -> list[Step]:
     upstream = [*graph.before(end), end]
     normed = [s for s in _normed_tokens(graph) if s in upstream]
     among_tokens = graph.after(normed[0]) if normed else set()  # four dimensions, but no picture
-    maps = [s for s in upstream if _is_map(s) and s not in among_tokens and s is not graph.input]
+    maps = [
+        s for s in upstream if _is_map(graph, s) and s not in among_tokens and s is not graph.input
+    ]
     activated = [s for s in maps if _is_activated(s)] or maps
     last = [] if normed else [end]
     return [*{(s.shape or ())[2:]: s for s in (*activated, *last)}.values(), *normed]
@@ -125,7 +129,7 @@ def is_attention(step: Step) -> bool:
 
 def require_map(graph: Graph, step: Step) -> None:
     """Raise unless ``step`` gives feature maps, or tokens, with more than one position."""
-    if not _is_map(step) and _grid(graph, step) is None:
+    if not _is_map(graph, step) and _grid(graph, step) is None:
         raise ValueError(
             f"cam_layer must give feature maps (N, C, h, w) with h * w > 1, or the tokens "
             f"(N, T, D) of square patches; {step} gives {step.shape}"
@@ -135,7 +139,8 @@ def require_map(graph: Graph, step: Step) -> None:
 def _grid(graph: Graph, step: Step) -> tuple[int, int] | None:
     """Rows and columns of the patches whose tokens ``step`` gives."""
     shape, picture = step.shape or (), graph.input.shape or ()
-    return tokens.grid(shape[1], *picture[2:]) if len(shape) == 3 else None
+    known = len(shape) == 3 and len(picture) == 4
+    return tokens.grid(shape[1], picture[2], picture[3]) if known else None
 
 
 def _is_activated(step: Step) -> bool:

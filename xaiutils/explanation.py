@@ -13,6 +13,8 @@ from xaiutils.ledger import Ledger, quotient
 class Explanation:
     """Every stage of the hybrid for N images; all maps are (N, H, W).
 
+    Of signals they are (N, L), of volumes (N, D, H, W).
+
     Attributes:
         target: (N,) the class that both factors explain.
         logits: (N, K).
@@ -45,4 +47,5 @@ class Explanation:
 
         0 where the relevance adds up to 0.
         """
-        return quotient(self.product.sum((1, 2)), self.relevance.sum((1, 2)))
+        space = tuple(range(1, self.product.ndim))
+        return quotient(self.product.sum(space), self.relevance.sum(space))

@@ -51,7 +51,7 @@ _BATCH = 23  # images in the run that learns shapes: a number that no layer has 
 class Graph:
     """A traced network: ``steps`` in the order of computation, from ``input`` to ``output``."""
 
-    def __init__(self, module: nn.Module, shape: tuple[int, int, int]) -> None:
+    def __init__(self, module: nn.Module, shape: tuple[int, ...]) -> None:
         """Trace ``module`` for pictures of ``shape`` (C, H, W).
 
         Raises:
@@ -105,7 +105,7 @@ class Graph:
         self._names |= {path: steps[node] for path, node in tracer.results.items()}
         return list(steps.values())
 
-    def _measure(self, shape: tuple[int, int, int]) -> None:
+    def _measure(self, shape: tuple[int, ...]) -> None:
         """Learn every step's shape from a run on the meta device, which computes nothing.
 
         A small network on small pictures really runs, on zeros: the meta device needs torch's

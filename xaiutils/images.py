@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 import numpy as np
 import PIL.Image
@@ -23,6 +23,7 @@ INTERPOLATIONS = ("nearest", "nearest-exact", "bilinear", "bicubic", "box", "ham
 FITS = ("exact", "cover", "contain")
 RESAMPLED = ("pillow", "uint8", "float")
 CENTRES = ("even", "to_zero", "down")
+_ALWAYS = ("resize", "crop", "mean", "std", "interpolation", "antialias")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,7 @@ class Sample:
 
     Args:
         id: unique within its data set; result tables carry it.
-        image: RGB picture.
+        image: RGB picture; or an array ``(C, *space)``, for a classifier of `Arrays`.
         label: class index of the data set, or ``None`` where nobody said.
         mask: ``(H, W)`` bool, the pixels of the labelled object.
         boxes: ``(x0, y0, x1, y1)`` of the labelled object, pixels from the top left corner,
@@ -44,7 +45,7 @@ class Sample:
     """
 
     id: str
-    image: PIL.Image.Image
+    image: Any
     label: int | None = None
     mask: np.ndarray | None = None
     boxes: tuple[Box, ...] = ()
@@ -53,7 +54,10 @@ class Sample:
 
     def __post_init__(self) -> None:
         """Refuse a mask or boxes of another size, such as of the picture before EXIF turned it."""
-        size = self.image.height, self.image.width
+        array = not isinstance(self.image, PIL.Image.Image)
+        size = self.image.shape[1:] if array else (self.image.height, self.image.width)
+        if array and self.boxes:
+            raise ValueError(f"boxes must be of a picture, {self.id!r} is an array: give its mask")
         if self.mask is not None and np.shape(self.mask) != size:
             got = np.shape(self.mask)
             raise ValueError(f"mask must be of its picture's size {size}, got {got}")
@@ -174,6 +178,12 @@ class Transform:
         if self.fill is not None and len(self.fill) not in {1, len(self.mean)}:
             raise ValueError(f"fill must be one value or one per channel, got {self.fill}")
 
+    def __repr__(self) -> str:
+        """As a dataclass, less what is rarely set: fingerprints that were stored before hold."""
+        shown = [f for f in fields(self) if f.default != getattr(self, f.name) or f.name in _ALWAYS]
+        values = (f"{f.name}={getattr(self, f.name)!r}" for f in shown)
+        return f"Transform({', '.join(values)})"
+
     @classmethod
     def from_weights(cls, weights: Any) -> Transform:
         """The preset of a torchvision classification weight, such as ``VGG16_Weights.DEFAULT``.
@@ -184,13 +194,13 @@ class Transform:
         preset: Any = (
             weights.transforms() if callable(getattr(weights, "transforms", None)) else None
         )
-        fields = ("resize_size", "crop_size", "mean", "std", "interpolation", "antialias")
-        if not all(hasattr(preset, field) for field in fields):
+        names = ("resize_size", "crop_size", "mean", "std", "interpolation", "antialias")
+        if not all(hasattr(preset, name) for name in names):
             raise TypeError(
                 "weights must be a member of a torchvision classification enum, such as "
                 f"VGG16_Weights.IMAGENET1K_V1, got {checks.describe(weights)}"
             )
-        resize, crop = (list(getattr(preset, field)) for field in fields[:2])
+        resize, crop = (list(getattr(preset, name)) for name in names[:2])
         return cls(
             resize=resize[0] if len(resize) == 1 else (resize[0], resize[1]),
             crop=(crop[0], crop[-1]),
@@ -210,6 +220,9 @@ class Transform:
     def channels(self) -> int:
         """Channels of every result: 1 or 3."""
         return len(self.mean)
+
+    dimensions: ClassVar[int] = 2
+    limits: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
 
     def __call__(
         self, images: PIL.Image.Image | Sample | Iterable[PIL.Image.Image | Sample]
@@ -260,8 +273,8 @@ class Transform:
         top, left = (self._half(rest) for rest in beside)
         return Layout(resized, top, left, self.crop)
 
-    def to_picture(self, map: np.ndarray, height: int, width: int) -> np.ndarray:
-        r"""A map of what the network sees, put back into a picture of ``height`` × ``width``.
+    def to_picture(self, map: np.ndarray, image: PIL.Image.Image | Sample) -> np.ndarray:
+        r"""A map of what the network sees, put back into the pixels of the original picture.
 
         The map is laid into the resized picture, as it was cut out there, and both it and what it
         covers (1 or 0) are resized to the picture: :math:`m' = r(m) / r(1)`, bilinear, antialiased.
@@ -269,7 +282,7 @@ class Transform:
 
         Args:
             map: ``(..., h, w)``, of the size of the network's input for this picture.
-            height, width: of the picture.
+            image: the picture, as it was given to the classifier.
 
         Returns:
             ``(..., height, width)`` float32; NaN where the network did not look, such as beyond
@@ -278,6 +291,8 @@ class Transform:
         Raises:
             ValueError: the map has another size.
         """
+        picture = self._checked(image)
+        height, width = picture.height, picture.width
         found = self.layout(height, width)
         if map.shape[-2:] != found.size:
             raise ValueError(

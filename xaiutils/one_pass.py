@@ -94,7 +94,8 @@ def look(
     if composite is not None:
         chosen, named = composite_named(composite), tuple(layers)
         rules = (memo.Same(chosen), memo.Same(input_rule), start, gates, classifier.cam_layer)
-        bounds = (classifier.transform.mean, classifier.transform.std)  # for rules of the input
+        look = classifier.transform
+        bounds = (look.mean, look.std, look.limits)  # for rules of the input
         second = _Half("relevance", *asked, *rules, *bounds, named)
     if (first and first.answer is None) or (second and second.answer is None):
         plan = None
@@ -122,7 +123,7 @@ def look(
     found = next(half.answer for half in (first, second) if half)
     seen = Seen(found.target, found.logits, None, None, [])
     if first:
-        seen.cam = _cam(first.answer, str(cam), tuple(x.shape[-2:]), seen.notes)
+        seen.cam = _cam(first.answer, str(cam), tuple(x.shape[2:]), seen.notes)
     if second:
         seen.relevance = second.answer.relevance
         seen.notes += second.answer.notes
@@ -175,8 +176,11 @@ def _walk(
     value = logits.gather(1, index) if start == "logit" else torch.ones_like(logits[:, :1])
     notes = notes_of(value[:, 0] == 0, "relevance starts from a logit of exactly 0")
     spread = torch.zeros_like(logits).scatter(1, index, value)
-    low, high = (bound.expand_as(x[:1]) for bound in classifier.bounds(x))
-    found = propagate(plan, record, spread, bounds=(low, high), read=read, forget=True)
+    bounds = None
+    if classifier.transform.limits is not None:
+        low, high = classifier.bounds(x)
+        bounds = low.expand_as(x[:1]), high.expand_as(x[:1])
+    found = propagate(plan, record, spread, bounds=bounds, read=read, forget=True)
     broken = ~found.map.isfinite().flatten(1).all(1)
     if broken.any():
         raise ValueError(
@@ -209,12 +213,12 @@ def _images(which: Tensor) -> str:
 
 def _cam(found: _Gradients, cam: str, size: tuple[int, ...], notes: list[str]) -> Tensor:
     a, g = found.activations, found.gradient
-    if a.ndim == 3:
+    if a.ndim == 3 and len(size) == 2:
         a, g = (tokens.as_maps(value, (size[0], size[1])) for value in (a, g))
     if cam == "grad_cam_plus_plus":
         notes += notes_of(
             undefined_alphas(a, g) > 0, "Grad-CAM++ counts some alphas as 0: 2 + g ΣA is not > 0"
         )
-    result = to_image(CAMS[cam].function(a, g), (size[0], size[1]))
+    result = to_image(CAMS[cam].function(a, g), size)
     notes += notes_of((result == 0).flatten(1).all(1), "the CAM is nowhere positive, or constant")
     return result

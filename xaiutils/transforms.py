@@ -7,6 +7,7 @@ something else than its settings say is refused, whatever its version.
 
 from __future__ import annotations
 
+import enum
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -48,8 +49,8 @@ def read_transform(given: Any, channels: int = 3) -> Transform:
     """
     if isinstance(given, Transform):
         return given
-    if isinstance(given, functools.partial) or callable(getattr(given, "transforms", None)):
-        given = given() if isinstance(given, functools.partial) else given.transforms()
+    given = given.transforms if isinstance(given, enum.Enum) else given  # weights
+    given = given() if isinstance(given, functools.partial) else given  # weights.transforms
     given = getattr(given, "image_processor", given)  # of a processor of texts and pictures
     given = getattr(given, "val_transforms", given)  # of timm's, as Hugging Face wraps it
     if _library(given) == "timm" and callable(getattr(given, "to_dict", None)):
@@ -61,7 +62,10 @@ def read_transform(given: Any, channels: int = 3) -> Transform:
         return _same(given, _processed(given), found)
     if hasattr(given, "resize_size") and hasattr(given, "mean"):
         return _same(given, given, _from_preset(given))
-    if type(given).__name__ in ("Compose", "Sequential") or _library(given) in ("torchvision", "timm"):
+    if type(given).__name__ in ("Compose", "Sequential") or _library(given) in (
+        "torchvision",
+        "timm",
+    ):
         return _same(given, given, _from_steps(given, channels))
     raise TypeError(
         "transform must be a Transform, torchvision's Compose or weights.transforms(), timm's data "
@@ -202,7 +206,7 @@ class _Steps:
     def _grayscale(self, step: Any) -> None:
         if self.fields["resize"] is not None or self.kind != "pillow":
             raise ValueError(
-                f"transform: Grayscale must be the first step, it rounds differently later; {INSTEAD}"
+                f"transform: Grayscale must come first, later it rounds differently; {INSTEAD}"
             )
         self.grey = step.num_output_channels
 
