@@ -785,7 +785,7 @@ PREPROCESSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "size of three": ({"size": (3, 16, 16)}, ValueError, "size must be .* got tuple .3, 16, 16."),
     "size of one": ({"size": (16,)}, ValueError, "size must be .* got tuple .16,."),
     "both": ({"size": 16, "transform": Transform()}, ValueError, "size must be left out where tr"),
-    "a function": ({"transform": np.asarray}, TypeError, "transform must be a Transform, got"),
+    "a function": ({"transform": np.asarray}, TypeError, "transform must be a Transform, .* got"),
 }
 
 

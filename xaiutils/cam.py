@@ -2,7 +2,6 @@ r"""Class activation maps as pure functions of a layer's activations A and the l
 
 Each takes A and g = ∂S_t/∂A, both (N, K, h, w), and returns the raw map (N, h, w) before the ReLU.
 `to_image` turns it into what the figures show: ReLU, bilinear upsampling, min–max to [0, 1].
-Of signals A and g are (N, K, l), of volumes (N, K, d, h, w), and raw maps (N, l) and (N, d, h, w).
 No function here knows the network; hybrid.py gets A and g from one pass.
 """
 
@@ -28,7 +27,7 @@ def grad_cam(a: Tensor, g: Tensor) -> Tensor:
     is (N, h, w), signed and linear in the logit.
     """
     _check(a, g)
-    return _weighted(g.mean(_space(a)), a)
+    return _weighted(g.mean((2, 3)), a)
 
 
 def grad_cam_plus_plus(a: Tensor, g: Tensor, epsilon: float = 0.0) -> Tensor:
@@ -57,19 +56,19 @@ def grad_cam_plus_plus(a: Tensor, g: Tensor, epsilon: float = 0.0) -> Tensor:
     """
     _check(a, g)
     checks.number("epsilon", epsilon, low=0)
-    total = a.sum(_space(a), keepdim=True)
+    total = a.sum((2, 3), keepdim=True)
     if epsilon:
         alpha = g.square() / (2 * g.square() + total * g.pow(3) + epsilon)
     else:
         denominator = 2 + g * total
         alpha = denominator.reciprocal().masked_fill(denominator <= 0, 0)
-    return _weighted((alpha * g.clamp(min=0)).sum(_space(a)), a)
+    return _weighted((alpha * g.clamp(min=0)).sum((2, 3)), a)
 
 
 def undefined_alphas(a: Tensor, g: Tensor) -> Tensor:
     """How many of Grad-CAM++'s ``α = 1 / (2 + g ΣA)`` have a denominator ≤ 0 with g > 0, (N,)."""
     _check(a, g)
-    return ((2 + g * a.sum(_space(a), keepdim=True) <= 0) & (g > 0)).flatten(1).sum(1)
+    return ((2 + g * a.sum((2, 3), keepdim=True) <= 0) & (g > 0)).flatten(1).sum(1)
 
 
 def hires_cam(a: Tensor, g: Tensor) -> Tensor:
@@ -98,8 +97,8 @@ def xgrad_cam(a: Tensor, g: Tensor) -> Tensor:
     signed.
     """
     _check(a, g)
-    total = a.sum(_space(a))
-    return _weighted(((g * a).sum(_space(a)) / total).masked_fill(total == 0, 0), a)
+    total = a.sum((2, 3))
+    return _weighted(((g * a).sum((2, 3)) / total).masked_fill(total == 0, 0), a)
 
 
 def cam(a: Tensor, g: Tensor) -> Tensor:
@@ -113,13 +112,13 @@ def cam(a: Tensor, g: Tensor) -> Tensor:
         ValueError: The gradient differs between positions, so the head is another one.
     """
     _check(a, g)
-    spread = (g.amax(_space(g)) - g.amin(_space(g))).abs().max()
+    spread = (g.amax((2, 3)) - g.amin((2, 3))).abs().max()
     if spread > 1e-5 * g.abs().max():
         raise ValueError(
             "cam must have a head of global average pooling and one linear layer, "
             "got a gradient that differs between positions; use grad_cam"
         )
-    return _weighted(g.sum(_space(a)), a)
+    return _weighted(g.sum((2, 3)), a)
 
 
 @dataclass(frozen=True)
@@ -166,12 +165,13 @@ def to_image(raw: Tensor, size: tuple[int, ...]) -> Tensor:
     checks.maps("raw", raw, len(size))
     # Scaled before as well: upsampling a constant rounds, and min-max would make that a map.
     positive = min_max(raw.clamp(min=0))
-    grown = F.interpolate(positive[:, None], size, mode=_LINEAR[len(size)], align_corners=False)
+    mode = _LINEAR[len(size)]
+    grown = F.interpolate(positive[:, None], size, mode=mode, align_corners=False)
     return min_max(grown[:, 0])
 
 
 def min_max(maps: Tensor) -> Tensor:
-    """Each map m of (N, H, W) scaled to [0, 1]: ``m' = (m - min m) / (max m - min m)``.
+    """Each map m of (N, *space) scaled to [0, 1]: ``m' = (m - min m) / (max m - min m)``.
 
     A constant map becomes 0.
     """
@@ -181,13 +181,9 @@ def min_max(maps: Tensor) -> Tensor:
 
 
 def _weighted(weights: Tensor, a: Tensor) -> Tensor:
-    return torch.einsum("nk,nk...->n...", weights, a)
-
-
-def _space(a: Tensor) -> tuple[int, ...]:
-    return tuple(range(2, a.ndim))
+    return torch.einsum("nk,nkhw->nhw", weights, a)
 
 
 def _check(a: Tensor, g: Tensor) -> None:
-    checks.images("a", a, dimensions={3: 1, 5: 3}.get(getattr(a, "ndim", 4), 2))
+    checks.images("a", a)
     checks.same_shape("a", a, "g", g)

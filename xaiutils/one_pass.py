@@ -215,10 +215,13 @@ def _cam(found: _Gradients, cam: str, size: tuple[int, ...], notes: list[str]) -
     a, g = found.activations, found.gradient
     if a.ndim == 3 and len(size) == 2:
         a, g = (tokens.as_maps(value, (size[0], size[1])) for value in (a, g))
+    space = a.shape[2:]
+    if len(space) != 2:  # to a CAM all positions are alike: those of signals and volumes in a grid
+        a, g = (value.reshape(*value.shape[:2], space[0], -1) for value in (a, g))
     if cam == "grad_cam_plus_plus":
         notes += notes_of(
             undefined_alphas(a, g) > 0, "Grad-CAM++ counts some alphas as 0: 2 + g ΣA is not > 0"
         )
-    result = to_image(CAMS[cam].function(a, g), size)
+    result = to_image(CAMS[cam].function(a, g).reshape(-1, *space), size)
     notes += notes_of((result == 0).flatten(1).all(1), "the CAM is nowhere positive, or constant")
     return result
