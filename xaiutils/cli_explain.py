@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 
 SIZES = ("network", "original")
-STAGES = ("cam", "bounded", "relevance", "product", "hybrid")
+STAGES = {
+    "cam": "CAM",
+    "bounded": "bounding figure",
+    "relevance": "LRP",
+    "product": "product",
+    "hybrid": "hybrid",
+}
 
 
 def add_explain(commands: Any) -> None:
@@ -284,7 +290,8 @@ class _Place:
         dimensions = self.classifier.transform.dimensions
         if dimensions != 2:
             draw = plots.signal if dimensions == 1 else plots.slices
-            return draw(picture, placed, title=title, clip=99.5)
+            named = {STAGES.get(name, name): map for name, map in placed.items()}
+            return draw(picture, named, title=title, clip=99.5)
         seen = np.isfinite(next(iter(placed.values())))
         # Where the network did not look there is no map: what it saw is outlined.
         look: dict[str, Any] = {"suptitle": title, "clip": 99.5}

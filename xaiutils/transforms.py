@@ -216,7 +216,8 @@ class _Steps:
     def _piltotensor(self, step: Any) -> None:
         self.kind = "uint8"
 
-    _maybetotensor, _maybepiltotensor, _toimage = _totensor, _piltotensor, _piltotensor
+    _maybetotensor = _objectdetection = _totensor  # torchvision's preset of detectors
+    _maybepiltotensor = _toimage = _piltotensor
 
     def _todtype(self, step: Any, scale: bool | None = None) -> None:
         wanted = getattr(step.dtype, "is_floating_point", None)
@@ -284,6 +285,8 @@ def _from_processor(given: Any) -> Transform:
     pillow = getattr(given, "backend", "") != "torchvision" and not name.endswith("Fast")
     fields: dict[str, Any] = {"resize": None, "crop": None}
     fields["resampled"], fields["centre"] = ("pillow", "down") if pillow else ("uint8", "to_zero")
+    if name.startswith("DINOv3"):  # it scales before it resizes
+        fields["resampled"] = "float"
     if "do_resize" in asked:
         fields |= _resizing(given, name)
         fields["interpolation"] = _interpolation("resample", given.resample)

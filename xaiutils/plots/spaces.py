@@ -34,7 +34,8 @@ def signal(
     Args:
         values: ``(lines, L)``; all are drawn in the first chart, the first one over each map.
         maps: name to ``(L,)``; a map with a negative value has two colours, red is evidence for.
-        clip: percentile of a map's absolute values at which its colours end.
+        clip: percentile of a map's absolute values at which its colours end; a map from 0 to 1,
+            such as a CAM, is spared.
         title: the finding. xlabel: of what the positions are, such as "seconds".
 
     Raises:
@@ -62,7 +63,7 @@ def signal(
     low, high = float(first.min()), float(first.max())
     room = 0.08 * (high - low) or 1.0
     for axes, (name, map) in zip(charts[1:, 0], found.items(), strict=True):
-        panel = Panel(map=map[None], clip=clip)
+        panel = Panel(map=map[None], clip=_clip(map, clip))
         ends = limits_of(panel)
         shown = axes.imshow(
             map[None],
@@ -92,7 +93,7 @@ def slices(
         volume: ``(D, H, W, 3)``, uint8 or float in [0, 1].
         maps: name to ``(D, H, W)``.
         count: of slices along the first axis; all of them where there are fewer.
-        clip: percentile of a map's absolute values, over the volume, at which its colours end.
+        clip: as in `signal`, of the values of the whole volume.
         title: the finding.
 
     Raises:
@@ -107,8 +108,13 @@ def slices(
         if values.shape != pictures.shape[:3]:
             got = f"got {values.shape}"
             raise ValueError(f"maps[{name!r}] must have the volume's {pictures.shape[:3]}, {got}")
-        whole = Panel(map=values.reshape(depth, -1), clip=clip)
+        whole = Panel(map=values.reshape(depth, -1), clip=_clip(values, clip))
         look: dict[str, Any] = {"signed": is_signed(whole), "limits": limits_of(whole)}
+        look |= {"caption": ""}
         cells += [Panel(pictures[i], values[i], **look, colorbar=i == chosen[0]) for i in chosen]
     rows = ["volume", *maps]
     return panels(cells, columns=len(chosen), row_titles=rows, suptitle=title or None)
+
+
+def _clip(map: np.ndarray, clip: float | None) -> float | None:
+    return None if map.min() >= 0 and abs(map.max() - 1) < 1e-6 else clip
