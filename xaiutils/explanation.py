@@ -14,6 +14,8 @@ from xaiutils.targets import Question
 class Explanation:
     """Every stage of the hybrid for N images; all maps are (N, H, W).
 
+    Of signals they are (N, L), of volumes (N, D, H, W).
+
     Attributes:
         target: (N,) the class that both factors explain; or the score of each image, as
             `xaiutils.targets.Scores`.
@@ -47,4 +49,5 @@ class Explanation:
 
         0 where the relevance adds up to 0.
         """
-        return quotient(self.product.sum((1, 2)), self.relevance.sum((1, 2)))
+        space = tuple(range(1, self.product.ndim))
+        return quotient(self.product.sum(space), self.relevance.sum(space))

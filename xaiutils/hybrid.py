@@ -44,7 +44,7 @@ _OTHERS: dict[str, str | Composite] = {  # as one writes them, in the order of t
 }
 
 
-def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
+def bound(cam: Tensor, threshold: float = THRESHOLD, *, dimensions: int = 2) -> Tensor:
     r"""Step 2, the bounding figure: :math:`P = \mathrm{minmax}(\mathrm{relu}(C - t))`.
 
     Dhore et al., section III-B. For a map with minimum 0 and maximum 1 it is
@@ -53,6 +53,7 @@ def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
     Args:
         cam: (N, H, W) in [0, 1].
         threshold: t in [0, 1).
+        dimensions: 1 for maps of signals (N, L), 3 for those of volumes (N, D, H, W).
 
     Returns:
         (N, H, W) in [0, 1]; zeros for an image whose map nowhere exceeds the threshold, or is
@@ -61,7 +62,7 @@ def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
     Raises:
         ValueError: A map beyond [0, 1], a threshold beyond [0, 1).
     """
-    checks.maps("cam", cam)
+    checks.maps("cam", cam, dimensions)
     threshold = checks.number("threshold", threshold, low=0, below=1)
     low, high = float(cam.min()), float(cam.max())
     if low < 0 or high > 1 + 1e-6:
@@ -69,12 +70,13 @@ def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
     return min_max((cam - threshold).clamp(min=0))
 
 
-def fuse(bounded: Tensor, relevance: Tensor) -> Tensor:
+def fuse(bounded: Tensor, relevance: Tensor, *, dimensions: int = 2) -> Tensor:
     r"""Step 4, fusion: the elementwise product :math:`P \odot L` (section III-B), with L's sign.
 
     Args:
         bounded: The bounding figure, (N, H, W) in [0, 1].
         relevance: Relevance averaged over the colour channels, (N, H, W), signed.
+        dimensions: As in `bound`.
 
     Returns:
         (N, H, W). Relevance outside the figure is lost: conservation ends here.
@@ -82,13 +84,13 @@ def fuse(bounded: Tensor, relevance: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: They are no finite maps of one shape.
     """
-    checks.maps("bounded", bounded)
-    checks.maps("relevance", relevance)
+    checks.maps("bounded", bounded, dimensions)
+    checks.maps("relevance", relevance, dimensions)
     checks.same_shape("bounded", bounded, "relevance", relevance)
     return bounded * relevance
 
 
-def smooth(map: Tensor, sigma: float) -> Tensor:
+def smooth(map: Tensor, sigma: float, *, dimensions: int = 2) -> Tensor:
     r"""Step 5, smoothing: :math:`G_\sigma * m`, SciPy's Gaussian (section III-B).
 
     The border is reflected about the pixels' edge, which keeps the sum; the kernel ends at 4 σ.
@@ -96,15 +98,17 @@ def smooth(map: Tensor, sigma: float) -> Tensor:
     Args:
         map: (N, H, W), signed.
         sigma: Standard deviation in pixels, >= 0; 0 changes nothing.
+        dimensions: As in `bound`; sigma is the same in each.
 
     Raises:
         TypeError, ValueError: ``map`` is no finite batch of maps, or ``sigma`` is below 0.
     """
-    checks.maps("map", map)
+    checks.maps("map", map, dimensions)
     sigma = checks.number("sigma", sigma, low=0)
     if sigma == 0:
         return map.clone()
-    smoothed = gaussian_filter(map.detach().cpu().numpy(), (0, sigma, sigma), mode="reflect")
+    sigmas = (0, *[sigma] * dimensions)
+    smoothed = gaussian_filter(map.detach().cpu().numpy(), sigmas, mode="reflect")
     return torch.from_numpy(smoothed).to(map)
 
 
@@ -135,7 +139,7 @@ def explain(
             (N, ...) that gives (N,); or a list of one per image. By default the predicted class of
             each image.
         threshold: Of the bounding figure, in [0, 1). 0.2 is arbitrary: the paper gives none.
-        sigma: Of the Gaussian, in pixels. The default, H / 64, is as arbitrary.
+        sigma: Of the Gaussian, in pixels. The default, H / 64 (L / 64), is as arbitrary.
         composite: A name in `COMPOSITES` or a composite such as ``paper(alpha=2, beta=1)``.
         cam: A name in `CAMS`.
         cam_layer: Another layer for the CAM alone, or several, whose maps are averaged as in
@@ -159,10 +163,11 @@ def explain(
     seen = look(classifier, x, target, cam, cam_layer, composite, input_rule, start, gates)
     assert seen.cam is not None
     assert seen.relevance is not None
-    sigma = x.shape[-2] * SIGMA_SHARE if sigma is None else sigma
+    space = x.ndim - 2
+    sigma = x.shape[-2 if space > 1 else -1] * SIGMA_SHARE if sigma is None else sigma
     mean = seen.relevance.map.mean(1)
-    bounded = bound(seen.cam, threshold)
-    product = fuse(bounded, mean)
+    bounded = bound(seen.cam, threshold, dimensions=space)
+    product = fuse(bounded, mean, dimensions=space)
     settings: dict[str, str | float] = {
         "threshold": threshold,
         "sigma": sigma,
@@ -183,7 +188,7 @@ def explain(
         bounded=bounded,
         relevance=mean,
         product=product,
-        hybrid=smooth(product, sigma),
+        hybrid=smooth(product, sigma, dimensions=space),
         conservation=seen.relevance.ledger,
         relevance_per_channel=seen.relevance.map,
         settings=settings,
@@ -203,6 +208,8 @@ def _far(classifier: Classifier, x: Tensor) -> list[str]:
     their width. Rounding, resampling and a little noise stay nearer; pixels in 0..255 or -1..1,
     and pixels that were normalised twice or for another network, do not.
     """
+    if classifier.transform.limits is None:
+        return []
     x = x.detach()
     low, high = classifier.bounds(x)
     far = ((x - (low + high) / 2).abs() > high - low).flatten(1).any(1)

@@ -94,7 +94,8 @@ def look(
     if composite is not None:
         chosen, named = composite_named(composite), tuple(layers)
         rules = (memo.Same(chosen), memo.Same(input_rule), start, gates, classifier.cam_layer)
-        bounds = (classifier.transform.mean, classifier.transform.std)  # for rules of the input
+        look = classifier.transform
+        bounds = (look.mean, look.std, look.limits)  # for rules of the input
         second = _Half("relevance", *asked, *rules, *bounds, named)
     if (first and first.answer is None) or (second and second.answer is None):
         plan = None
@@ -122,7 +123,7 @@ def look(
     found = next(half.answer for half in (first, second) if half)
     seen = Seen(found.target, found.logits, None, None, [])
     if first:
-        seen.cam = _cam(first.answer, str(cam), read_as, tuple(x.shape[-2:]), seen.notes)
+        seen.cam = _cam(first.answer, str(cam), read_as, tuple(x.shape[2:]), seen.notes)
     if second:
         seen.relevance = second.answer.relevance
         seen.notes += second.answer.notes
@@ -197,8 +198,11 @@ def _walk(
     notes = notes_of(
         (spread == 0).reshape(len(x), -1).all(1), "relevance starts from a logit of exactly 0"
     )
-    low, high = (bound.expand_as(x[:1]) for bound in classifier.bounds(x))
-    found = propagate(plan, record, spread, bounds=(low, high), read=read, forget=True)
+    bounds = None
+    if classifier.transform.limits is not None:
+        low, high = classifier.bounds(x)
+        bounds = low.expand_as(x[:1]), high.expand_as(x[:1])
+    found = propagate(plan, record, spread, bounds=bounds, read=read, forget=True)
     broken = ~found.map.isfinite().flatten(1).all(1)
     if broken.any():
         raise ValueError(
@@ -237,9 +241,12 @@ def _cam(
     maps, undefined = [], torch.zeros(len(found.logits), device=found.logits.device)
     for read, at_layer in zip(read_as, found.at_layers, strict=True):
         a, g = map(read.as_maps, at_layer)
+        space = a.shape[2:]
+        if len(space) != 2:  # to a CAM all positions are alike: those of signals, volumes in a grid
+            a, g = (value.reshape(*value.shape[:2], space[0], -1) for value in (a, g))
         if cam == "grad_cam_plus_plus":
             undefined = undefined + undefined_alphas(a, g)
-        maps.append(to_image(CAMS[cam].function(a, g), (size[0], size[1])))
+        maps.append(to_image(CAMS[cam].function(a, g).reshape(-1, *space), size))
     notes += notes_of(undefined > 0, "Grad-CAM++ counts some alphas as 0: 2 + g ΣA is not > 0")
     result = maps[0] if len(maps) == 1 else min_max(torch.stack(maps).mean(0))
     notes += notes_of((result == 0).flatten(1).all(1), "the CAM is nowhere positive, or constant")

@@ -211,7 +211,10 @@ def w_squared(*, bias: bool = True) -> Rule:
 
 def _z_box(s: Situation) -> list[Part]:
     if s.bounds is None:
-        raise ValueError("the z_box rule must know the input's bounds, got none: give low and high")
+        raise ValueError(
+            "the z_box rule must know the input's bounds, got none: give the limits of the data, "
+            "wrap(..., limits=(least, largest))"
+        )
     low, high = (bound.expand_as(s.x) for bound in s.bounds)
     return [Part(((s.x, s.w), (-low, s.w.clamp(min=0)), (-high, s.w.clamp(max=0))))]
 
