@@ -102,7 +102,7 @@ def _hand_down(
             step, relevance, record.outputs[step].detach(), rule.epsilon
         )
         ledger.book(step, _bias_share(step, s, b), absorbed, unreceived)
-        return (x * record.vjp(step, s)[0],)
+        return (record.vjp(step, s)[0].mul_(x),)
     if rule.needs_bounds and bounds is not None:
         bounds = _bounds_at(plan.graph, step, bounds)
     situation = Situation(x, weight, b, step.inputs[0].nonnegative, bounds)
@@ -151,8 +151,9 @@ def _bias_share(step: Step, s: Tensor, bias: Tensor | None) -> Tensor:
     """The sum over outputs of s_j b_j, (N,)."""
     if bias is None:
         return s.new_zeros(s.shape[step.batch])
-    shaped = bias if step.kind == LINEAR else bias.view(-1, *[1] * (s.ndim - 2))
-    return per_image(s * shaped, step)
+    if step.kind != LINEAR:
+        s = s.flatten(2).sum(2)
+    return per_image(s * bias, step)
 
 
 def _bounds_at(graph: Graph, step: Step, bounds: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
