@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from xaiutils import checks
@@ -87,7 +86,7 @@ def fuse(bounded: Tensor, relevance: Tensor) -> Tensor:
 
 
 def smooth(map: Tensor, sigma: float) -> Tensor:
-    r"""Step 5, smoothing: :math:`G_\sigma * m`, SciPy's Gaussian (section III-B).
+    r"""Step 5, smoothing: :math:`G_\sigma * m`, SciPy's Gaussian (section III-B), on map's device.
 
     The border is reflected about the pixels' edge, which keeps the sum; the kernel ends at 4 σ.
 
@@ -102,8 +101,21 @@ def smooth(map: Tensor, sigma: float) -> Tensor:
     sigma = checks.number("sigma", sigma, low=0)
     if sigma == 0:
         return map.clone()
-    smoothed = gaussian_filter(map.detach().cpu().numpy(), (0, sigma, sigma), mode="reflect")
-    return torch.from_numpy(smoothed).to(map)
+    rows, columns = (_gaussian(size, sigma, map) for size in map.shape[1:])
+    blurred = (rows @ map.detach().to(rows)).to(map)
+    return (blurred.to(columns) @ columns).to(map)
+
+
+def _gaussian(size: int, sigma: float, like: Tensor) -> Tensor:
+    """The symmetric matrix (size, size) that smooths a line of pixels, reflected at its ends."""
+    wide = torch.float32 if like.device.type == "mps" else torch.float64  # as SciPy sums
+    reach = int(4 * sigma + 0.5)
+    offsets = torch.arange(-reach, reach + 1, device=like.device)
+    weights = torch.exp(-0.5 * (offsets.to(wide) / sigma).square())
+    # Reflection repeats a line with its mirror image: a ring of twice its length.
+    ring = weights.new_zeros(2 * size).index_add(0, offsets % (2 * size), weights / weights.sum())
+    i = torch.arange(size, device=like.device)
+    return ring[(i - i[:, None]) % (2 * size)] + ring[(-1 - i - i[:, None]) % (2 * size)]
 
 
 def explain(
