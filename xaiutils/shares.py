@@ -43,16 +43,22 @@ def per_image(value: Tensor, step: Step) -> Tensor:
 
 
 def divide(
-    step: Step, relevance: Tensor, z: Tensor, stabiliser: float, sign: int = 0
+    step: Step, relevance: Tensor, z: Tensor, stabiliser: float, sign: int = 0, above: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``relevance / z``, stabilised, and what the stabiliser and zero denominators took, (N,).
 
-    Where the sign of ``z`` is known, ``z`` must be a fresh tensor: it is overwritten.
+    Where the ``sign`` of ``z`` is known, ``z`` must be a fresh tensor: it is overwritten.
+    ``above`` says that relevance is zero where ``z`` is not above zero.
     """
+    if above and stabiliser:
+        z = (z.clamp_(min=0) if sign else z.clamp(min=0)).add_(stabiliser)
+        s = torch.div(relevance, z, out=z)
+        return s, stabiliser * per_image(s, step), relevance.new_zeros(z.shape[step.batch])
     # Signs are numbers here, for truth values take several times as long on a CPU.
     if sign and z.device.type != "cpu":  # a fast convolution may round a sum of zeros off zero
         z.clamp_(min=0) if sign > 0 else z.clamp_(max=0)
-    if bool(z.count_nonzero() == z.numel()):
+    nowhere = z.amin() > 0 if sign > 0 else z.amax() < 0 if sign else z.count_nonzero() == z.numel()
+    if bool(nowhere):
         unreceived = relevance.new_zeros(z.shape[step.batch])
     else:
         nonzero = z.sign().square_()
