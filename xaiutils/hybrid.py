@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from xaiutils import checks
@@ -91,7 +90,7 @@ def fuse(bounded: Tensor, relevance: Tensor, *, dimensions: int = 2) -> Tensor:
 
 
 def smooth(map: Tensor, sigma: float, *, dimensions: int = 2) -> Tensor:
-    r"""Step 5, smoothing: :math:`G_\sigma * m`, SciPy's Gaussian (section III-B).
+    r"""Step 5, smoothing: :math:`G_\sigma * m`, SciPy's Gaussian (section III-B), on map's device.
 
     The border is reflected about the pixels' edge, which keeps the sum; the kernel ends at 4 σ.
 
@@ -107,9 +106,24 @@ def smooth(map: Tensor, sigma: float, *, dimensions: int = 2) -> Tensor:
     sigma = checks.number("sigma", sigma, low=0)
     if sigma == 0:
         return map.clone()
-    sigmas = (0, *[sigma] * dimensions)
-    smoothed = gaussian_filter(map.detach().cpu().numpy(), sigmas, mode="reflect")
-    return torch.from_numpy(smoothed).to(map)
+    smoothed = map.detach()
+    for axis in range(map.ndim - dimensions, map.ndim):
+        line = _gaussian(map.shape[axis], sigma, map)
+        moved = smoothed.movedim(axis, -1).to(line) @ line
+        smoothed = moved.movedim(-1, axis).to(map)
+    return smoothed.contiguous()
+
+
+def _gaussian(size: int, sigma: float, like: Tensor) -> Tensor:
+    """The symmetric matrix (size, size) that smooths a line of pixels, reflected at its ends."""
+    wide = torch.float32 if like.device.type == "mps" else torch.float64  # as SciPy sums
+    reach = int(4 * sigma + 0.5)
+    offsets = torch.arange(-reach, reach + 1, device=like.device)
+    weights = torch.exp(-0.5 * (offsets.to(wide) / sigma).square())
+    # Reflection repeats a line with its mirror image: a ring of twice its length.
+    ring = weights.new_zeros(2 * size).index_add(0, offsets % (2 * size), weights / weights.sum())
+    i = torch.arange(size, device=like.device)
+    return ring[(i - i[:, None]) % (2 * size)] + ring[(-1 - i - i[:, None]) % (2 * size)]
 
 
 def explain(
