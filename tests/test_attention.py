@@ -14,7 +14,7 @@ from reference_attention import bilinear_rule, layer_norm_rule, rollout, softmax
 from torch import Tensor, nn
 
 from xaiutils import rollout as rolling
-from xaiutils import shares, tokens
+from xaiutils import shares
 from xaiutils.cam import to_image
 from xaiutils.composites import COMPOSITES, Composite, Row
 from xaiutils.graph import Graph
@@ -468,35 +468,6 @@ def test_a_final_softmax_is_still_refused() -> None:
     graph = Graph(nn.Sequential(module, nn.Softmax(1)).eval(), (3, 8, 8))
     with pytest.raises(GraphError, match=r"Softmax.*a final softmax can be left out"):
         Plan(graph, Z, None)
-
-
-@pytest.mark.parametrize(
-    ("count", "size", "expected"),
-    [
-        (196, (224, 224), (14, 14)),
-        (197, (224, 224), (14, 14)),
-        (257, (128, 128), (16, 16)),
-        (8, (32, 64), (2, 4)),
-        (9, (32, 64), (2, 4)),
-        (198, (224, 224), None),
-        (2, (16, 16), None),
-    ],
-)
-def test_the_grid_of_patches(count, size, expected) -> None:
-    assert tokens.grid(count, *size) == expected
-
-
-@given(st.integers(2, 12), st.integers(1, 3), st.booleans())
-def test_tokens_come_back_as_the_maps_they_were(rows: int, ratio: int, token: bool) -> None:
-    maps = noise(2, 5, rows, rows * ratio)
-    flat = maps.flatten(2).transpose(1, 2)
-    flat = torch.cat([noise(2, 1, 5), flat], dim=1) if token else flat
-    assert torch.equal(tokens.as_maps(flat, (rows * 8, rows * ratio * 8)), maps)
-
-
-def test_tokens_without_a_grid_are_an_error() -> None:
-    with pytest.raises(ValueError, match="tokens must be a grid of square patches"):
-        tokens.as_maps(noise(1, 7, 3), (16, 16))
 
 
 def test_token_grad_cam_is_the_mean_gradient_times_the_tokens() -> None:

@@ -22,7 +22,6 @@ from xaiutils.methods.record import CannotExplain
 from xaiutils.models import Classifier, load_model, wrap
 from xaiutils.scene_net import data_folder
 from xaiutils.scenes import samples
-from xaiutils.tokens import as_maps
 
 RECORDS = {record.name: record for record in TABLE}
 FIRST, SECOND = RECORDS["captum_lrp_first_call"], RECORDS["captum_lrp_second_call"]
@@ -303,7 +302,7 @@ def test_the_librarys_cam_of_a_transformer_differs_from_ours_by_its_epsilon_alon
     classifier, x = small_transformer(), noise(2, 32)
     record = classifier.graph.run(x, leaf=classifier.graph.find(classifier.cam_layer))
     (g,) = torch.autograd.grad(record.logits[:, 2].sum(), record.leaf)
-    a, g = (as_maps(value, (x.shape[2], x.shape[3])) for value in (record.leaf.detach(), g))
+    a, g = (value[:, 1:].mT.unflatten(2, (4, 4)) for value in (record.leaf.detach(), g))
     expected = to_image(grad_cam_plus_plus(a, g, epsilon=1e-6), (x.shape[2], x.shape[3]))
     assert expected.flatten(1).any(1).all()
     assert torch.allclose(TARGETED(classifier, x, 2), expected, atol=1e-4)

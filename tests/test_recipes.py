@@ -225,7 +225,6 @@ REFUSED = {
     "no relevance rule for LPPool2d": lambda: Pooled().eval(),
     "hooks that change results are not traced, nor is chance": lambda: Net(F.dropout).eval(),
     "must be of float32 or float64": lambda: Net().eval().half(),
-    "module must read 1 or 3 channels": lambda: Net(channels=5).eval(),
     "module must keep statistics in its batch norms": lambda: nn.Sequential(
         nn.BatchNorm2d(3, track_running_stats=False), Net(channels=3)
     ).eval(),

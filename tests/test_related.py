@@ -646,7 +646,7 @@ def test_wrong_images_and_targets_are_refused(method):
         f(classifier, x, 4)
     with pytest.raises(ValueError, match=r"one per image \(2\), got \(3,\)"):
         f(classifier, x, [0, 1, 2])
-    with pytest.raises(TypeError, match="target must be class indices"):
+    with pytest.raises(ValueError, match="class must be a known name, got 'cat'"):
         f(classifier, x, "cat")
     with pytest.raises(ValueError, match="x must be finite"):
         f(classifier, x * torch.nan, 0)

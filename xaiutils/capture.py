@@ -139,11 +139,7 @@ def capture(module: nn.Module, x: Tensor) -> Captured:
         except GraphError:
             raise
         except Exception as error:  # whatever the forward method raises, or torch.export
-            raise GraphError(
-                f"module must be captured by torch.export, {type(module).__name__} is not: "
-                f"{_reason(error)}{where_stopped(error)}; its forward must not branch on values, "
-                "nor leave torch; a subclass whose forward has the one path can be captured"
-            ) from error
+            raise GraphError(_why_not(module, x, error)) from error
         finally:
             logging.disable(quiet)
 
@@ -170,6 +166,17 @@ def _copy(module: nn.Module) -> nn.Module:
         return copy.deepcopy(module, memo).eval()  # some are made anew, in train mode
     except Exception:  # something in it cannot be copied
         return module
+
+
+def _why_not(module: nn.Module, x: Tensor, error: Exception) -> str:
+    said = f"{_reason(error)}{where_stopped(error)}"
+    if type(error) is RuntimeError:  # of an operation, such as one on sizes that do not fit
+        return f"module must take images (N, {', '.join(map(str, x.shape[1:]))}); {said}"
+    return (
+        f"module must be captured by torch.export, {type(module).__name__} is not: {said}; its "
+        "forward must not branch on values, nor leave torch; a subclass whose forward has the one "
+        "path can be captured"
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -61,7 +61,8 @@ class Graph:
     @property
     def classes(self) -> int:
         """The number of logits of each picture; of a map of them, of channels."""
-        return int((self.output.shape or (1, 1))[1])
+        shape = self.output.shape or ()
+        return int(shape[1]) if len(shape) > 1 else 1  # (N,) is one value
 
     def find(self, layer: str) -> Step:
         """The step called ``layer``: a module's path (its last call) or a step's own name.
@@ -102,7 +103,7 @@ class Graph:
         *,
         inputs_of: Container[Step] = (),
         graph_of: Container[Step] = (),
-        leaf: Step | None = None,
+        leaf: Step | Sequence[Step] = (),
     ) -> Recording:
         """One forward pass of ``x`` (N, C, H, W), normalised.
 
@@ -111,7 +112,8 @@ class Graph:
             inputs_of: Steps whose inputs and weights are recorded.
             graph_of: Steps recorded with the gradient graph between inputs and result as well, so
                 that ``Recording.vjp`` need not compute them again.
-            leaf: The step with respect to whose result the logits can be differentiated.
+            leaf: The step with respect to whose result the logits can be differentiated, or
+                several, one of which may follow from another.
 
         Raises:
             GraphError: ``x`` does not fit the network.
@@ -121,13 +123,14 @@ class Graph:
         require_eval(self.source)
         passes.asked(len(x))
         record = Recording(logits=x)
-        live = set() if leaf is None else self.after(leaf)
+        leaves = (leaf,) if isinstance(leaf, Step) else tuple(leaf)
+        live = {step for one in leaves for step in self.after(one)}
         step = self.input
         # Outside inference mode, since its tensors can never be differentiated.
         with torch.inference_mode(False):
             try:
                 x = x.clone() if x.is_inference() else x.detach()
-                for step, value in self._values(x, record, inputs_of, graph_of, leaf, live):
+                for step, value in self._values(x, record, inputs_of, graph_of, leaves, live):
                     if step is self.output:
                         record.logits = value
             except torch.OutOfMemoryError:
@@ -157,7 +160,7 @@ class Graph:
         record: Recording | None = None,
         inputs_of: Container[Step] = (),
         graph_of: Container[Step] = (),
-        leaf: Step | None = None,
+        leaves: Container[Step] = (),
         live: Container[Step] = (),
     ) -> Iterator[tuple[Step, Any]]:
         """Compute the steps in order; each value is forgotten after its last use."""
@@ -178,8 +181,10 @@ class Graph:
                 record.outputs[step] = values[step]
                 if step not in live:
                     values[step] = detached(values[step])
-            if step is leaf and record is not None:
-                values[step] = record.leaf = values[step].detach().requires_grad_()
+            if step in leaves and record is not None:
+                found = values[step]
+                found = found if found.requires_grad else found.detach().requires_grad_()
+                values[step] = record.leaves[step] = found
             yield step, values[step]
             for done in self._last_use.get(step, ()):
                 del values[done]

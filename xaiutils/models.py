@@ -7,7 +7,7 @@ weights or a file of yours; `wrap` takes your own network. Neither changes the m
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xaiutils import batches, checks, memo
+from xaiutils import batches, checks, memo, targets
+from xaiutils.arrays import Arrays
 from xaiutils.borrowed import environment_kept
 from xaiutils.cam_layer import choose_cam_layer
+from xaiutils.fixed import Fixed
 from xaiutils.graph import Graph, Network
 from xaiutils.images import Transform
 from xaiutils.operations import GATE, PASS, ROUTING
 from xaiutils.operations import SOFTMAX as SOFTMAX_STEP
 from xaiutils.registry import MODELS, SCENE_NETWORKS, ModelRecord
 from xaiutils.steps import GraphError
+from xaiutils.transforms import from_timm, read_transform, timm_config
 from xaiutils.usable import channels_of, example, require_same, require_usable
 from xaiutils.weights import download, load_state_dict, published_hash, read_state_dict, untrained
 from xaiutils.yours import made_by
@@ -40,7 +43,7 @@ class Classifier:
         name: What tables and figures call it.
         module: The network, in eval mode; the caller's own, never changed.
         classes: A name for each logit.
-        transform: Pictures to the network's input.
+        transform: Pictures, or arrays, to the network's input.
         network: Its captures, one for each size of pictures.
         cam_layer: Name of the layer whose activations the CAM reads; what follows it is the head.
         cam_reason: Why this layer.
@@ -56,7 +59,7 @@ class Classifier:
     name: str
     module: nn.Module
     classes: tuple[str, ...]
-    transform: Transform
+    transform: Transform | Arrays
     network: Network = field(repr=False)
     cam_layer: str
     cam_reason: str
@@ -89,14 +92,32 @@ class Classifier:
         """The output that each row of logits (N, K) speaks for most, (N,); of one, that one.
 
         Raises:
-            ValueError: Several values, of which none is predicted.
+            ValueError: Several values, or an output of another shape, of which none is predicted.
         """
+        if logits.ndim != 2:
+            raise ValueError(
+                f"target must be given: {self.name} gives {('N', *logits.shape[1:])}, of which no "
+                "class is predicted; a score says what to explain, such as "
+                "xaiutils.targets.region(class, mask)"
+            )
         if self.outputs == VALUE and len(self.classes) > 1:
             raise ValueError(
                 f"target (of a sample, its label) must be given: {self.name} has "
                 f"{len(self.classes)} values as outputs, of which none is the predicted one"
             )
         return logits.argmax(1)
+
+    def asked(self, target: Any, count: int) -> targets.Question | None:
+        """What ``target`` asks of each of ``count`` pictures; see `xaiutils.targets.asked`.
+
+        None where nothing is asked: the predicted class is meant, which the output says. Of an
+        output (N,) its value is meant.
+        """
+        if target is None:
+            if self.graph.output.shape != (1,):
+                return None
+            target = targets.value()
+        return targets.asked(target, count, self.graph.output.shape or (), self.class_index)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """The probability of each output, (N, K) as the logits; where they are values, the values.
@@ -125,15 +146,37 @@ class Classifier:
         return self.transform(images).to(like.device, like.dtype)
 
     def picture(self, image: Any) -> np.ndarray:
-        """What the network sees of a picture, (H, W, 3) uint8: to be drawn under its maps."""
-        return np.asarray(self.transform.geometry(image).convert("RGB"))
+        """What the network sees of a picture, (H, W, 3) uint8: to be drawn under its maps.
+
+        Of an array what `Arrays.picture` shows of it: of a volume (D, H, W, 3), of a signal lines.
+        """
+        return self.transform.picture(image)
+
+    def to_picture(self, map: Any, picture: Any) -> np.ndarray:
+        """A map of a picture in the picture's own pixels, as `Transform.to_picture` puts it back.
+
+        Args:
+            map: (..., H, W), of what the network saw of the picture.
+            picture: The one that `preprocess` got.
+
+        Returns:
+            (..., height, width) float32 in the map's unit; NaN where the network did not look.
+
+        Raises:
+            TypeError, ValueError: No numbers, or of another size than the network saw.
+        """
+        if isinstance(map, Tensor):
+            map = checks.dense("map", map, "(..., H, W)").detach().cpu().numpy()
+        return self.transform.to_picture(checks.numbers_of("map", map), picture)
 
     def predict(self, x: Tensor) -> Tensor:
         """Logits (N, K), without gradient."""
         graph = self.graph_for(self.check(x))
 
         def answer(some: Tensor) -> Tensor:
-            if some.device.type == "cpu":  # there convolutions are up to twice as fast so
+            if (
+                some.device.type == "cpu" and some.ndim == 4
+            ):  # there convolutions are up to twice as fast so
                 some = some.contiguous(memory_format=torch.channels_last)
             return graph.run(some).logits.detach().to(x.dtype)  # autocast has another
 
@@ -143,8 +186,16 @@ class Classifier:
         """For each image of (N, C, H, W) its ``k`` likeliest classes with probability.
 
         Outputs that are values come in their own order, each with its value.
+
+        Raises:
+            ValueError: The output is no (N, K), as of a segmentation.
         """
         logits = self.predict(x)
+        if logits.ndim != 2:
+            raise ValueError(
+                f"classifier must give (N, K) to have likeliest classes, {self.name} gives "
+                f"{('N', *logits.shape[1:])}"
+            )
         found, count = self.probabilities(logits), min(k, len(self.classes))
         first = torch.arange(count).expand(len(x), -1).to(found.device)
         # In the order of the logits: probabilities that round to 1 are equal.
@@ -184,12 +235,14 @@ class Classifier:
             TypeError: It is no float tensor of the weights' dtype on their device.
             ValueError: It is not (N, C, H, W) and finite, with the network's channels.
         """
+        dimensions = self.transform.dimensions
+        space = checks.SPACE[dimensions]
         if not isinstance(x, Tensor):
             raise TypeError(
-                f"x must be a torch.Tensor (N, C, H, W), got {checks.describe(x)}; "
+                f"x must be a torch.Tensor (N, C, {space}), got {checks.describe(x)}; "
                 "classifier.preprocess(pictures) gives one"
             )
-        checks.images("x", x, self.transform.channels)
+        checks.images("x", x, self.transform.channels, dimensions)
         like = example(self.module)
         if x.dtype != like.dtype or x.device != like.device:
             raise TypeError(
@@ -199,10 +252,20 @@ class Classifier:
         return x
 
     def bounds(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """The darkest and the brightest possible input, (1, C, 1, 1): 0 and 1, normalised."""
-        values = (self.transform.mean, self.transform.std)
-        mean, std = (like.new_tensor(v)[None, :, None, None] for v in values)
-        return -mean / std, (1 - mean) / std
+        """The darkest and the brightest possible input, (1, C, 1, 1): 0 and 1, normalised.
+
+        Raises:
+            ValueError: Of arrays whose limits nobody gave.
+        """
+        if self.transform.limits is None:
+            raise ValueError(
+                f"{self.name} must know the least and the largest value of its data for this; "
+                "wrap(..., limits=(least, largest)) says them"
+            )
+        values, one = (self.transform.mean, self.transform.std), [1] * (like.ndim - 2)
+        mean, std = (like.new_tensor(v).reshape(1, -1, *one) for v in values)
+        low, high = self.transform.limits
+        return (low - mean) / std, (high - mean) / std
 
 
 def checked_classifier(value: Any) -> Classifier:
@@ -360,18 +423,24 @@ def wrap(
     *,
     outputs: str | None = None,
     name: str | None = None,
-    transform: Transform | None = None,
+    transform: Any = None,
+    inputs: tuple[Any, ...] | Mapping[str, Any] | None = None,
+    preview: Callable[[np.ndarray], Any] | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> Classifier:
     """Your own network as a classifier.
 
     Args:
-        module: Takes (N, C, H, W), returns logits (N, K); in eval mode.
+        module: Takes (N, C, H, W), returns logits (N, K); in eval mode. With other than 1 or 3
+            channels, or of signals (N, C, L) or volumes (N, C, D, H, W), it is given arrays,
+            channels first: see `Arrays`.
         classes: A name per logit, in their order or by index, as ``id2label`` has them; by default
             ``class 0``, ``class 1``, ... (of values ``output 0``, ...).
         mean, std: Of each channel, for pixels in [0, 1], as in training; by default 0 and 1. Those
-            of pixels in 0..255 are divided by 255.
+            of pixels in 0..255 are divided by 255. A network of timm brings its own, and its size
+            and crop. Of arrays in their own units.
         size: Pictures are resized to exactly this (side, or height and width); by default they
-            are taken as they are.
+            are taken as they are. Arrays must have it: (length,), (depth, height, width).
         cam_layer: The layer to read the CAM from, by module path; by default the last feature map
             behind an activation before the layer whose channels are the classes. What follows it
             is the head of LRP's composites too; `explain` has a ``cam_layer`` for the CAM alone.
@@ -379,39 +448,47 @@ def wrap(
             of its own; ``"value"``, numbers without a probability, as of a regression. By default
             what the network's own last operation says, else softmax, and of one output value.
         name: What tables call it; by default the module's class.
-        transform: The preprocessing itself, instead of ``mean``, ``std`` and ``size``.
+        transform: The preprocessing itself, instead of ``mean``, ``std`` and ``size``: a
+            `Transform` or `Arrays`, or what `read_transform` reads: torchvision's ``Compose`` or
+            ``weights.transforms()``, timm's data configuration, Hugging Face's image processor.
+        inputs: Of a network of several inputs all but the picture, which are held fixed: a tuple of
+            those behind the picture, or a dict by name. A tensor (1, ...) is repeated for each
+            picture. The network's layers are then called ``network.`` and their own path.
+        preview, limits: Of arrays: what is shown of one, and the range of the data; see `Arrays`.
 
     Raises:
         TypeError: ``module`` is no ``torch.nn.Module``, or another argument of another type.
         ValueError: Train mode, a wrong number of classes, an unknown layer, weights that are not
-            finite, a batch norm without statistics, channels that no picture has.
+            finite, a batch norm without statistics, a transform that is not read.
         GraphError: A ValueError: `torch.export` cannot capture the network for pictures of that
             size; the message has its reason.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {checks.describe(module)}")
-    given = {"mean": mean, "std": std, "size": size}
+    called = name or type(module).__name__
+    if inputs is not None:
+        module = Fixed(module, inputs)
+    given = {"mean": mean, "std": std, "size": size, "preview": preview, "limits": limits}
+    named = [key for key, value in given.items() if value is not None]
     if transform is None:
-        means, stds = _per_channel("mean", mean), _per_channel("std", std)
-        channels = len(means or stds or ()) or channels_of(module)
-        means, stds = means or (0.0,) * channels, stds or (1.0,) * channels
-        transform = Transform(_height_and_width(size), None, means, stds)
-    elif not isinstance(transform, Transform):
-        raise TypeError(f"transform must be a Transform, got {checks.describe(transform)}")
-    elif any(value is not None for value in given.values()):
-        named = [key for key, value in given.items() if value is not None]
+        transform = _preprocessing(module, named, **given)
+    elif named:
         raise ValueError(f"{' and '.join(named)} must be left out where transform is given")
+    elif not isinstance(transform, Arrays):
+        transform = read_transform(transform, channels_of(module)[0])
     if outputs is not None:
         checks.choice("outputs", outputs, OUTPUTS)
-    called = name or type(module).__name__
     try:
         found = _classifier(
             called, module, classes, transform, cam_layer, "own", outputs=outputs or ""
         )
     except GraphError as error:
-        if transform.size is None or transform.size[0] == transform.size[1]:
+        if not str(error).startswith("module must take images"):
             raise
-        raise GraphError(f"{error}; size is (height, width), got {transform.size}") from error
+        way = f"; mean and std have {transform.channels} values, one for each channel"
+        if transform.size and len(transform.size) == 2 and len({*transform.size}) == 2:
+            way += f"; size is (height, width), got {transform.size}"
+        raise GraphError(f"{error}{way}") from error
     require_same(module, found.predict, _shape(transform))
     return found
 
@@ -420,7 +497,7 @@ def _classifier(
     name: str,
     module: nn.Module,
     classes: Any,
-    transform: Transform,
+    transform: Transform | Arrays,
     cam_layer: str | None,
     weights: str,
     notes: tuple[str, ...] = (),
@@ -451,23 +528,64 @@ def _per_channel(argument: str, value: Any) -> tuple[float, ...] | None:
     return tuple(value)
 
 
-def _height_and_width(size: Any) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    pair: Any = (size, size) if isinstance(size, numbers.Integral) else size
-    if getattr(pair, "ndim", None) == 1:
-        pair = pair.tolist()
-    whole = isinstance(pair, list | tuple) and len(pair) == 2
-    whole = whole and all(isinstance(s, numbers.Integral) and int(s) >= 1 for s in pair)
-    if not whole or isinstance(size, bool):
-        raise ValueError(
-            "size must be pixels >= 1, a side or (height, width), both whole numbers, "
-            f"got {checks.describe(size)}"
+def _preprocessing(
+    module: nn.Module,
+    named: list[str],
+    mean: Any,
+    std: Any,
+    size: Any,
+    preview: Any,
+    limits: Any,
+) -> Transform | Arrays:
+    """What ``mean``, ``std`` and ``size`` say, or a network of timm where they are not given."""
+    config = timm_config(module)
+    channels, dimensions = channels_of(module)
+    if config is not None and not named:
+        return from_timm(config, channels)
+    if config is not None and channels == len(config["mean"]):
+        mean, std = (
+            config[key] if value is None else value for key, value in (("mean", mean), ("std", std))
         )
-    return int(pair[0]), int(pair[1])
+    means, stds = _per_channel("mean", mean), _per_channel("std", std)
+    channels = len(means or stds or ()) or channels
+    means, stds = means or (0.0,) * channels, stds or (1.0,) * channels
+    sides = _sides(size, dimensions or (2, 1, 3))
+    if len(sides or (0,) * (dimensions or (2,))[0]) == 2 and channels in (1, 3):
+        if preview is not None or limits is not None:
+            raise ValueError(
+                "preview and limits must be left out for pictures of 1 or 3 channels; "
+                "transform=xai.Arrays(...) takes arrays of as many"
+            )
+        return Transform(sides, None, means, stds)  # type: ignore[arg-type]
+    return Arrays(
+        means, stds, sides, (dimensions or (2,))[0] if sides is None else 0, limits, preview
+    )
 
 
-def _shape(transform: Transform) -> tuple[int, int, int]:
+def _sides(size: Any, dimensions: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The sides of a picture, signal or volume: one of the numbers of ``dimensions``."""
+    if size is None:
+        if dimensions[0] != 2:
+            space, form = checks.SPACE[dimensions[0]], _SIDES[dimensions[0]]
+            raise ValueError(f"size must be given for inputs (N, C, {space}), {form}, got None")
+        return None
+    sides: Any = (size,) * dimensions[0] if isinstance(size, numbers.Integral) else size
+    if getattr(sides, "ndim", None) == 1:
+        sides = sides.tolist()
+    whole = isinstance(sides, list | tuple) and len(sides) in dimensions
+    whole = whole and all(isinstance(s, numbers.Integral) and int(s) >= 1 for s in sides)
+    if not whole or isinstance(size, bool):
+        form = _SIDES[dimensions[0]]
+        raise ValueError(
+            f"size must be pixels >= 1, {form}, whole numbers, got {checks.describe(size)}"
+        )
+    return tuple(map(int, sides))
+
+
+_SIDES = {1: "(length,)", 2: "a side or (height, width)", 3: "(depth, height, width)"}
+
+
+def _shape(transform: Transform | Arrays) -> tuple[int, ...]:
     """Of the network's input, (C, H, W); of a common side where pictures stay as they are."""
     return (transform.channels, *(transform.size or (224, 224)))
 

@@ -43,26 +43,34 @@ def per_image(value: Tensor, step: Step) -> Tensor:
 
 
 def divide(
-    step: Step, relevance: Tensor, z: Tensor, stabiliser: float, sign: int = 0
+    step: Step, relevance: Tensor, z: Tensor, stabiliser: float, sign: int = 0, above: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``relevance / z``, stabilised, and what the stabiliser and zero denominators took, (N,).
 
-    Where the sign of ``z`` is known, ``z`` must be a fresh tensor: it is overwritten.
+    Where the ``sign`` of ``z`` is known, ``z`` must be a fresh tensor: it is overwritten.
+    ``above`` says that relevance is zero where ``z`` is not above zero.
     """
+    if above and stabiliser:
+        z = (z.clamp_(min=0) if sign else z.clamp(min=0)).add_(stabiliser)
+        s = torch.div(relevance, z, out=z)
+        return s, stabiliser * per_image(s, step), relevance.new_zeros(step.pictures(z))
+    # Signs are numbers here, for truth values take several times as long on a CPU.
     if sign and z.device.type != "cpu":  # a fast convolution may round a sum of zeros off zero
         z.clamp_(min=0) if sign > 0 else z.clamp_(max=0)
-    if sign and bool(z.amin() > 0 if sign > 0 else z.amax() < 0):
+    nowhere = z.amin() > 0 if sign > 0 else z.amax() < 0 if sign else z.count_nonzero() == z.numel()
+    if bool(nowhere):
         unreceived = relevance.new_zeros(step.pictures(z))
     else:
-        unreceived = per_image(relevance * (z == 0), step)
+        nonzero = z.sign().square_()
+        unreceived = per_image(torch.addcmul(relevance, relevance, nonzero, value=-1), step)
     if stabiliser == 0:
         return (relevance / z).masked_fill_(z == 0, 0), torch.zeros_like(unreceived), unreceived
     if sign:
         s = torch.div(relevance, z.add_(sign * stabiliser), out=z)
         return s, sign * stabiliser * per_image(s, step) - unreceived, unreceived
-    signs = torch.where(z < 0, -1.0, 1.0).to(z.dtype)  # 0.1 would become a float32 otherwise
-    s = relevance / (z + stabiliser * signs)
-    return s, stabiliser * per_image((s * signs).masked_fill_(z == 0, 0), step), unreceived
+    signs = torch.copysign(z.new_ones(()), z + 0)  # of zero +1, and of minus zero
+    s = relevance / torch.add(z, signs, alpha=stabiliser)
+    return s, stabiliser * per_image(signs.mul_(s), step) - unreceived, unreceived
 
 
 def _of_routing(

@@ -140,8 +140,8 @@ class Recording:
     """What one forward pass left for the walk back.
 
     Attributes:
-        logits: (N, ...), differentiable with respect to ``leaf``.
-        leaf: The result of the step that was made a leaf, (N, C, h, w), or None.
+        logits: (N, ...), differentiable with respect to ``leaves``.
+        leaves: The results of the steps that were asked for as leaves, as (N, C, h, w).
         inputs: Of each recorded step the tensors that it read, in the order of ``Step.varying``.
         outputs: Of each step that was recorded with its gradient graph, the result.
         weights: Of each recorded weighted step, weight and bias (batch norm folded in).
@@ -151,12 +151,17 @@ class Recording:
     """
 
     logits: Tensor
-    leaf: Tensor | None = None
+    leaves: dict[Step, Tensor] = field(default_factory=dict)
     inputs: dict[Step, list[Any]] = field(default_factory=dict)
     outputs: dict[Step, Any] = field(default_factory=dict)
     weights: dict[Step, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
     norms: dict[Step, tuple[Any, ...]] = field(default_factory=dict)
     constants: dict[Step, Tensor] = field(default_factory=dict)
+
+    @property
+    def leaf(self) -> Tensor | None:
+        """The result of the one step that was made a leaf, or None."""
+        return next(iter(self.leaves.values()), None)
 
     def vjp(self, step: Step, cotangent: Any) -> tuple[Tensor | None, ...]:
         """The transposed derivative of one step by its varying inputs, times ``cotangent``."""

@@ -51,7 +51,7 @@ def require_same(
     Args:
         module: The network.
         predict: As captured: pictures (N, C, H, W) to outputs (N, ...).
-        shape: (C, H, W).
+        shape: (C, H, W), or with as many sides as the network's input has.
 
     Raises:
         ValueError: They compute different outputs.
@@ -77,18 +77,12 @@ def example(module: nn.Module) -> Tensor:
     return next(tensors, torch.empty(0))
 
 
-def channels_of(module: nn.Module) -> int:
-    """How many channels the first convolution reads.
+def channels_of(module: nn.Module) -> tuple[int, tuple[int, ...]]:
+    """How many channels the first convolution reads, and the dimensions of all, its own first.
 
-    Raises:
-        ValueError: Other than pictures have.
+    Of a network without one three channels, and no dimensions.
     """
-    convolutions = (m for m in module.modules() if isinstance(m, nn.Conv2d))
-    channels = next((m.in_channels for m in convolutions), 3)
-    if channels not in (1, 3):
-        raise ValueError(
-            "module must read 1 or 3 channels, as pictures have, and the convolution that it "
-            f"names first reads {channels}: give mean and std, one value or three, if another "
-            "reads the pictures; else wrap a module that makes its channels of a picture's"
-        )
-    return channels
+    kinds = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
+    found = [m for m in module.modules() if isinstance(m, tuple(kinds))]
+    dimensions = dict.fromkeys(len(m.kernel_size) for m in found)
+    return (found[0].in_channels if found else 3), tuple(dimensions)

@@ -1,14 +1,34 @@
-"""Arguments that several methods share: the reference image, and a set of them."""
+"""What several methods share: the reference image, a set of them, and the network's answer."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xaiutils import chance, checks
 from xaiutils.models import Classifier
+from xaiutils.targets import Question, answer
+from xaiutils.twin import Twin
 
 Baseline = float | Tensor
+
+
+class Answer(nn.Module):
+    """A network's twin that answers what is asked: images (n, C, H, W) to (n,).
+
+    Args:
+        twin: The network.
+        question: What is asked of each image; of all the same where it is one.
+    """
+
+    def __init__(self, twin: Twin, question: Question) -> None:
+        super().__init__()
+        self.twin, self.question = twin, question
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The answer to each image."""
+        return answer(self.twin(x), self.question)
 
 
 def reference(baseline: Baseline, x: Tensor) -> Tensor:

@@ -125,8 +125,8 @@ def _library_cam(classifier: Classifier, x: Tensor, target: Tensor | None) -> Te
         from pytorch_grad_cam import GradCAMPlusPlus
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    twin = Twin(classifier.graph, cam_layer=classifier.cam_layer)
-    run = GradCAMPlusPlus(twin, [twin.cam_layer], reshape_transform=as_maps(x))
+    twin = Twin(classifier.graph_for(x), cam_layer=classifier.cam_layer)
+    run = GradCAMPlusPlus(twin, [twin.cam_layer], reshape_transform=as_maps(classifier))
     targets = None if target is None else [ClassifierOutputTarget(t) for t in target.tolist()]
     with torch.enable_grad():
         found = run(input_tensor=x.clone().requires_grad_(), targets=targets)
@@ -168,6 +168,7 @@ _PARTS: tuple[Method, ...] = (
         title="LRP (captum, first call)",
         function=captum_lrp_first_call,
         family=_FAMILY,
+        classes_only=True,
         sign=SIGNED,
         source=f"{_CAPTUM}, Alpha1_Beta0_Rule on Conv2d, EpsilonRule on Linear",
         passes="2 * F + B",
@@ -185,6 +186,7 @@ _PARTS: tuple[Method, ...] = (
         title="LRP (captum, later calls)",
         function=captum_lrp_second_call,
         family=_FAMILY,
+        classes_only=True,
         sign=SIGNED,
         source=f"{_CAPTUM}, its rules gone: EpsilonRule(1e-9) everywhere",
         passes="2 * F + B",
@@ -195,6 +197,7 @@ _PARTS: tuple[Method, ...] = (
         title="Grad-CAM++ (grad-cam)",
         function=library_grad_cam_plus_plus,
         family=_FAMILY,
+        classes_only=True,
         sign=NONNEGATIVE,
         source=f"{_GRAD_CAM}; Chattopadhay et al. 2018, eq. 19, with 1e-6 in the denominator",
         passes="F + B",
@@ -204,6 +207,7 @@ _PARTS: tuple[Method, ...] = (
         title="Grad-CAM++ (grad-cam, targets=None)",
         function=grad_cam_plus_plus_no_target,
         family=_FAMILY,
+        classes_only=True,
         sign=NONNEGATIVE,
         source=f"{_GRAD_CAM} with targets=None",
         passes="F + B",

@@ -68,13 +68,12 @@ def infidelity(
     perturb = _squares if perturbation == "squares" else _gaussian
     found = captum_infidelity(
         # float64, since beta^2 A - 2 beta B + C loses its digits where a map is good
-        lambda x: case.classifier.predict(x).double(),
+        lambda x: case.answer(case.classifier.predict(x).double()),
         infidelity_perturb_func_decorator(multiply_by_inputs)(
             perturb(size, np.random.default_rng(seed))
         ),
         case.x,
         attribution.double().expand_as(case.x) / case.x.shape[1],
-        target=case.target,
         n_perturb_samples=samples,
         max_examples_per_batch=min(BATCH, samples),
         normalize=normalize,

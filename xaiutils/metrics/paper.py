@@ -12,6 +12,7 @@ from xaiutils.methods.record import Setting
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.paper_quantus import judge
 from xaiutils.metrics.record import CannotScore, Explainer, Metric, always, mask_share
+from xaiutils.targets import Scores
 
 BASELINES = ("black", "white", "mean", "uniform")
 
@@ -142,9 +143,12 @@ def random_logit(case: Case, attribution: Tensor, explainer: Explainer, seed: in
     call it a distance and read 1 as the best.
 
     Raises:
-        CannotScore: The network has one class, or the other class has a map without an order.
+        CannotScore: The network has one class, a score is explained, or the other class has a map
+            without an order.
     """
     classes = len(case.classifier.classes)
+    if isinstance(case.targets, Scores):
+        raise CannotScore("a score is explained, and no class that could be compared with another")
     if classes == 1:
         raise CannotScore("the network has no other class")
     return judge("random_logit", case, attribution, explainer, seed, num_classes=classes, seed=seed)

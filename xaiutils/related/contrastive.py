@@ -162,7 +162,7 @@ def _forward(
     *,
     softmax: bool = False,
 ) -> Pass:
-    graph: Graph = classifier.graph
+    graph: Graph = classifier.graph_for(classifier.check(x))
     if graph.classes < 2:
         raise ValueError("classifier must have two classes or more to contrast, got 1")
     if softmax and classifier.outputs != SOFTMAX:
