@@ -98,13 +98,14 @@ def from_timm(config: Mapping[str, Any], channels: int = 3) -> Transform:
     mean, std = (
         _numbers(key, config.get(key) or default, channels) for key, default in _IMAGENET.items()
     )
+    crop = int(height), int(width)
     if len(mean) != channels:
         raise ValueError(
             f"mean must be given for each of the {channels} channels that the network reads: its "
             f"configuration of timm has {len(mean)}; give mean= and std="
         )
-    common = {
-        "crop": (int(height), int(width)),
+    common: dict[str, Any] = {
+        "crop": crop,
         "mean": mean,
         "std": std,
         "interpolation": _interpolation("interpolation", config.get("interpolation") or "bicubic"),
@@ -113,10 +114,10 @@ def from_timm(config: Mapping[str, Any], channels: int = 3) -> Transform:
         fill = tuple(round(255 * value) for value in mean)
         return Transform(resize=scaled, fit="contain", fill=fill, **common)
     if mode == "squash":
-        return Transform(resize=scaled, fill=_around(scaled, common["crop"]), **common)
+        return Transform(resize=scaled, fill=_around(scaled, crop), **common)
     if scaled[0] == scaled[1]:
-        return Transform(resize=scaled[0], fill=_around(scaled[0], common["crop"]), **common)
-    return Transform(resize=scaled, fit="cover", fill=_around(scaled, common["crop"]), **common)
+        return Transform(resize=scaled[0], fill=_around(scaled[0], crop), **common)
+    return Transform(resize=scaled, fit="cover", fill=_around(scaled, crop), **common)
 
 
 _CROPS = ("center", "squash", "border")

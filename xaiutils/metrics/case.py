@@ -93,9 +93,9 @@ class Case:
         )
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the network's input, and of every map."""
-        return self.x.shape[2], self.x.shape[3]
+    def size(self) -> tuple[int, ...]:
+        """Height and width of the network's input, and of every map; of a signal its length."""
+        return tuple(self.x.shape[2:])
 
     @property
     def targets(self) -> Tensor:

@@ -95,7 +95,8 @@ def replacement(case: Case, base: str) -> Tensor:
     """
     checks.choice("base", base, BASES)
     if base == "blur":
-        return smooth(case.x[0], case.x.shape[2] * BLUR_SHARE)[None]
+        sigma = case.x.shape[2] * BLUR_SHARE
+        return smooth(case.x[0], sigma, dimensions=case.x.ndim - 2)[None]
     if base == "black":
         return case.classifier.bounds(case.x)[0].expand_as(case.x)
     return torch.zeros_like(case.x)
