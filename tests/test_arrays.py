@@ -19,6 +19,8 @@ from xaiutils import plots
 from xaiutils.arrays import Arrays
 from xaiutils.cam import to_image
 from xaiutils.images import Transform
+from xaiutils.methods import METHODS
+from xaiutils.workloads import Workload
 
 LAYERS: dict[int, Any] = {
     1: (nn.Conv1d, nn.MaxPool1d, nn.AdaptiveAvgPool1d),
@@ -320,3 +322,19 @@ def test_slices_of_a_volume_share_a_scale() -> None:
 def test_wrong_figures(call: Any, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         call()
+
+
+# Scores
+
+
+def test_hybrid_and_controls_are_scored_on_any_space(wrapped: xai.Classifier) -> None:
+    space = wrapped.transform.dimensions
+    arrays = data(space, wrapped.transform.channels)
+    samples = [xai.Sample(str(i), array, label=i) for i, array in enumerate(arrays)]
+    cases = xai.load_cases(Workload("mine", wrapped, samples), [0, 1])
+    names = ["hybrid", "lrp_smoothed", "bounded_noise", "random_map", "centre_prior"]
+    table = xai.score(cases, names, ["srg"])
+    assert sorted(table["method"].unique()) == sorted(names)
+    assert np.isfinite(table["value"]).all()
+    own = METHODS["hybrid"](wrapped, cases[0].x, 0, threshold=0.2)
+    torch.testing.assert_close(own, xai.explain(wrapped, cases[0].x, 0).hybrid)

@@ -298,7 +298,7 @@ class _Place:
         look |= {} if seen.all() else {"mask": seen}
         placed = {name: np.nan_to_num(map) for name, map in placed.items()}
         if set(placed) == set(STAGES):
-            return plots.stages(picture, **placed, **look)
+            return plots.stages(picture, **placed, **look)  # type: ignore[arg-type]
         return plots.panels([picture, *placed.values()], titles=["picture", *placed], **look)
 
     def save_overlay(self, path: Path, map: Tensor) -> None:

@@ -83,7 +83,9 @@ def combine(
             record.compute(classifier, x, target, seed, _own(prefix, record, settings)).detach()
             for prefix, record in parts
         )
-        return smooth_as_explain(fuse(bound(figure, threshold), bounded.to(figure)), sigma)
+        space = x.ndim - 2
+        figure = bound(figure, threshold, dimensions=space)
+        return smooth_as_explain(fuse(figure, bounded.to(figure), dimensions=space), sigma)
 
     def refuses(classifier: Classifier) -> str | None:
         reasons = ((record.name, record.refuses(classifier)) for _, record in parts)
@@ -117,7 +119,9 @@ def combine(
 
 def smooth_as_explain(map: Tensor, sigma: float | None) -> Tensor:
     """Step 5 with the width that `explain` takes: ``sigma`` pixels, or H / 64 for None."""
-    return smooth(map, map.shape[-2] * SIGMA_SHARE if sigma is None else sigma)
+    space = map.ndim - 1
+    sigma = map.shape[-2 if space > 1 else -1] * SIGMA_SHARE if sigma is None else sigma
+    return smooth(map, sigma, dimensions=space)
 
 
 def _check(threshold: float, sigma: float | None) -> None:

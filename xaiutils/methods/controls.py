@@ -32,7 +32,7 @@ def random_map(classifier: Classifier, x: Tensor, target: Tensor, *, seed: int =
     must not share their luck.
     """
     maps = [
-        baselines.random_map(image[None], own)
+        baselines.random_map(image[None], own, dimensions=x.ndim - 2)
         for image, own in zip(x, _seeds(x, seed), strict=True)
     ]
     return torch.cat(maps).to(x.device)
@@ -40,7 +40,7 @@ def random_map(classifier: Classifier, x: Tensor, target: Tensor, *, seed: int =
 
 def centre_prior(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
     """A Gaussian bump in the middle, sigma a quarter of each side: (N, H, W) in (0, 1]."""
-    return baselines.centre_prior(x).to(x.device)
+    return baselines.centre_prior(x, dimensions=x.ndim - 2).to(x.device)
 
 
 def sobel_edges(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
@@ -56,7 +56,8 @@ def bounded_cam(
     Args:
         classifier, x, target, threshold, cam: As in `xaiutils.hybrid.explain`.
     """
-    return bound(class_activation_map(classifier, x, target, cam=cam), threshold)
+    found = class_activation_map(classifier, x, target, cam=cam)
+    return bound(found, threshold, dimensions=x.ndim - 2)
 
 
 def bounded_cam_smoothed(
@@ -119,7 +120,8 @@ def bounded_noise(
         for own in _seeds(x, seed)
     ]
     figure = bounded_cam(classifier, x, target, threshold=threshold, cam=cam)
-    return smooth_as_explain(fuse(figure, torch.stack(noise).to(figure)), sigma)
+    product = fuse(figure, torch.stack(noise).to(figure), dimensions=x.ndim - 2)
+    return smooth_as_explain(product, sigma)
 
 
 def bounded_edges(
@@ -165,7 +167,9 @@ def hybrid(
     seen = look(classifier, x, target, cam, None, composite, None, start)
     assert seen.cam is not None
     assert seen.relevance is not None
-    product = fuse(bound(seen.cam, threshold), seen.relevance.map.mean(1))
+    space = x.ndim - 2
+    bounded = bound(seen.cam, threshold, dimensions=space)
+    product = fuse(bounded, seen.relevance.map.mean(1), dimensions=space)
     return smooth_as_explain(product, sigma)
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.images import denormalise
+from xaiutils.images import Transform, denormalise
 from xaiutils.methods.arguments import Baseline, reference
 from xaiutils.methods.record import CannotExplain
 from xaiutils.models import Classifier, checked_classifier
@@ -55,10 +55,21 @@ def slic(
     if compactness <= 0:
         raise ValueError(f"compactness must be > 0, got {compactness:g}")
     labels = []
-    for picture in denormalise(x, classifier.transform):
+    for picture in _pictures(classifier, x):
         found = superpixels(picture, n_segments, compactness, start_label=0, channel_axis=-1)
         labels.append(np.unique(found, return_inverse=True)[1].reshape(found.shape))
     return torch.from_numpy(np.stack(labels)).long()
+
+
+def _pictures(classifier: Classifier, x: Tensor) -> np.ndarray:
+    """What people see of the images, (N, H, W, 3); of arrays their preview."""
+    transform = classifier.transform
+    if isinstance(transform, Transform):
+        return denormalise(x, transform)
+    if transform.dimensions != 2:
+        raise ValueError("x must be images (N, C, H, W) for superpixels: give segments of your own")
+    std, mean = (x.new_tensor(value)[:, None, None] for value in (transform.std, transform.mean))
+    return np.stack([transform.picture(array) for array in x.detach() * std + mean])
 
 
 def check(segments: Tensor, x: Tensor) -> Tensor:
