@@ -171,7 +171,7 @@ def to_image(raw: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def min_max(maps: Tensor) -> Tensor:
-    """Each map m of (N, *space) scaled to [0, 1]: ``m' = (m - min m) / (max m - min m)``.
+    """Each map m of (N, H, W), or of another space, scaled to [0, 1]: ``m' = (m - min m) / (max m - min m)``.
 
     A constant map becomes 0.
     """

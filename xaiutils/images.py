@@ -120,6 +120,7 @@ class Transform:
             ``"to_zero"`` and ``"down"`` as Hugging Face's two kinds of processor do.
         grey: whether colours are taken out first, and the grey repeated in the channels.
         bgr: whether the network takes blue first; mean and std are in its order.
+        dimensions, limits: of all pictures, not to be given: 2, and pixels from 0 to 1.
 
     Raises:
         TypeError, ValueError: a field, at construction; a picture too small, when it comes.

@@ -146,9 +146,8 @@ class Classifier:
         self.check(x)
 
         def answer(some: Tensor) -> Tensor:
-            if (
-                some.device.type == "cpu" and some.ndim == 4
-            ):  # there convolutions are up to twice as fast so
+            # On a CPU convolutions of pictures are up to twice as fast so.
+            if some.device.type == "cpu" and some.ndim == 4:
                 some = some.contiguous(memory_format=torch.channels_last)
             return self.graph.run(some).logits.detach().to(x.dtype)  # autocast has another
 
@@ -441,7 +440,7 @@ def wrap(
             called, module, classes, transform, cam_layer, "own", outputs=outputs or ""
         )
     except GraphError as error:
-        if not str(error).startswith("module must take images"):
+        if error.__cause__ is None:  # else it failed on pictures of this form
             raise
         way = f"; mean and std have {transform.channels} values, one for each channel"
         if transform.size and len(transform.size) == 2 and len({*transform.size}) == 2:
