@@ -342,7 +342,7 @@ class Transform:
             )
         self._check_picture(*image_size)
         wrapped = tv_tensors.BoundingBoxes(values, format="XYXY", canvas_size=tuple(image_size))
-        moved = self._moved(wrapped, tuple(image_size))
+        moved = self._moved(wrapped, (image_size[0], image_size[1]))
         return functional.clamp_bounding_boxes(moved).as_subclass(torch.Tensor)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:

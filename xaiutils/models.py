@@ -381,7 +381,7 @@ def wrap(
     classes: Sequence[str] | Mapping[Any, str] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    size: int | tuple[int, int] | None = None,
+    size: int | tuple[int, ...] | None = None,
     cam_layer: str | None = None,
     *,
     outputs: str | None = None,
