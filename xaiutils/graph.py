@@ -42,7 +42,9 @@ class Graph:
         require_eval(module)
         self.source = module
         kind, device = dtype(module), _device(module)
-        found: Captured = capture(module, torch.empty((2, *shape), dtype=kind, device=device))
+        with torch.inference_mode(False):
+            x = torch.empty((2, *shape), dtype=kind, device=device)
+        found: Captured = capture(module, x)
         self.steps, self.input, self.output = found.steps, found.input, found.output
         self.constants, self.calls = found.constants, found.calls
         self._names = {step.name: step for step in self.steps} | found.results
