@@ -48,17 +48,14 @@ def find_cam_layer(graph: Graph) -> tuple[Step, str]:
     residual block, or no activation qualifies, it is the last feature map that every path from
     the picture to the output passes. Where branches never join as a map, the reason says so.
 
-    Where a class token is read in the end, it is the layer norm before the last attention: behind
-    that attention the patches no longer matter.
+    Where a class token is read in the end, it is the layer norm before the last attention, if no
+    other attention reads the same patches: behind that attention they no longer matter.
     """
     maps = _maps(graph)
     normed = _normed_tokens(graph, maps)
+    shared = [s for s in bottlenecks(graph) if s in maps]
     if normed and _reads_class_token(graph):
-        patches = " x ".join(map(str, maps[normed[-1]].size))
-        return normed[-1], (
-            f"tokens of {patches} patches, normalised for the last attention: behind it only "
-            "the class token counts; they can be negative"
-        )
+        return _before_class_token(graph, maps, normed[-1], shared)
     weighted = [s for s in (*graph.before(graph.output), graph.output) if _is_weighted(s)]
     if not weighted:
         raise GraphError("module must have a linear layer or convolution that gives the classes")
@@ -69,7 +66,7 @@ def find_cam_layer(graph: Graph) -> tuple[Step, str]:
     features = [s for s in before if s in learnt] or before
     activated = [s for s in before if _is_activated(s)]
     last = (activated or features)[-1]
-    shared = [s for s in bottlenecks(graph) if s in features]
+    shared = [s for s in shared if s in features]
     if shared and last not in shared:
         # Not the one before branches that go on, coarser, and never join.
         finer = math.prod(maps[shared[-1]].size) > math.prod(maps[last].size)
@@ -115,7 +112,10 @@ def blocks(graph: Graph, cam_layer: str) -> list[Step]:
     seen = [s for s in upstream if s not in behind and not (normed and maps[s].tokens)]
     activated = [s for s in seen if _is_activated(s)]
     found: dict[tuple[int, ...], Step] = {}
+    sizes = {maps[s].size for s in seen if s in shared}
     for size in dict.fromkeys(maps[s].size for s in activated or seen):
+        if sizes and size not in sizes:
+            continue  # of branches alone
         here = [s for s in seen if maps[s].size == size]
         last = [s for s in activated or seen if s in here][-1]
         through = [s for s in here if s in shared]
@@ -196,6 +196,21 @@ def _reads_class_token(graph: Graph) -> bool:
         return False
     readers = [s for s in tokens[-1].users if s in live]
     return all(s.kind == ROUTING and s not in known for s in readers)
+
+
+def _before_class_token(
+    graph: Graph, maps: Maps, normed: Step, shared: list[Step]
+) -> tuple[Step, str]:
+    """What the last attention reads; if others read the same patches, what all of them read."""
+    upstream = set(graph.before(normed))
+    before = [s for s in shared if s in upstream]
+    readers = [s for s in graph.after((before or [graph.input])[-1]) if is_attention(s)]
+    last = before[-1] if before and len(readers) > 1 else normed
+    says = "normalised for the last attention: behind it only the class token counts"
+    if last is not normed:
+        says = f"the last that everything flows through: {len(readers)} attentions read them"
+    patches = " x ".join(map(str, maps[last].size))
+    return last, f"tokens of {patches} patches, {says}; they can be negative"
 
 
 def _is_activated(step: Step) -> bool:

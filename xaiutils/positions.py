@@ -133,13 +133,14 @@ def positions(steps: list[Step], picture: Step) -> dict[Step, Positions]:
 def _followed(step: Step, before: Positions) -> Positions | None:  # noqa: PLR0911, one rule a line
     shape, then = step.shape or (), before.shape
     if step.kind == CONVOLUTION:
-        spatial = (before.batch, *before.places) == (0, *range(2, len(shape)))
-        return _resized(step, before) if spatial else None
+        mixed = _mixed(before, 1) if len(shape) == len(then) else None
+        spatial = mixed and (mixed.batch, *mixed.places) == (0, *range(2, len(shape)))
+        return _resized(step, mixed) if mixed and spatial else None
     if step.kind == MATMUL and len(step.varying) > 1:
         return None
     if step.kind in (LINEAR, MATMUL):
-        mixes = any(of != CHANNELS for of, _, _ in before.axes[-1])
-        return None if mixes or len(shape) != len(then) else _resized(step, before)
+        mixed = _mixed(before, -1) if len(shape) == len(then) else None
+        return _resized(step, mixed) if mixed else None
     order = _order(step, len(then))
     if order is not None:
         return Positions(tuple(before.axes[i] for i in order), before.skip, before.extra)
@@ -166,6 +167,25 @@ def _order(step: Step, ndim: int) -> list[int] | None:
         return None
     shape = list(found.shape) if isinstance(found, Tensor) else []
     return [sizes.index(size) for size in shape] if sorted(shape) == sizes else None
+
+
+def _mixed(before: Positions, axis: int) -> Positions | None:
+    """A weighted sum along an axis. Neighbouring pixels that it holds become channels.
+
+    So patches are embedded and merged; None where it holds whole rows or columns, or pictures.
+    """
+    held = before.axes[axis]
+    taken = {of: math.prod(n for o, n, _ in held if o == of) for of, _, _ in held}
+    near = all(of == CHANNELS or apart * count <= taken[of] for of, count, apart in held)
+    if PICTURES in taken or not near or (before.extra and before.axes[before.places[0]] == held):
+        return None
+    axes = [
+        tuple((of, count, apart // taken.get(of, 1) if of >= 0 else 1) for of, count, apart in part)
+        for part in before.axes
+    ]
+    axes[axis] = ((CHANNELS, before.shape[axis], 1),)
+    left = {f[0] for part in axes for f in part}
+    return Positions(tuple(axes), before.skip, before.extra) if left >= set(taken) else None
 
 
 def _without_axis(step: Step, before: Positions) -> Positions | None:
