@@ -245,9 +245,15 @@ MADE: dict[str, Callable[[], nn.Module]] = {
 CHOSEN = {  # the layer, and what is said of it
     "mixer": ("norm", "last feature map (4 x 4, tokens) before classes that everything flows thro"),
     "mean": ("norm2", "last feature map (4 x 4, tokens) before classes that everything flows thro"),
-    "token": ("norm1", "tokens of 4 x 4 patches, normalised for the last attention: behind it only"),
+    "token": (
+        "norm1",
+        "tokens of 4 x 4 patches, normalised for the last attention: behind it only",
+    ),
     "late": ("add", "last feature map (4 x 4, tokens) before classes that everything flows thro"),
-    "gated": ("mul", "last feature map (4 x 4, tokens) before classes that everything flows through; "),
+    "gated": (
+        "mul",
+        "last feature map (4 x 4, tokens) before classes that everything flows through; ",
+    ),
     "joined": ("cat", "last feature map (4 x 4) before classes that everything flows through; no "),
     "apart": ("second.1", "last activated feature map (8 x 8) before classes; not everything flow"),
 }
@@ -370,5 +376,7 @@ def test_wrong_layers_are_named(given: object, error: type[Exception], said: str
 
 
 def test_a_classifier_has_one_layer_since_the_head_begins_there() -> None:
-    with pytest.raises(TypeError, match=r"cam_layer must be one layer here, .* explain\(\.\.\., cam_"):
+    with pytest.raises(
+        TypeError, match=r"cam_layer must be one layer here, .* explain\(\.\.\., cam_"
+    ):
         wrap(Deep().eval(), size=16, cam_layer=SEVERAL)  # type: ignore[arg-type]

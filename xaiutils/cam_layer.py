@@ -112,7 +112,8 @@ def blocks(graph: Graph, cam_layer: str) -> list[Step]:
     Of each size of map the last one (activated, where there is one) that everything flows through,
     where there is one; of a transformer the tokens that each attention reads.
     """
-    end, maps, shared = graph.find(cam_layer), _maps(graph), bottlenecks(graph)
+    end, shared = graph.find(cam_layer), bottlenecks(graph)
+    maps = _maps(graph) | {end: reading(graph, end)}
     upstream = [s for s in (*graph.before(end), end) if s in maps]
     normed = [s for s in _normed_tokens(graph, maps) if s in upstream]
     behind = {*normed, *graph.after(normed[0])} if normed else set()

@@ -284,7 +284,7 @@ def _viewed(step: Step, before: Positions) -> Positions | None:
         if i == step.batch and left and left[0][0] == PICTURES:
             axis.append(left.pop(0))
         room = size
-        while left and left[0][0] != PICTURES and (room > 1 or left[0][1] == 1 and not axis):
+        while left and left[0][0] != PICTURES and (room > 1 or (left[0][1] == 1 and not axis)):
             of, count, apart = left.pop(0)
             inner = count // math.gcd(count, room)
             if inner > 1:  # a part of it: the slower one

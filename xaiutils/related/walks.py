@@ -80,7 +80,10 @@ def forward(
     classifier.check(x)
     visited = plan.visited if visited is None else visited
     record = plan.graph.run(
-        x, inputs_of=plan.inputs_of & visited, graph_of=plan.graph_of & visited, leaf=() if leaf is None else leaf
+        x,
+        inputs_of=plan.inputs_of & visited,
+        graph_of=plan.graph_of & visited,
+        leaf=() if leaf is None else leaf,
     )
     logits = record.logits.detach()
     if target is None:
