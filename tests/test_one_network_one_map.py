@@ -86,12 +86,8 @@ class Same(nn.Conv2d):
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
 
 
-NOT_FOLDED = "a batch norm is folded into a convolution that is a torch.nn module, and no other"
-
-
 @pytest.mark.parametrize("composite", ["paper", "epsilon_plus", "epsilon_alpha2_beta1"])
 @pytest.mark.parametrize("written", [Functional, lambda: Modules(Same)], ids=["function", "own"])
-@waits(NOT_FOLDED)
 def test_a_batch_norm_behind_any_convolution_gives_one_map(
     written: Callable[[], nn.Module], composite: str
 ) -> None:
@@ -122,15 +118,10 @@ class TokensFirst(nn.Module):
         return self.classes(tokens.permute(1, 2, 0).mean(2))
 
 
-GUESSED = "the first size that 23 divides is taken for that of the images"
-
-
 @pytest.mark.parametrize(
     "tokens",
     [
-        pytest.param(46, marks=waits(GUESSED)),  # two pictures of 23 tokens each, it seems
-        pytest.param(23, marks=waits(GUESSED, RuntimeError)),  # 23 pictures, it seems
-        48,
+        *(46, 23, 48),
     ],
 )
 @pytest.mark.parametrize("composite", ["epsilon", "epsilon_plus"])
@@ -336,7 +327,6 @@ class Leaky(Modules):
 
 
 @pytest.mark.parametrize("change", [_stride, _padding, _forward, _forward_of_a_part, _slope, _eps])
-@waits("the copy that was traced keeps the settings and the code that the module had")
 def test_a_network_that_was_changed_is_explained_as_it_is_or_refused(
     change: Callable[[nn.Module], None],
 ) -> None:
@@ -444,19 +434,9 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "weight norm": (normed, "weight_norm|parametri"),
     "identity in train mode": (WithIdentity, "nothing"),
 }
-NOT_SO: dict[str, str] = {
-    "in place": "the tracer drops an operation whose result nobody reads; refused for 'hooks'",
-    "autocast": "what is entered in forward is not traced; refused for 'hooks'",
-    "feature extractor": "torchvision's GraphModule is copied as another class; refused for that",
-    "pruned": "weights that a hook computes cannot be copied; refused for branches and loops",
-    "weight norm": "weights that a hook computes cannot be copied; refused for branches and loops",
-    "identity in train mode": "any part in train mode is refused, one that does nothing too",
-}
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(c, marks=waits(NOT_SO[c]) if c in NOT_SO else ()) for c in CASES]
-)
+@pytest.mark.parametrize("case", CASES)
 def test_a_network_is_explained_or_refused_for_the_true_reason(case: str) -> None:
     made, reason = CASES[case]
     x, usual = pictures(), settled(Modules())
@@ -489,7 +469,6 @@ class Encoder(nn.Module):
 
 
 @pytest.mark.parametrize("first", [False, True])
-@waits("its layers read attributes of an attention that has been written out", ValueError)
 def test_a_transformer_encoder_of_torch_is_explained(first: bool) -> None:
     net, x = Encoder(first).eval(), pictures()
     classifier = wrap(net, size=SIDE)

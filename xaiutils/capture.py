@@ -86,7 +86,7 @@ def read_output(returned: Any) -> Tensor:
         GraphError: Something else; what was returned is named.
     """
     if isinstance(returned, Tensor):
-        return returned
+        return returned[:, None] if returned.ndim == 1 else returned  # one output a picture
     named: dict[str, Any] = {}
     if isinstance(returned, Mapping):
         named = dict(returned)
@@ -98,7 +98,7 @@ def read_output(returned: Any) -> Tensor:
         return read_output(returned[0])
     for name in OUTPUTS:
         if isinstance(named.get(name), Tensor):
-            return named[name]
+            return read_output(named[name])
     what = f"a {type(returned).__name__}"
     what += f" of {', '.join(map(str, named))}" if named else ""
     what += f" of {len(returned)}" if isinstance(returned, tuple | list) and not named else ""
@@ -167,7 +167,7 @@ def _copy(module: nn.Module) -> nn.Module:
         held = (*part._parameters.values(), *part._buffers.values(), *vars(part).values())
         memo.update((id(t), t) for t in held if isinstance(t, Tensor))
     try:
-        return copy.deepcopy(module, memo)
+        return copy.deepcopy(module, memo).eval()  # some are made anew, in train mode
     except Exception:  # something in it cannot be copied
         return module
 
@@ -259,7 +259,7 @@ class _Reader:
             self._written_out(node)
             return
         tags = getattr(target, "tags", ())
-        if torch.Tag.nondeterministic_seeded in tags and name.removesuffix("_") not in KINDS:
+        if torch.Tag.nondeterministic_seeded in tags and not _in_eval(name):
             raise GraphError(f"module must not draw by chance in eval mode, and it calls {name}")
         args, kwargs = self._filled(node.args), self._filled(node.kwargs)
         if target is GETITEM and not isinstance(args[0], Step):
@@ -305,6 +305,10 @@ class _Reader:
             if kwargs.get("value", 1) != 1:
                 product = self._step(node, _ATEN.mul.Tensor, (product, kwargs["value"]))
             return self._step(node, _ATEN.add.Tensor, (args[0], product))
+        elif name == "lerp":
+            between = self._step(node, _ATEN.sub.Tensor, (args[1], args[0]))
+            between = self._step(node, _ATEN.mul.Tensor, (between, args[2]))
+            return self._step(node, _ATEN.add.Tensor, (args[0], between))
         return self._step(node, target, args, kwargs)
 
     def _step(
@@ -470,6 +474,17 @@ def _half(node: fx.Node) -> tuple[int, int, Tensor]:
     value: Tensor = node.meta["val"]
     dim = node.args[1] if len(node.args) > 1 else -1
     return int(dim), int(value.shape[dim]), value  # type: ignore[arg-type, index]
+
+
+def _in_eval(name: str) -> bool:
+    """Whether an operation that can draw by chance draws nothing in eval mode."""
+    return name.removesuffix("_") in KINDS or name in (
+        "lstm",
+        "gru",
+        "rnn_tanh",
+        "rnn_relu",
+        "rrelu",
+    )
 
 
 def _schema(node: fx.Node) -> Any:

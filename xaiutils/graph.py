@@ -29,6 +29,8 @@ _FOLDED = ("conv1d", "conv2d", "conv3d")
 class Graph:
     """A captured network: ``steps`` in the order of computation, from ``input`` to ``output``."""
 
+    changed = False  # since its module was wrapped
+
     def __init__(self, module: nn.Module, shape: tuple[int, ...]) -> None:
         """Capture ``module`` for pictures of ``shape`` (C, H, W), or (C, ...).
 
@@ -53,7 +55,7 @@ class Graph:
             if step.kind == BATCH_NORM:
                 before, own = step.inputs[0], step.inputs[1:]
                 alone = before.operation in _FOLDED and before.users == [step]
-                if alone and all(other.holds for other in (*own, *before.inputs[1:])):
+                if alone and all(other.holds for other in own):
                     before.batch_norm, step.kind = step, PASS
 
     @property
@@ -68,7 +70,12 @@ class Graph:
         Raises:
             TypeError, ValueError: There is none; the nearest names are listed.
         """
-        return self._names[checks.choice("layer", layer, self._names)]
+        try:
+            return self._names[checks.choice("layer", layer, self._names)]
+        except ValueError as error:
+            if self.changed:
+                raise GraphError(f"{error}; the module has changed since: wrap it again") from error
+            raise
 
     def after(self, step: Step) -> set[Step]:
         """All steps whose result depends on that of ``step``, without ``step``."""
@@ -188,6 +195,7 @@ class Network:
         self._lock = threading.RLock()
         self._captures: dict[Any, Graph] = {}
         self._structure: Any = None
+        self._changed = False
         self.graph()
 
     def graph(self, shape: tuple[int, ...] | None = None) -> Graph:
@@ -196,10 +204,12 @@ class Network:
             now = structure(self.source)
             if now != self._structure:
                 self._captures.clear()
+                self._changed = self._structure is not None
                 self._structure = now
             key = shape or self.shape
             if key not in self._captures:
                 self._captures[key] = Graph(self.source, key)
+                self._captures[key].changed = self._changed
             return self._captures[key]
 
     def of(self, module: nn.Module) -> Network:
@@ -220,7 +230,7 @@ class Network:
         """Capture anew at the first use."""
         self.module, self.shape = state["module"], state["shape"]
         self.source, self._lock = unwrapped(self.module), threading.RLock()
-        self._captures, self._structure = {}, None
+        self._captures, self._structure, self._changed = {}, None, False
 
 
 def structure(module: nn.Module) -> tuple[Any, ...]:

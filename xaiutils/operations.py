@@ -38,7 +38,7 @@ _BY_KIND: dict[str, str] = {
     "adaptive_avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d mean sum upsample_nearest1d "
     "upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d "
     "_upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d upsample_trilinear3d "
-    "upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa",
+    "upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa col2im",
     ROUTING: "max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices "
     "max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d flatten "
     "reshape view _unsafe_view permute transpose t numpy_T swapaxes movedim squeeze unsqueeze cat "
@@ -47,12 +47,12 @@ _BY_KIND: dict[str, str] = {
     "replication_pad1d replication_pad2d replication_pad3d roll flip getitem select slice narrow "
     "index_select index gather expand expand_as repeat repeat_interleave tile contiguous clone "
     "pixel_shuffle pixel_unshuffle channel_shuffle masked_fill where slice_scatter select_scatter "
-    "index_put copy diagonal to _to_copy type_as im2col col2im",
+    "index_put copy diagonal to _to_copy type_as im2col",
     PASS: "dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout alias detach "
     "lift_fresh",
     ACTIVATION: "relu relu6 leaky_relu prelu elu selu celu silu gelu mish hardswish tanh hardtanh "
-    "softsign softshrink hardshrink tanhshrink threshold clamp clamp_min clamp_max softplus pow abs"
-    " square",
+    "softsign softshrink hardshrink tanhshrink threshold clamp clip clamp_min clamp_max softplus "
+    "pow abs square",
     GATE: "sigmoid hardsigmoid",
     SOFTMAX: "softmax _softmax _safe_softmax",
     LAYER_NORM: "layer_norm rms_norm group_norm instance_norm",
@@ -69,6 +69,9 @@ _NONNEGATIVE = (
 # What neither creates nor loses a sign: nonnegative if all its inputs are.
 _KEEPS_SIGN = (ROUTING, AVERAGE, PASS, MATMUL, SUM, PRODUCT, QUOTIENT)
 _SIGNED = ("upsample_bicubic2d", "_upsample_bicubic2d_aa", "sub", "rsub", "neg")
+# Of what they read the first alone counts, or nothing but its form.
+LIKE = ("expand_as", "view_as", "reshape_as", "type_as")
+FORMS = ("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full")
 # Some places of their result hold no picture where an input, or what they pad with, is constant.
 JOINS = (
     *("cat", "concat", "stack", "pad", "constant_pad_nd", "masked_fill", "where", "index_put"),
@@ -91,7 +94,7 @@ def kind_of(step: Any) -> str:  # noqa: PLR0911, one rule a line
             return PRODUCT  # by a constant
         divisor = step.args[1]
         return kind if step.args[0] in step.varying and divisor.nonnegative else UNKNOWN
-    if step.operation in ("clamp", "clamp_min", "clamp_max", "hardtanh"):
+    if step.operation in ("clamp", "clip", "clamp_min", "clamp_max", "hardtanh"):
         low = given.get("min_val", given.get("min"))
         high = given.get("max_val", given.get("max"))
         plain = all(end is None or isinstance(end, int | float) for end in (low, high))
@@ -101,9 +104,6 @@ def kind_of(step: Any) -> str:  # noqa: PLR0911, one rule a line
         power = given.get("exponent")
         plain = isinstance(power, int | float) or (power is not None and power not in step.varying)
         return kind if plain and step.args[0] in step.varying else UNKNOWN
-    if step.operation in ("pad", "constant_pad_nd"):
-        constant = given.get("mode", "constant") == "constant"
-        return kind if not (constant and given.get("value")) else UNKNOWN
     if step.operation == "instance_norm" and not given["use_input_stats"]:
         return UNKNOWN
     if step.operation in ("index", "gather", "index_select", "masked_fill", "where"):
@@ -124,7 +124,7 @@ def is_nonnegative(step: Any) -> bool:  # noqa: PLR0911
         return False
     if step.operation in _NONNEGATIVE:
         return True
-    if step.operation in ("clamp", "clamp_min", "hardtanh"):
+    if step.operation in ("clamp", "clip", "clamp_min", "hardtanh"):
         low = given.get("min_val", given.get("min"))
         return isinstance(low, int | float) and low >= 0
     if step.operation == "pow":

@@ -37,6 +37,8 @@ _BY_GRADIENT = (
     SUM,
 )  # shares use result and derivative
 
+_BOUNDED = ("tanh", "hardtanh", "relu6", "softsign")
+
 
 class Plan:
     """What relevance will need of a forward pass: the rule of each step that it will visit.
@@ -45,8 +47,8 @@ class Plan:
         graph: The traced network.
         composite: Gives each weighted step its rule.
         head_after: The CAM layer; everything after it is the head.
-        gates: ``"signal"``: of a product the signal takes all and its gate counts as a constant;
-            ``"half"``: each factor takes half.
+        gates: ``"signal"``: of a product the signal takes all and its gate counts as a constant, of
+            two signals each takes half (the uniform rule of AttnLRP); ``"half"``: always so.
 
     Raises:
         GraphError: A step on the way from the logits to the picture has no rule; it is named.
@@ -77,12 +79,7 @@ class Plan:
         if step.kind != PRODUCT or len(step.varying) < 2 or self.gates == "half":
             return step.varying
         signals = tuple(i for i in step.varying if not _is_gate(i, step))
-        if len(signals) != 1:
-            raise GraphError(
-                f"{step} multiplies two results, and which of them is the signal cannot be told "
-                '(neither is a gate, or both are); gates="half" gives each of them half'
-            )
-        return signals
+        return signals if len(signals) == 1 else step.varying
 
     def _visit(self) -> set[Step]:
         visited = {self.graph.output}
@@ -124,11 +121,17 @@ class Plan:
 
 
 def _is_gate(step: Step, product: Step) -> bool:
-    """Whether a factor says how much of the other passes: a sigmoid, or one value per channel."""
-    if _behind_routing(step).kind in (GATE, SOFTMAX):
-        return True
+    """Whether a factor says how much of the other passes.
+
+    It is bounded, as a sigmoid, or one value per channel.
+    """
     small, whole = torch.Size(step.shape or ()), torch.Size(product.shape or ())
-    return small.numel() < whole.numel()
+    if small.numel() < whole.numel():
+        return True
+    by_constants = (ROUTING, PASS, PRODUCT, SUM)
+    while step.kind in by_constants and len(step.varying) == 1:
+        step = step.varying[0]
+    return step.kind in (GATE, SOFTMAX) or step.operation in _BOUNDED
 
 
 def _behind_routing(step: Step) -> Step:

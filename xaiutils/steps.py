@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xaiutils.operations import CONSTANT
+from xaiutils.operations import CONSTANT, FORMS, LIKE
 
 
 class GraphError(ValueError):
@@ -68,7 +68,11 @@ class Step:
 
     @property
     def varying(self) -> tuple[Step, ...]:
-        """The inputs that depend on the picture."""
+        """The inputs that depend on the picture, and not by their form alone."""
+        if self.operation in FORMS:
+            return ()
+        if self.operation in LIKE:
+            return tuple(step for step in self.inputs[:1] if step.kind != CONSTANT)
         return tuple(step for step in self.inputs if step.kind != CONSTANT)
 
     @cached_property
