@@ -63,8 +63,7 @@ class Graph:
     @property
     def classes(self) -> int:
         """The number of logits of each picture; of a map of them, of channels."""
-        shape = self.output.shape or ()
-        return int(shape[1]) if len(shape) > 1 else 1  # (N,) is one value
+        return int((self.output.shape or (1, 1))[1])
 
     def find(self, layer: str) -> Step:
         """The step called ``layer``: a module's path (its last call) or a step's own name.

@@ -110,13 +110,10 @@ class Classifier:
     def asked(self, target: Any, count: int) -> targets.Question | None:
         """What ``target`` asks of each of ``count`` pictures; see `xaiutils.targets.asked`.
 
-        None where nothing is asked: the predicted class is meant, which the output says. Of an
-        output (N,) its value is meant.
+        None where nothing is asked: the predicted class is meant, which the output says.
         """
         if target is None:
-            if self.graph.output.shape != (1,):
-                return None
-            target = targets.value()
+            return None
         return targets.asked(target, count, self.graph.output.shape or (), self.class_index)
 
     def probabilities(self, logits: Tensor) -> Tensor:
