@@ -17,7 +17,7 @@ from torch import Tensor
 
 from xaiutils.graph import Graph
 from xaiutils.ledger import Ledger
-from xaiutils.operations import AVERAGE, LINEAR, MATMUL, PASS, ROUTING, SUM, WEIGHTED
+from xaiutils.operations import AVERAGE, LINEAR, MATMUL, PASS, PRODUCT, ROUTING, SUM, WEIGHTED
 from xaiutils.plan import Plan
 from xaiutils.rules import Part, Rule, Situation
 from xaiutils.shares import PASSED_ON, SHARES, divide, per_image
@@ -149,6 +149,8 @@ def _stays_above(plan: Plan, step: Step, receiver: Step, above: bool) -> bool:
         return receiver.nonnegative and plan.rules[step].zero_at_zero
     if step.kind in (AVERAGE, SUM, MATMUL):  # a share is the receiver's result times a number
         return receiver.nonnegative
+    if step.kind == PRODUCT:
+        return above and receiver.nonnegative
     return above and (step.kind in (PASS, ROUTING) or _name(step) in ("relu", "relu6"))
 
 
