@@ -523,8 +523,9 @@ def test_relevance_is_picture_times_gradient_of_the_network_written_for_it(name:
     scale = float(expected.abs().max())
     assert scale > 0
     assert float((found.map - expected).abs().max()) <= 1e-6 * scale
+    limit = 1e-5 if name == "to and float" else 1e-9  # rounding of the cast
     for ledger in (found.ledger, relevance(classifier, x, 1, "paper").ledger):
-        assert float((ledger.residual / ledger.start).abs().max()) <= 1e-9
+        assert float((ledger.residual / ledger.start).abs().max()) <= limit
     graph = classifier.graph
     for step in graph.steps:  # rules leave out what a sign rules out
         value = graph.value_at(step, x) if step.nonnegative and step.varying else None
