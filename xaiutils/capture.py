@@ -295,6 +295,8 @@ class _Reader:
             x, w, b, mean, variance, momentum, eps = args
             target = _SAME[name]
             args = (x, w, b, mean, variance, False, momentum, eps, False)
+        elif name == "copy":  # of the second, in the form of the first
+            target, args = _ATEN.expand_as.default, (args[1], args[0])
         elif name == "native_layer_norm":
             target = _SAME[name]
         elif name == "native_group_norm":

@@ -42,7 +42,7 @@ class Graph:
         require_eval(module)
         self.source = module
         kind, device = dtype(module), _device(module)
-        found: Captured = capture(module, torch.zeros((2, *shape), dtype=kind, device=device))
+        found: Captured = capture(module, torch.empty((2, *shape), dtype=kind, device=device))
         self.steps, self.input, self.output = found.steps, found.input, found.output
         self.constants, self.calls = found.constants, found.calls
         self._names = {step.name: step for step in self.steps} | found.results

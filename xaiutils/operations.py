@@ -41,7 +41,7 @@ _BY_KIND: dict[str, str] = {
     "upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa col2im",
     ROUTING: "max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices "
     "max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d flatten "
-    "reshape view _unsafe_view permute transpose t numpy_T swapaxes movedim squeeze unsqueeze cat "
+    "reshape reshape_as view view_as _unsafe_view permute transpose t numpy_T swapaxes movedim squeeze unsqueeze cat "
     "concat stack chunk split split_with_sizes tensor_split unbind unflatten amax amin max min "
     "maximum minimum pad constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
     "replication_pad1d replication_pad2d replication_pad3d roll flip getitem select slice narrow "
