@@ -261,7 +261,7 @@ def _bias_share(step: Step, s: Tensor, bias: Tensor | None) -> Tensor:
     """The sum over outputs of s_j b_j, (N,)."""
     if bias is None:
         return s.new_zeros(step.pictures(s))
-    if step.kind != LINEAR:
+    if step.kind != LINEAR and s.ndim > 2:
         s = s.flatten(2).sum(2)
     return per_image(s * bias, step)
 
