@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xaiutils.graph import Graph
+from xaiutils.graph import Graph, Network
 from xaiutils.operations import (
     ACTIVATION,
     AVERAGE,
@@ -20,20 +20,24 @@ from xaiutils.operations import (
 )
 from xaiutils.positions import Positions, guessed, positions
 from xaiutils.steps import GraphError, Step
+from xaiutils.uncaptured import Uncaptured
 
 Maps = dict[Step, Positions]
 
 
-def choose_cam_layer(graph: Graph, chosen: Any) -> tuple[str, str]:
+def choose_cam_layer(network: Network, chosen: Any) -> tuple[str, str]:
     """The name of the layer for the CAM, the caller's or by default that found, and the reason."""
-    if chosen is None:
-        step, reason = find_cam_layer(graph)
-        return step.path, reason
     if isinstance(chosen, list | tuple):
         raise TypeError(
             "cam_layer must be one layer here, since what follows it is the head of LRP's "
             f"composites, got {chosen!r}; explain(..., cam_layer={chosen!r}) averages several"
         )
+    if network.uncaptured:
+        return network.uncaptured.choose(chosen)
+    graph = network.graph()
+    if chosen is None:
+        step, reason = find_cam_layer(graph)
+        return step.path, reason
     step = graph.find(chosen)
     told = "; rows and columns told by its shape alone" if reading(graph, step).guess else ""
     return step.path, "chosen by the caller" + told
@@ -132,13 +136,16 @@ def blocks(graph: Graph, cam_layer: str) -> list[Step]:
     return [s for s in upstream if s in {*chosen, end}]
 
 
-def reading(graph: Graph, step: Step) -> Positions:
-    """How the result of ``step`` is read as maps (N, C, h, w).
+def reading(graph: Graph | Uncaptured, step: Step) -> Positions:
+    """How the result of ``step`` is read as maps (N, C, h, w); without a graph as it is.
 
     Raises:
         ValueError: It has not more than one position, or other axes than these and channels.
     """
-    found = _all(graph).get(step) or guessed(step, graph.input)
+    if isinstance(graph, Uncaptured):
+        found = positions([], step).get(step)
+    else:
+        found = _all(graph).get(step) or guessed(step, graph.input)
     if found is None or step.shape is None or not found.is_map:
         raise ValueError(
             "cam_layer must give feature maps (N, C, h, w) with h * w > 1, with channels first or "

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from xaiutils import chance
 from xaiutils.borrowed import environment_kept
 from xaiutils.operations import CONSTANT, KINDS, ROUTING, is_nonnegative, kind_of
 from xaiutils.steps import GETITEM, GraphError, Step
@@ -42,6 +43,10 @@ _WRITTEN_OUT = {  # fused, they have no rules; what they consist of has
 }
 _RESHAPES = ("reshape", "view", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze")
 _SKIPPED = ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size")
+
+
+class NotCaptured(GraphError):
+    """A network that computes its output cannot be read: without a graph it can still be called."""
 
 
 @dataclass
@@ -116,15 +121,16 @@ def capture(module: nn.Module, x: Tensor) -> Captured:
         x: Two pictures (2, C, ...), of the size, dtype and device that count.
 
     Raises:
-        GraphError: The module cannot be captured; the message has PyTorch's reason, the line of
-            the user's code, and what to give instead.
+        NotCaptured: The module cannot be captured, though it computes its output; the message has
+            PyTorch's reason, the line of the user's code, and what to give instead.
+        GraphError: It cannot compute its output either, or none of single pictures.
     """
     if isinstance(module, torch.jit.ScriptModule):
-        raise GraphError("module must be a Python module, got TorchScript: give what was scripted")
+        raise NotCaptured("it is TorchScript, not a Python module: give what was scripted")
     with _LOCK, environment_kept(), warnings.catch_warnings(), torch.inference_mode(False):
         warnings.simplefilter("ignore")
         quiet = logging.root.manager.disable
-        logging.disable(logging.WARNING)
+        logging.disable(logging.CRITICAL)
         try:
             program = torch.export.export(
                 _Reading(_copy(module)),
@@ -139,9 +145,14 @@ def capture(module: nn.Module, x: Tensor) -> Captured:
         except GraphError:
             raise
         except Exception as error:  # whatever the forward method raises, or torch.export
-            raise GraphError(_why_not(module, x, error)) from error
+            cause = error.__cause__ if isinstance(error, _Stopped) else error
+            raise _why_not(module, x, cause) from cause
         finally:
             logging.disable(quiet)
+
+
+class _Stopped(Exception):
+    """The forward method did not come to its end; the cause is the reason."""
 
 
 class _Reading(nn.Module):
@@ -153,7 +164,12 @@ class _Reading(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.enable_grad():
-            return read_output(self.module(x))
+            try:
+                return read_output(self.module(x))
+            except GraphError:
+                raise
+            except Exception as error:  # torch.export would print the graph so far
+                raise _Stopped from error
 
 
 def _copy(module: nn.Module) -> nn.Module:
@@ -168,18 +184,55 @@ def _copy(module: nn.Module) -> nn.Module:
         return module
 
 
-def _why_not(module: nn.Module, x: Tensor, error: Exception) -> str:
-    said = f"{_reason(error)}{where_stopped(error)}"
-    if type(error) is RuntimeError:  # of an operation, such as one on sizes that do not fit
-        return f"module must take images (N, {', '.join(map(str, x.shape[1:]))}); {said}"
-    return (
-        f"module must be captured by torch.export, {type(module).__name__} is not: {said}; its "
-        "forward must not branch on values, nor leave torch; a subclass whose forward has the one "
-        "path can be captured"
+def copied(module: nn.Module) -> nn.Module:
+    """A deep copy that shares the weights, frozen.
+
+    Raises:
+        GraphError: Something in the module cannot be copied.
+    """
+    memo: dict[int, Any] = {}
+    for part in module.modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            continue  # copies its tensors itself
+        for held in (*part._parameters.values(), *vars(part).values()):
+            if isinstance(held, nn.Parameter):
+                memo[id(held)] = nn.Parameter(held.detach(), requires_grad=False)
+            elif isinstance(held, Tensor):
+                memo[id(held)] = held.detach().clone()
+    try:
+        with torch.no_grad():  # TorchScript clones its weights
+            twin = copy.deepcopy(module, memo).eval()
+    except Exception as error:  # of whatever is held there
+        raise GraphError(
+            f"module must be copied by copy.deepcopy where it cannot be read, "
+            f"{type(module).__name__} is not: {error}"
+        ) from error
+    for parameter in twin.parameters():
+        parameter.requires_grad_(False)
+    return twin
+
+
+def _why_not(module: nn.Module, x: Tensor, error: BaseException | None) -> GraphError:
+    """What cannot be captured, but computed; or why it cannot be computed either."""
+    noise = torch.rand(x.shape, generator=chance.torchs(0), device="cpu").to(x)
+    twin = copied(module)
+    try:
+        with chance.Drawn(0), torch.no_grad():
+            read_output(twin(noise))
+    except GraphError as own:
+        return own
+    except Exception as own:
+        said = f"{_reason(own)}{where_stopped(own)}"
+        return GraphError(
+            f"module must take images (N, {', '.join(map(str, x.shape[1:]))}); {said}"
+        )
+    return NotCaptured(
+        f"torch.export cannot read {type(module).__name__}: {_reason(error)}{where_stopped(error)};"
+        " a subclass whose forward has the one path, without leaving torch, can be captured"
     )
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException | None) -> str:
     """What PyTorch says, in a sentence."""
     said = str(error).strip().split("\n")[0].split(". ")[0]
     if "data-dependent" in str(error) or "GuardOnDataDependent" in type(error).__name__:
@@ -187,10 +240,10 @@ def _reason(error: Exception) -> str:
     return said or type(error).__name__
 
 
-def where_stopped(error: Exception) -> str:
+def where_stopped(error: BaseException | None) -> str:
     """The last line of the user's own code that was come to, with its file and number."""
     libraries = (Path(torch.__file__).parent, Path(__file__).parent)
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = traceback.extract_tb(error and error.__traceback__)
     own = [
         f
         for f in frames
@@ -259,7 +312,7 @@ class _Reader:
             return
         name = getattr(getattr(target, "_schema", None), "name", "").rpartition("::")[2]
         if isinstance(target, torch._ops.HigherOrderOperator):
-            raise GraphError(f"module must not use {target}, which is no operation on tensors")
+            raise NotCaptured(f"module must not use {target}, which is no operation on tensors")
         if name in _SKIPPED or target is torch._C._set_grad_enabled:
             return
         if name in _WRITTEN_OUT:
@@ -384,7 +437,7 @@ class _Reader:
             return count
         elif step.operation in ("repeat_interleave", "bmm", "matmul"):
             return source.before
-        raise GraphError(
+        raise NotCaptured(
             f"module must keep its pictures apart, and where {step.operation} leaves them is not "
             "known"
         )
@@ -396,7 +449,7 @@ class _Reader:
         """The operations of a part that is entered under another mode of gradients."""
         place = 1 if node.target is torch.ops.higher_order.wrap_with_set_grad_enabled else 4
         if place == 4 and node.args[2]:
-            raise GraphError(
+            raise NotCaptured(
                 "module must not enter autocast in its forward, whose casts are not captured; "
                 "leave it out there and enter it around the call"
             )
@@ -548,3 +601,13 @@ def _views(node: fx.Node, base: fx.Node) -> bool:
 def _path(node: fx.Node) -> str:
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     return stack[-1][0].removeprefix("module.") if stack else ""
+
+
+def require_eval(module: nn.Module) -> None:
+    """Raise if any part of the module is in train mode, but for one that does nothing."""
+    for path, part in module.named_modules():
+        if part.training and not isinstance(part, nn.Identity):
+            which = f" ({path} is)" if path else ""
+            raise ValueError(
+                f"module must be in eval mode, got train mode; call module.eval() first{which}"
+            )

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from xaiutils import checks, passes
-from xaiutils.capture import Captured, capture, unwrapped
+from xaiutils.capture import Captured, NotCaptured, capture, require_eval, unwrapped
 from xaiutils.compute import compute, last_uses, may_overwrite, note, weights_of
 from xaiutils.operations import BATCH_NORM, PASS, WEIGHTED
 from xaiutils.steps import GraphError, Recording, Step, as_leaf, detached
+from xaiutils.uncaptured import WORKS, Uncaptured
 
 _FOLDED = ("conv1d", "conv2d", "conv3d")
 
@@ -192,19 +193,40 @@ class Graph:
 
 
 class Network:
-    """A module, and its captures by size, dtype and device of the pictures."""
+    """A module, and its captures by size, dtype and device of the pictures.
 
-    def __init__(self, module: nn.Module, shape: tuple[int, ...]) -> None:
-        """Capture ``module`` for pictures of ``shape`` (C, H, W); raises as `Graph` does."""
+    ``uncaptured`` stands for them where there are none, else it is None.
+    """
+
+    def __init__(
+        self, module: nn.Module, shape: tuple[int, ...], graph: str | None = "auto"
+    ) -> None:
+        """Capture ``module`` for pictures of ``shape`` (C, H, W); raises as `Graph` does.
+
+        Not where ``graph`` is None, nor where `torch.export` cannot read what can be called.
+        """
         self.module, self.source, self.shape = module, unwrapped(module), shape
         self._lock = threading.RLock()
         self._captures: dict[Any, Graph] = {}
         self._structure: Any = None
         self._changed = False
-        self.graph()
+        self.uncaptured: Uncaptured | None = None
+        try:
+            if graph is None:
+                raise NotCaptured("it was wrapped with graph=None")
+            self.graph()
+        except NotCaptured as error:
+            require_eval(self.source)
+            self.uncaptured = Uncaptured(self.source, shape, str(error))
 
     def graph(self, shape: tuple[int, ...] | None = None) -> Graph:
-        """The capture for pictures of ``shape``, of the network as it is now."""
+        """The capture for pictures of ``shape``, of the network as it is now.
+
+        Raises:
+            GraphError: The network was not captured.
+        """
+        if self.uncaptured:
+            raise GraphError(f"classifier must have a graph: {self.uncaptured.why}; {WORKS}")
         with self._lock:
             now = structure(self.source)
             if now != self._structure:
@@ -229,11 +251,11 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the captures, which are made anew where this is read."""
-        return {"module": self.module, "shape": self.shape}
+        return {"module": self.module, "shape": self.shape, "uncaptured": self.uncaptured}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Capture anew at the first use."""
-        self.module, self.shape = state["module"], state["shape"]
+        self.__dict__.update(state)
         self.source, self._lock = unwrapped(self.module), threading.RLock()
         self._captures, self._structure, self._changed = {}, None, False
 
@@ -280,13 +302,3 @@ def dtype(module: nn.Module) -> torch.dtype:
 def _device(module: nn.Module) -> torch.device:
     tensors = (*module.parameters(), *module.buffers())
     return tensors[0].device if tensors else torch.device("cpu")
-
-
-def require_eval(module: nn.Module) -> None:
-    """Raise if any part of the module is in train mode, but for one that does nothing."""
-    for path, part in module.named_modules():
-        if part.training and not isinstance(part, nn.Identity):
-            which = f" ({path} is)" if path else ""
-            raise ValueError(
-                f"module must be in eval mode, got train mode; call module.eval() first{which}"
-            )

@@ -19,15 +19,18 @@ from torch import Tensor, nn
 from xaiutils import batches, checks, memo, targets
 from xaiutils.arrays import Arrays
 from xaiutils.borrowed import environment_kept
-from xaiutils.cam_layer import choose_cam_layer
+from xaiutils.cam_layer import choose_cam_layer, reading
 from xaiutils.fixed import Fixed
 from xaiutils.graph import Graph, Network
 from xaiutils.images import Transform
 from xaiutils.operations import GATE, PASS, ROUTING
 from xaiutils.operations import SOFTMAX as SOFTMAX_STEP
+from xaiutils.positions import Positions
 from xaiutils.registry import MODELS, SCENE_NETWORKS, ModelRecord
 from xaiutils.steps import GraphError
 from xaiutils.transforms import from_timm, read_transform, timm_config
+from xaiutils.twin import Twin
+from xaiutils.uncaptured import WORKS, Uncaptured, Whole
 from xaiutils.usable import channels_of, example, require_same, require_usable
 from xaiutils.weights import download, load_state_dict, published_hash, read_state_dict, untrained
 from xaiutils.yours import made_by
@@ -69,19 +72,60 @@ class Classifier:
 
     def __post_init__(self) -> None:
         """Refuse names and outputs that the network does not have."""
-        outputs = _checked_outputs(self.outputs, self.graph)
-        names = _class_names(self.classes, self.graph.classes, outputs)
+        shape = self.output
+        count = shape[1] if len(shape) > 1 else 1  # (N,) is one value
+        outputs = _checked_outputs(self.outputs, count, self._ending)
+        names = _class_names(self.classes, count, outputs)
         object.__setattr__(self, "outputs", outputs)
         object.__setattr__(self, "classes", names)
 
     @property
     def graph(self) -> Graph:
-        """The network, captured for pictures of the classifier's own size."""
+        """The network, captured for pictures of the classifier's own size.
+
+        Raises:
+            GraphError: It could not be captured; the message says why, and what works without.
+        """
         return self.network.graph()
 
     def graph_for(self, x: Tensor) -> Graph:
-        """The network, captured for pictures of the size of ``x`` (N, C, H, W)."""
+        """The network, captured for pictures of the size of ``x`` (N, C, H, W); as ``graph``."""
         return self.network.graph(tuple(x.shape[1:]))
+
+    def maps_for(self, x: Tensor) -> Graph | Uncaptured:
+        """What knows the layers' maps for pictures of the size of ``x``: the graph, if any."""
+        return self.network.uncaptured or self.graph_for(x)
+
+    def reading(self) -> Positions:
+        """How the result of the CAM layer is read as maps."""
+        found = self.network.uncaptured or self.graph
+        return reading(found, found.find(self.cam_layer))
+
+    def hookable(self, x: Tensor, cam_layer: str | None = None) -> Twin | Whole:
+        """A copy for the libraries that hook modules, to be asked for pictures like ``x``.
+
+        Args:
+            x: (N, C, H, W), of the size that counts.
+            cam_layer: The layer whose result the copy's module ``cam_layer`` returns.
+        """
+        if self.network.uncaptured:
+            if cam_layer is not None:
+                self.network.uncaptured.find(cam_layer)
+            return Whole(self.network.source, cam_layer)
+        return Twin(self.graph_for(x), cam_layer)
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """The shape of one picture's output, (1, ...)."""
+        known = self.network.uncaptured
+        return known.output if known else self.graph.output.shape or ()
+
+    @property
+    def _ending(self) -> str | None:
+        """``"softmax"`` or ``"sigmoid"`` where that is the network's own last operation."""
+        known = self.network.uncaptured
+        kind = known.ending if known else _ending(self.graph)
+        return {SOFTMAX_STEP: SOFTMAX, GATE: SIGMOID}.get(kind or "")
 
     @property
     def chooses(self) -> bool:
@@ -114,14 +158,14 @@ class Classifier:
         """
         if target is None:
             return None
-        return targets.asked(target, count, self.graph.output.shape or (), self.class_index)
+        return targets.asked(target, count, self.output, self.class_index)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """The probability of each output, (N, K) as the logits; where they are values, the values.
 
         A last softmax or sigmoid of the network itself is not followed by another.
         """
-        if self.outputs == VALUE or _ending(self.graph):
+        if self.outputs == VALUE or self._ending:
             return logits
         return logits.softmax(1) if self.outputs == SOFTMAX else logits.sigmoid()
 
@@ -168,9 +212,11 @@ class Classifier:
 
     def predict(self, x: Tensor) -> Tensor:
         """Logits (N, K), without gradient."""
-        graph = self.graph_for(self.check(x))
+        graph = self.maps_for(self.check(x))
 
         def answer(some: Tensor) -> Tensor:
+            if isinstance(graph, Uncaptured):
+                return graph.predict(some).to(x.dtype)
             # On a CPU convolutions of pictures are up to twice as fast so.
             if some.device.type == "cpu" and some.ndim == 4:
                 some = some.contiguous(memory_format=torch.channels_last)
@@ -278,12 +324,12 @@ def checked_classifier(value: Any) -> Classifier:
     return value
 
 
-def _ending(graph: Graph) -> str | None:
-    """``"softmax"`` or ``"sigmoid"`` where that is the network's own last operation."""
+def _ending(graph: Graph) -> str:
+    """The kind of the network's own last operation."""
     step = graph.output
     while step.kind in (PASS, ROUTING) and len(step.varying) == 1:
         step = step.varying[0]
-    return {SOFTMAX_STEP: SOFTMAX, GATE: SIGMOID}.get(step.kind)
+    return step.kind
 
 
 def _class_names(classes: Any, count: int, outputs: str) -> tuple[str, ...]:
@@ -339,19 +385,18 @@ def _by_index(pairs: list[tuple[Any, Any]], count: int) -> list[Any]:
     return [found[index] for index in range(count)]
 
 
-def _checked_outputs(outputs: str, graph: Graph) -> str:
-    """What a network's outputs are, by default as it ends; one alone is a value.
+def _checked_outputs(outputs: str, count: int, own: str | None) -> str:
+    """What a network's ``count`` outputs are, by default its ``own`` end; one alone is a value.
 
     Nothing in a network with one output and no sigmoid tells a probability from an age. As a value
     it is shown as it is, which is true of both.
     """
-    own = _ending(graph)
     if outputs == "":
-        if graph.classes == 1:
+        if count == 1:
             return SIGMOID if own == SIGMOID else VALUE
         return own or SOFTMAX
     checks.choice("outputs", outputs, OUTPUTS)
-    if outputs == SOFTMAX and graph.classes == 1:
+    if outputs == SOFTMAX and count == 1:
         raise ValueError(
             "outputs must be sigmoid or value for a network with one output, whose softmax is "
             "always 1, got 'softmax'"
@@ -399,7 +444,7 @@ def load_model(
         made = made_by(name, Classifier)
         if cam_layer is None:
             return made
-        layer, reason = choose_cam_layer(made.graph, cam_layer)
+        layer, reason = choose_cam_layer(made.network, cam_layer)
         return replace(made, cam_layer=layer, cam_reason=reason)
     if name in SCENE_NETWORKS:
         if weights is not None:
@@ -423,6 +468,7 @@ def wrap(
     inputs: tuple[Any, ...] | Mapping[str, Any] | None = None,
     preview: Callable[[np.ndarray], Any] | None = None,
     limits: tuple[float, float] | None = None,
+    graph: str | None = "auto",
 ) -> Classifier:
     """Your own network as a classifier.
 
@@ -451,13 +497,16 @@ def wrap(
             those behind the picture, or a dict by name. A tensor (1, ...) is repeated for each
             picture. The network's layers are then called ``network.`` and their own path.
         preview, limits: Of arrays: what is shown of one, and the range of the data; see `Arrays`.
+        graph: ``"auto"``: the network is captured by `torch.export`; one that branches on a value,
+            leaves torch or is TorchScript is called as it is instead, and a note says what works
+            so. None: the same without trying.
 
     Raises:
         TypeError: ``module`` is no ``torch.nn.Module``, or another argument of another type.
         ValueError: Train mode, a wrong number of classes, an unknown layer, weights that are not
             finite, a batch norm without statistics, a transform that is not read.
-        GraphError: A ValueError: `torch.export` cannot capture the network for pictures of that
-            size; the message has its reason.
+        GraphError: A ValueError: the network does not take pictures of that size, or mixes those
+            of a batch; the message has the reason.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {checks.describe(module)}")
@@ -474,9 +523,11 @@ def wrap(
         transform = read_transform(transform, channels_of(module)[0])
     if outputs is not None:
         checks.choice("outputs", outputs, OUTPUTS)
+    if graph is not None:
+        checks.choice("graph", graph, ("auto",))
     try:
         found = _classifier(
-            called, module, classes, transform, cam_layer, "own", outputs=outputs or ""
+            called, module, classes, transform, cam_layer, "own", outputs=outputs or "", graph=graph
         )
     except GraphError as error:
         if error.__cause__ is None:  # else it failed on pictures of this form
@@ -498,13 +549,16 @@ def _classifier(
     weights: str,
     notes: tuple[str, ...] = (),
     outputs: str = "",
+    graph: str | None = "auto",
 ) -> Classifier:
     require_usable(module)
     kind = example(module).dtype
     if kind not in (torch.float32, torch.float64):
         raise ValueError(f"module must be of float32 or float64, got {kind}; call module.float()")
-    network = Network(module, _shape(transform))
-    layer, reason = choose_cam_layer(network.graph(), cam_layer)
+    network = Network(module, _shape(transform), graph)
+    if network.uncaptured:
+        notes = (*notes, f"without a graph: {network.uncaptured.why}; {WORKS}")
+    layer, reason = choose_cam_layer(network, cam_layer)
     return Classifier(
         name, module, classes, transform, network, layer, reason, weights, notes, outputs
     )

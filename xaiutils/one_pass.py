@@ -21,6 +21,7 @@ from xaiutils.positions import Positions
 from xaiutils.rules import Rule
 from xaiutils.steps import Recording, Step
 from xaiutils.targets import Question, Score
+from xaiutils.uncaptured import Uncaptured
 
 One = int | str | Score | Callable[[Tensor], Tensor]
 Target = One | Iterable[One] | Tensor | None
@@ -80,7 +81,7 @@ def look(
     Inside `xaiutils.memo.remember` the two halves are kept, each by itself: a CAM of another kind
     needs the same gradients, a hybrid the same relevance.
     """
-    graph = checked_classifier(classifier).graph_for(classifier.check(x))
+    known = checked_classifier(classifier).maps_for(classifier.check(x))
     x = x.contiguous()  # laid out last, a backward pass can kill the process: training.py
     checks.choice("start", start, targets.STARTS)
     question = classifier.asked(target, len(x))
@@ -88,8 +89,8 @@ def look(
     first = second = None
     if cam is not None:
         checks.choice("cam", cam, CAMS)
-        leaves = [graph.find(name) for name in layers_named(cam_layer, classifier.cam_layer)]
-        read_as = [reading(graph, leaf) for leaf in leaves]
+        leaves = [known.find(name) for name in layers_named(cam_layer, classifier.cam_layer)]
+        read_as = [reading(known, leaf) for leaf in leaves]
         first = _Half("gradients", *asked, tuple(leaf.path for leaf in leaves))
     if composite is not None:
         chosen, named = composite_named(composite), tuple(layers)
@@ -97,8 +98,11 @@ def look(
         look = classifier.transform
         bounds = (look.mean, look.std, look.limits)  # for rules of the input
         second = _Half("relevance", *asked, *rules, *bounds, named)
-    if (first and first.answer is None) or (second and second.answer is None):
-        plan = None
+    if isinstance(known, Uncaptured) and second is None:
+        if first and first.answer is None:
+            first.keep(_one_by_one(classifier, known, x, question, leaves))
+    elif (first and first.answer is None) or (second and second.answer is None):
+        graph, plan = classifier.graph_for(x), None
         if second and second.answer is None:
             chosen = chosen if input_rule is None else chosen.with_input_rule(input_rule)
             plan = Plan(graph, chosen, graph.find(classifier.cam_layer), gates)
@@ -108,12 +112,7 @@ def look(
             graph_of=plan.graph_of if plan else (),
             leaf=leaves if first and first.answer is None else (),
         )
-        broken = ~record.logits.detach().reshape(len(x), -1).isfinite().all(1)
-        if broken.any():
-            raise ValueError(
-                "classifier must give finite logits, got NaN or infinity for "
-                f"{_images(broken)}: x or the weights are too large for {x.dtype}"
-            )
+        _require_finite(record.logits, x)
         with torch.inference_mode(False):
             if first and first.answer is None:
                 first.keep(_gradients(classifier, record, question, leaves))
@@ -182,6 +181,37 @@ def _gradients(
     g = torch.autograd.grad(record.logits, found, slope, retain_graph=True)
     at_layers = [(a.detach(), at) for a, at in zip(found, g, strict=True)]
     return _Gradients(target, record.logits.detach(), at_layers)
+
+
+def _one_by_one(
+    classifier: Classifier,
+    network: Uncaptured,
+    x: Tensor,
+    question: Question | None,
+    leaves: list[Step],
+) -> _Gradients:
+    """The same of a network without a graph, which is given each image alone."""
+    found = []
+    for i, record in enumerate(network.run(x, leaves)):
+        _require_finite(record.logits, x)
+        one = None if question is None else question[i : i + 1]
+        found.append(_gradients(classifier, record, one, leaves))
+    at_layers = [
+        (torch.cat([a for a, _ in layer]), torch.cat([g for _, g in layer]))
+        for layer in zip(*(one.at_layers for one in found), strict=True)
+    ]
+    if question is None:
+        question = torch.cat([one.target for one in found])  # type: ignore[arg-type, misc]
+    return _Gradients(question, torch.cat([one.logits for one in found]), at_layers)
+
+
+def _require_finite(logits: Tensor, x: Tensor) -> None:
+    broken = ~logits.detach().flatten(1).isfinite().all(1)
+    if broken.any():
+        raise ValueError(
+            "classifier must give finite logits, got NaN or infinity for "
+            f"{_images(broken)}: x or the weights are too large for {x.dtype}"
+        )
 
 
 def _walk(

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from xaiutils import passes
+from xaiutils.capture import require_eval
 from xaiutils.compute import last_uses
-from xaiutils.graph import Graph, require_eval
+from xaiutils.graph import Graph
 from xaiutils.steps import Step, filled
 
 _POOL = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from xaiutils import chance, checks
 from xaiutils.models import Classifier
 from xaiutils.targets import Question, answer
-from xaiutils.twin import Twin
 
 Baseline = float | Tensor
 
@@ -21,7 +20,7 @@ class Answer(nn.Module):
         question: What is asked of each image; of all the same where it is one.
     """
 
-    def __init__(self, twin: Twin, question: Question) -> None:
+    def __init__(self, twin: nn.Module, question: Question) -> None:
         super().__init__()
         self.twin, self.question = twin, question
         self.eval()

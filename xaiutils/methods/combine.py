@@ -89,7 +89,7 @@ def combine(
         return smooth_as_explain(fuse(figure, bounded.to(figure), dimensions=space), sigma)
 
     def refuses(classifier: Classifier) -> str | None:
-        reasons = ((record.name, record.refuses(classifier)) for _, record in parts)
+        reasons = ((record.name, record.refusal(classifier)) for _, record in parts)
         return next((f"{name}: {reason}" for name, reason in reasons if reason is not None), None)
 
     return Method(

@@ -16,7 +16,6 @@ from xaiutils.methods.arguments import Answer, Baseline, reference, references
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting
 from xaiutils.models import Classifier
 from xaiutils.targets import Question
-from xaiutils.twin import Twin
 
 
 def saliency(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
@@ -29,7 +28,7 @@ def saliency(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
     """
     from captum.attr import Saliency
 
-    found = Saliency(Answer(Twin(classifier.graph_for(x)), target)).attribute(leaf(x))
+    found = Saliency(Answer(classifier.hookable(x), target)).attribute(leaf(x))
     return found.amax(1)
 
 
@@ -43,7 +42,7 @@ def gradient_x_input(classifier: Classifier, x: Tensor, target: Question) -> Ten
     """
     from captum.attr import InputXGradient
 
-    found = InputXGradient(Answer(Twin(classifier.graph_for(x)), target)).attribute(leaf(x))
+    found = InputXGradient(Answer(classifier.hookable(x), target)).attribute(leaf(x))
     return found.mean(1)
 
 
@@ -77,7 +76,7 @@ def integrated_gradients(
 
     n_steps = checks.whole("n_steps", n_steps)
     batch_size = checks.whole("batch_size", batch_size)
-    x0, twin = reference(baseline, x), Twin(classifier.graph_for(x))
+    x0, twin = reference(baseline, x), classifier.hookable(x)
     maps = [
         IntegratedGradients(Answer(twin, target[i : i + 1])).attribute(
             x[i : i + 1],
@@ -123,7 +122,7 @@ def smooth_grad(
     n_samples = checks.whole("n_samples", n_samples)
     batch_size = checks.whole("batch_size", batch_size)
     noise = checks.number("noise", noise, low=0)
-    twin, drawing = Twin(classifier.graph_for(x)), chance.torchs(seed, x.device)
+    twin, drawing = classifier.hookable(x), chance.torchs(seed, x.device)
     total = torch.zeros_like(x)
     for i in range(len(x)):
         method = Saliency(Answer(twin, target[i : i + 1]))
@@ -172,7 +171,7 @@ def gradient_shap(
     n_samples = checks.whole("n_samples", n_samples)
     batch_size = checks.whole("batch_size", batch_size)
     xs = references(baselines, n_baselines, classifier, x, seed)
-    twin, drawing = Twin(classifier.graph_for(x)), chance.numpys(seed)
+    twin, drawing = classifier.hookable(x), chance.numpys(seed)
     total = torch.zeros_like(x)
     for i in range(len(x)):
         method = Saliency(Answer(twin, target[i : i + 1]))

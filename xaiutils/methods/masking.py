@@ -19,12 +19,12 @@ from torch import Tensor
 
 from xaiutils import checks
 from xaiutils.borrowed import environment_kept, seeing
-from xaiutils.cam_layer import reading
 from xaiutils.methods.record import NONNEGATIVE, Method, Setting
 from xaiutils.models import Classifier
 from xaiutils.positions import Positions
 from xaiutils.targets import Question, answer
 from xaiutils.twin import Twin
+from xaiutils.uncaptured import Whole
 
 
 def score_cam(
@@ -62,7 +62,7 @@ def score_cam(
     class Quiet(ScoreCAM):
         get_cam_weights = _without_bar(ScoreCAM.get_cam_weights)
 
-    def prepared(twin: Twin) -> Any:
+    def prepared(twin: Twin | Whole) -> Any:
         run = Quiet(twin, [twin.cam_layer], reshape_transform=as_maps(classifier))
         run.batch_size = size
         return run
@@ -100,6 +100,7 @@ def ablation_cam(
         from pytorch_grad_cam.ablation_layer import AblationLayerVit
 
     size = checks.whole("batch_size", batch_size)
+    size = 1 if classifier.network.uncaptured else size  # which computes one at a time
 
     class Quiet(AblationCAM):
         get_cam_weights = _without_bar(AblationCAM.get_cam_weights)
@@ -113,7 +114,7 @@ def ablation_cam(
 
     read = _read(classifier)
 
-    def prepared(twin: Twin) -> Any:
+    def prepared(twin: Twin | Whole) -> Any:
         return Quiet(
             twin,
             [twin.cam_layer],
@@ -143,15 +144,19 @@ def as_maps(classifier: Classifier) -> Callable[[Tensor], Tensor]:
 
 
 def _read(classifier: Classifier) -> Positions:
-    return reading(classifier.graph, classifier.graph.find(classifier.cam_layer))
+    return classifier.reading()
 
 
 def _by_library(
-    prepared: Callable[[Twin], Any], classifier: Classifier, x: Tensor, target: Question, i: int
+    prepared: Callable[[Twin | Whole], Any],
+    classifier: Classifier,
+    x: Tensor,
+    target: Question,
+    i: int,
 ) -> tuple[Tensor, float]:
     """The library's map of image ``i``, (1, H, W), and the score that it explains."""
     # Not the library's own `with` block: that one swallows an IndexError.
-    run = prepared(Twin(classifier.graph_for(x), cam_layer=classifier.cam_layer))
+    run = prepared(classifier.hookable(x, classifier.cam_layer))
     own = target[i : i + 1]
     with torch.no_grad():
         found = run(input_tensor=x[i : i + 1], targets=[lambda row: answer(row[None], own)[0]])

@@ -18,7 +18,6 @@ from xaiutils.methods.record import SIGNED, Method, Setting
 from xaiutils.methods.segments import Forward, by_segment
 from xaiutils.models import Classifier
 from xaiutils.targets import Question
-from xaiutils.twin import Twin
 
 
 def occlusion(
@@ -54,7 +53,7 @@ def occlusion(
     sides = [_share("window", window, side) for side in x.shape[2:]]
     steps = [_share("stride", stride, side) for side in sides]
     batch_size = checks.whole("batch_size", batch_size)
-    x0, twin = reference(baseline, x), Twin(classifier.graph_for(x))
+    x0, twin = reference(baseline, x), classifier.hookable(x)
     maps = [
         Occlusion(Answer(twin, target[i : i + 1])).attribute(
             x[i : i + 1],

@@ -20,9 +20,8 @@ from xaiutils import passes
 from xaiutils.borrowed import environment_kept
 from xaiutils.methods.combine import combine
 from xaiutils.methods.masking import as_maps
-from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting
+from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, no_graph
 from xaiutils.models import Classifier
-from xaiutils.tracing import unhook
 from xaiutils.twin import Twin
 
 
@@ -100,8 +99,9 @@ def grad_cam_plus_plus_no_target(classifier: Classifier, x: Tensor, target: Tens
 def _copy(module: nn.Module) -> nn.Module:
     """A deep copy without the caller's hooks and captum rules."""
     model = copy.deepcopy(module)
-    unhook(model)
     for part in model.modules():
+        for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
+            getattr(part, hooks).clear()
         if hasattr(part, "rule"):
             del part.rule
     return model
@@ -201,6 +201,7 @@ _PARTS: tuple[Method, ...] = (
         sign=NONNEGATIVE,
         source=f"{_GRAD_CAM}; Chattopadhay et al. 2018, eq. 19, with 1e-6 in the denominator",
         passes="F + B",
+        refuses=no_graph,
     ),
     Method(
         name="grad_cam_plus_plus_no_target",
@@ -212,6 +213,7 @@ _PARTS: tuple[Method, ...] = (
         source=f"{_GRAD_CAM} with targets=None",
         passes="F + B",
         class_specific=False,
+        refuses=no_graph,
     ),
 )
 _FIRST_CALL, _SECOND_CALL, _TARGET, _NO_TARGET = _PARTS

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks, passes
-from xaiutils.cam_layer import reading
 from xaiutils.composites import Composite
 from xaiutils.meddling import meddled
 from xaiutils.models import Classifier, checked_classifier
@@ -78,10 +77,16 @@ def never(classifier: Classifier) -> str | None:
     return None
 
 
+def no_graph(classifier: Classifier) -> str | None:
+    """Why a method that needs the graph alone cannot explain a classifier, or None."""
+    assert classifier.graph
+    return None
+
+
 def no_plan(classifier: Classifier, *, composite: Composite) -> str | None:
     """Why relevance by a composite cannot explain a classifier, or None: a step without a rule."""
-    graph = classifier.graph
     try:
+        graph = classifier.graph
         Plan(graph, composite, graph.find(classifier.cam_layer))
     except GraphError as error:
         return str(error)
@@ -188,7 +193,7 @@ class Method:
         checked_classifier(classifier).check(x)
         seed = checks.seed("seed", seed)
         used = merged(self.name, self.settings, settings)
-        reason = self.refuses(classifier)
+        reason = self.refusal(classifier)
         if reason is not None:
             raise CannotExplain(f"{self.name} cannot explain {classifier.name}: {reason}")
         total = self.expected(classifier, len(x), **settings) if progress else None
@@ -205,6 +210,13 @@ class Method:
             else:
                 result = self._one(classifier, x, targets, seed, used)
         return result
+
+    def refusal(self, classifier: Classifier) -> str | None:
+        """Why this method cannot explain a classifier, or None; one without a graph, perhaps."""
+        try:
+            return self.refuses(classifier)
+        except GraphError as error:
+            return str(error)
 
     def _asked(self, classifier: Classifier, x: Tensor, target: Target) -> Question:
         question = classifier.asked(target, len(x))
@@ -244,12 +256,12 @@ class Method:
             n: How many images.
             **settings: As in a call.
         """
-        read = reading(classifier.graph, classifier.graph.find(classifier.cam_layer))
-        C = read.shape[read.channel]
         try:
+            read = classifier.reading()
+            C = read.shape[read.channel]
             return round(n * self.cost(1, 0, C=C, K=len(classifier.classes), **settings))
-        except (NameError, ArithmeticError):
-            return None  # a wrong setting: the method itself says what is wrong with it
+        except (NameError, ArithmeticError, GraphError):
+            return None  # a wrong setting, or no layer: the method itself says what is wrong
 
     def _one(
         self, classifier: Classifier, x: Tensor, target: Question, seed: int, used: dict[str, Any]

@@ -20,7 +20,6 @@ from xaiutils.methods.arguments import Answer, Baseline, reference
 from xaiutils.methods.record import CannotExplain
 from xaiutils.models import Classifier, checked_classifier
 from xaiutils.targets import Question
-from xaiutils.twin import Twin
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -126,7 +125,7 @@ def by_segment(
     """
     labels = _own(classifier, x) if segments is None else check(segments, x)
     labels = labels.to(x.device)
-    x0, twin = reference(baseline, x), Twin(classifier.graph_for(x))
+    x0, twin = reference(baseline, x), classifier.hookable(x)
     maps = []
     for i in range(len(x)):
         asked = Answer(twin, target[i : i + 1])
