@@ -70,6 +70,7 @@ def propagate(
     layers: dict[str, Tensor] = {}
     below: set[Step] = {at or graph.output}  # relevance may stand at results not above zero
     known: dict[Step, Any] = {}  # results, from what has read them
+    asked = any(rule.reads_output for rule in plan.rules.values())
     for step in reversed(graph.steps):
         if step not in arrived:
             continue
@@ -78,7 +79,8 @@ def propagate(
         if step is graph.input:
             break
         above, output = step not in below, known.pop(step, None)
-        known |= _read_by(record, step)
+        if asked:
+            known |= _read_by(record, step)
         if output is not None and _passes_values(step, above):
             known[step.inputs[0]] = output
         shares = _hand_down(plan, record, step, arrived.pop(step), ledger, bounds, above, output)
