@@ -157,11 +157,10 @@ def reading(graph: Graph | Uncaptured, step: Step) -> Positions:
 def attended(graph: Graph) -> Maps:
     """The softmax of each attention over tokens, and how the tokens are read that it weighs."""
     known, found = _all(graph), {}
-    for attention in graph.before(graph.output):
-        if is_attention(attention):
-            tokens = [known[s] for s in graph.before(attention) if s in known and known[s].tokens]
-            if tokens:
-                found[attention] = tokens[-1]
+    for attention in filter(is_attention, graph.before(graph.output)):
+        tokens = [known[s] for s in graph.before(attention) if s in known and known[s].tokens]
+        if tokens:
+            found[attention] = tokens[-1]
     return found
 
 

@@ -198,8 +198,8 @@ def guessed(step: Step, picture: Step) -> Positions | None:
     if step.batch != 0 or len(shape) not in (3, 4):
         return None
     if len(shape) == 4:
-        axes = ((CHANNELS, shape[1], 1), (0, shape[2], 1), (1, shape[3], 1))
-        return Positions((((PICTURES, 1, 1),), *((axis,) for axis in axes)), guess=True)
+        maps = ((PICTURES, 1, 1), (CHANNELS, shape[1], 1), (0, shape[2], 1), (1, shape[3], 1))
+        return Positions(tuple((factor,) for factor in maps), guess=True)
     for extra in (0, 1):
         count = shape[1] - extra
         rows = math.isqrt(count * height // width)
