@@ -269,10 +269,9 @@ HEAD = """# Which networks can be explained
 Random weights, lively everywhere: no scale is one, no bias zero, no token the same for all
 channels. Of one picture in float32: Grad-CAM++, relevance by the paper's composite, and the hybrid;
 how much the ledger misses of the start, or of all relevance without its sign where that is more:
-rounding; seconds from `xai.wrap` to the hybrid, with the
-capture of the graph. What is refused is refused by name. timm {timm}, at least one network of each
-of its families; Hugging Face's transformers {transformers}; torchvision {torchvision}. Made by
-`make models`.
+rounding; seconds from `xai.wrap` to the hybrid, with the capture of the graph. What is refused is
+refused by name. timm {timm}, at least one network of each of its families; Hugging Face's
+transformers {transformers}; torchvision {torchvision}. Made by `make models`.
 """
 COLUMNS = """
 | model | CAM layer | why this layer | CAM, relevance and hybrid | the ledger misses | seconds |
