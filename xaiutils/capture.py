@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import re
 import threading
 import traceback
 import warnings
@@ -243,7 +244,7 @@ def _reason(error: BaseException | None) -> str:
 def where_stopped(error: BaseException | None) -> str:
     """The last line of the user's own code that was come to, with its file and number."""
     libraries = (Path(torch.__file__).parent, Path(__file__).parent)
-    frames = traceback.extract_tb(error and error.__traceback__)
+    frames = traceback.extract_tb(error.__traceback__ if error else None)
     own = [
         f
         for f in frames
@@ -266,7 +267,6 @@ class _Reader:
         self.steps: list[Step] = []
         self.env: dict[fx.Node, Any] = {}
         self.calls: dict[str, tuple[str, set[Step]]] = {}  # by call: path, steps
-        self.names: dict[str, int] = {}
         self.batch = ""  # the symbol that counts pictures
 
     def read(self) -> Captured:
@@ -383,10 +383,8 @@ class _Reader:
         holds: str = "",
         value: Any = None,
     ) -> Step:
-        made = Step("", "", function, tuple(args), dict(kwargs or {}), holds)
-        base = holds or ("input" if function is None else made.operation)
-        count = self.names[base] = self.names.get(base, -1) + 1
-        made.name = made.path = f"{base}_{count}" if count else base
+        made = Step("", "", function, tuple(args), dict(kwargs or {}), holds, line=_line(node))
+        made.name = made.path = made.base
         value = node.meta.get("val") if value is None else value
         self._measure(made, value)
         if function is not None and made.shape is None and not _holds_tensors(value):
@@ -396,8 +394,8 @@ class _Reader:
         made.nonnegative = is_nonnegative(made)
         if made.kind != CONSTANT and made.shape is not None and made.batch < 0:
             raise GraphError(
-                f"module must treat each picture by itself, and {made.operation} (at "
-                f"{_path(node) or made.name}) mixes those of a batch"
+                f"module must treat each picture by itself, and {made.operation}"
+                f"{_place(_path(node), made.line)} mixes those of a batch"
             )
         self.steps.append(made)
         for key, (path, _) in (node.meta.get("nn_module_stack") or {}).items():
@@ -526,8 +524,14 @@ class _Reader:
                 end = max(left, key=order.__getitem__)
                 results[path] = end
                 ends.setdefault(end, []).append(path)
-        for step, paths in ends.items():
-            step.path = min(paths, key=len)
+        taken: Counter[str] = Counter()
+        for step in steps:
+            base = min(ends[step], key=len) if step in ends else step.base
+            step.path = base
+            step.name = f"{base}@{taken[base]}" if step in ends else f"{base}_{taken[base]}"
+            step.name = step.name if taken[base] else base
+            step.path = base if step in ends else step.name
+            taken[base] += 1
         return Captured(steps, picture, output, results, calls, constants)
 
 
@@ -599,8 +603,26 @@ def _views(node: fx.Node, base: fx.Node) -> bool:
 
 
 def _path(node: fx.Node) -> str:
+    """The module whose forward method computes a node; of the network itself nothing."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
-    return stack[-1][0].removeprefix("module.") if stack else ""
+    return stack[-1][0].removeprefix("module").removeprefix(".") if stack else ""
+
+
+def _line(node: fx.Node) -> str:
+    """The line of the forward method that a node comes from, with its file and number."""
+    said = (node.meta.get("stack_trace") or "").strip().splitlines()
+    places = [re.match(r'\s*File "(.+)", line (\d+)', line) for line in said]
+    found = [(i, at) for i, at in enumerate(places) if at is not None]
+    if not found or found[-1][0] + 1 == len(said):
+        return ""
+    i, at = found[-1]
+    return f"{Path(at[1]).name}, line {at[2]}: {said[i + 1].strip()}"
+
+
+def _place(path: str, line: str) -> str:
+    """Where an operation stands, in words and brackets."""
+    found = "; ".join(filter(None, (path, line)))
+    return f" ({found})" if found else ""
 
 
 def require_eval(module: nn.Module) -> None:

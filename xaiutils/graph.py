@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from xaiutils import checks, passes
 from xaiutils.capture import Captured, NotCaptured, capture, require_eval, unwrapped
 from xaiutils.compute import compute, last_uses, may_overwrite, note, weights_of
-from xaiutils.operations import BATCH_NORM, PASS, WEIGHTED
+from xaiutils.operations import BATCH_NORM, CONSTANT, PASS, WEIGHTED
 from xaiutils.steps import GraphError, Recording, Step, as_leaf, detached
-from xaiutils.uncaptured import WORKS, Uncaptured
+from xaiutils.uncaptured import Uncaptured
 
 _FOLDED = ("conv1d", "conv2d", "conv3d")
 
@@ -98,6 +98,16 @@ class Graph:
     def value_at(self, step: Step, x: Tensor) -> Any:
         """The result of ``step`` for images (N, C, H, W); nothing after it is computed."""
         return next(value for found, value in self._values(x) if found is step)
+
+    def mixing(self, x: Tensor) -> Step | None:
+        """The first step whose result for the first of ``x`` depends on the others, or None."""
+        with torch.no_grad():
+            for (step, among), (_, alone) in zip(self._values(x), self._values(x[:1]), strict=True):
+                if step.kind != CONSTANT and step.before == 1 and isinstance(among, Tensor):
+                    first = among.narrow(step.batch, 0, alone.shape[step.batch]).double()
+                    if not torch.allclose(first, alone.double(), 1e-3, 1e-6, equal_nan=True):
+                        return step
+        return None
 
     def run(
         self,
@@ -226,7 +236,7 @@ class Network:
             GraphError: The network was not captured.
         """
         if self.uncaptured:
-            raise GraphError(f"classifier must have a graph: {self.uncaptured.why}; {WORKS}")
+            raise GraphError(f"classifier must have a graph: {self.uncaptured}")
         with self._lock:
             now = structure(self.source)
             if now != self._structure:

@@ -30,7 +30,7 @@ from xaiutils.registry import MODELS, SCENE_NETWORKS, ModelRecord
 from xaiutils.steps import GraphError
 from xaiutils.transforms import from_timm, read_transform, timm_config
 from xaiutils.twin import Twin
-from xaiutils.uncaptured import WORKS, Uncaptured, Whole
+from xaiutils.uncaptured import Uncaptured, Whole
 from xaiutils.usable import channels_of, example, require_same, require_usable
 from xaiutils.weights import download, load_state_dict, published_hash, read_state_dict, untrained
 from xaiutils.yours import made_by
@@ -530,13 +530,14 @@ def wrap(
             called, module, classes, transform, cam_layer, "own", outputs=outputs or "", graph=graph
         )
     except GraphError as error:
-        if error.__cause__ is None:  # else it failed on pictures of this form
+        if not str(error).startswith(("module must take images", "x must fit")):
             raise
         way = f"; mean and std have {transform.channels} values, one for each channel"
         if transform.size and len(transform.size) == 2 and len({*transform.size}) == 2:
             way += f"; size is (height, width), got {transform.size}"
         raise GraphError(f"{error}{way}") from error
-    require_same(module, found.predict, _shape(transform))
+    mixing = (lambda x: None) if found.network.uncaptured else found.graph.mixing
+    require_same(module, found.predict, _shape(transform), mixing)
     return found
 
 
@@ -557,7 +558,7 @@ def _classifier(
         raise ValueError(f"module must be of float32 or float64, got {kind}; call module.float()")
     network = Network(module, _shape(transform), graph)
     if network.uncaptured:
-        notes = (*notes, f"without a graph: {network.uncaptured.why}; {WORKS}")
+        notes = (*notes, f"without a graph: {network.uncaptured}")
     layer, reason = choose_cam_layer(network, cam_layer)
     return Classifier(
         name, module, classes, transform, network, layer, reason, weights, notes, outputs

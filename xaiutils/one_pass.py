@@ -201,7 +201,7 @@ def _one_by_one(
         for layer in zip(*(one.at_layers for one in found), strict=True)
     ]
     if question is None:
-        question = torch.cat([one.target for one in found])  # type: ignore[arg-type, misc]
+        question = torch.cat([one.target for one in found])  # type: ignore[misc]
     return _Gradients(question, torch.cat([one.logits for one in found]), at_layers)
 
 

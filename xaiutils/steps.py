@@ -29,7 +29,7 @@ class Step:
     example, ``(1, ...)``, or None where the result is not one tensor. ``batch`` is the dimension
     that counts the images: 0 but for transformers that put the tokens first. Where it counts other
     things as well, as windows or tokens, ``before`` of them stand outside of the images: the
-    dimension is one of (before, images, rest).
+    dimension is one of (before, images, rest). ``line`` is that of the forward method.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Step:
     batch: int = 0
     before: int = 1
     nonnegative: bool = False
+    line: str = ""
     batch_norm: Step | None = None  # the one that this convolution has taken in
     inputs: tuple[Step, ...] = ()
     users: list[Step] = field(default_factory=list)
@@ -65,6 +66,16 @@ class Step:
             return self.holds or "input"
         schema = getattr(self.function, "_schema", None)
         return str(schema.name.rpartition("::")[2] if schema else self.function.__name__)
+
+    @property
+    def base(self) -> str:
+        """The name of a step that no module returns, without a number."""
+        return self.holds or ("input" if self.function is None else self.operation)
+
+    @property
+    def key(self) -> str:
+        """The name, as modules can have it."""
+        return self.name.replace(".", "/")
 
     @property
     def varying(self) -> tuple[Step, ...]:

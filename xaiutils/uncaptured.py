@@ -24,10 +24,6 @@ _ACTIVATIONS = (
     *(nn.Hardswish, nn.Softplus, nn.Tanh),
 )
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
-WORKS = (
-    "prediction, CAMs, gradients, occlusion, LIME and what else asks the network alone work; "
-    "relevance, the hybrid, DeepLIFT and guided backpropagation do not: they need each operation"
-)
 
 
 class Whole(nn.Module):
@@ -88,6 +84,7 @@ class Uncaptured:
         output: The shape of one picture's output, (1, ...).
         ending: The kind of the module that gives the output, where it is a softmax or sigmoid.
         maps: Of each layer that gives maps (N, C, h, w) the shape of one, in the order of calls.
+        differentiable: Whether its output has a gradient by the picture.
         default: The layer of the CAM, or none, and the reason.
     """
 
@@ -111,8 +108,9 @@ class Uncaptured:
         for part in twin.inside.modules():
             if not isinstance(part, torch.jit.ScriptModule):  # takes no hooks
                 part.register_forward_hook(note)
-        with chance.Drawn(0), torch.inference_mode(False), torch.no_grad():
-            out = twin(x)
+        with chance.Drawn(0), torch.inference_mode(False), torch.enable_grad():
+            out = one_answer(twin.inside, x.clone().requires_grad_())
+        self.differentiable, out = out.requires_grad, out.detach()
         self.output = tuple(out.shape)
         self.maps = {
             path: tuple(value.shape)
@@ -121,6 +119,17 @@ class Uncaptured:
         }
         self.ending = _ending(seen, out)
         self.default = self._default(seen)
+
+    def __str__(self) -> str:
+        """Why there is no graph, what works without one, and what does not."""
+        works = ["prediction", "occlusion", "LIME", "the metrics that ask for outputs alone"]
+        fails = ["relevance", "the hybrid", "DeepLIFT", "guided backpropagation"]
+        gradients = (works if self.differentiable else fails).append
+        gradients(
+            "gradients (of the branch that each picture takes; what leaves torch is constant)"
+        )
+        (works if self.differentiable and self.maps else fails).append("CAMs")
+        return f"{self.why}; what works: {', '.join(works)}; what does not: {', '.join(fails)}"
 
     def _default(self, seen: list[tuple[str, nn.Module, Tensor]]) -> tuple[str, str]:
         """The last map that a convolution, activation or norm gives before the class layer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,10 @@ def require_usable(module: nn.Module) -> None:
 
 
 def require_same(
-    module: nn.Module, predict: Callable[[Tensor], Tensor], shape: tuple[int, ...]
+    module: nn.Module,
+    predict: Callable[[Tensor], Tensor],
+    shape: tuple[int, ...],
+    mixing: Callable[[Tensor], Any],
 ) -> None:
     """Compare what the captured network computes with the module's own, on random pictures.
 
@@ -52,6 +56,7 @@ def require_same(
         module: The network.
         predict: As captured: pictures (N, C, H, W) to outputs (N, ...).
         shape: (C, H, W), or with as many sides as the network's input has.
+        mixing: Gives of the pictures the `Step` that mixes them first, or None.
 
     Raises:
         ValueError: They compute different outputs.
@@ -65,9 +70,11 @@ def require_same(
         expected = read_output(module(x[:1]))
     worst = float((predict(x)[:1] - expected).abs().max())
     if not worst <= 1e-3 * float(expected.abs().max()) + 1e-6:
+        step = mixing(x)
+        first = f"; the first to mix pictures is {step}, {step.line}" if step else ""
         raise ValueError(
             "module must compute the same for a picture alone and among others, and without "
-            f"chance, in eval mode; its outputs differ by {worst:g}"
+            f"chance, in eval mode; its outputs differ by {worst:g}{first}"
         )
 
 

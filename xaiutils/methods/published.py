@@ -140,7 +140,7 @@ def _refused(classifier: Classifier, *, given: tuple[type[nn.Module], ...]) -> s
     """
     from captum.attr._core.lrp import SUPPORTED_LAYERS_WITH_RULES, SUPPORTED_NON_LINEAR_LAYERS
 
-    named = classifier.module.named_modules()
+    calls, named = classifier.graph.calls, classifier.module.named_modules()
     layers = {path: part for path, part in named if path and not any(part.children())}
     for path, layer in layers.items():
         supported = type(layer) in (*SUPPORTED_LAYERS_WITH_RULES, *SUPPORTED_NON_LINEAR_LAYERS)
@@ -149,7 +149,6 @@ def _refused(classifier: Classifier, *, given: tuple[type[nn.Module], ...]) -> s
                 f"captum's LRP raises TypeError, it has no rule for {type(layer).__name__} "
                 f"({path}); use lrp_paper"
             )
-    calls = classifier.graph.calls
     for path, layer in layers.items():
         if calls[path] > 1 and type(layer) not in SUPPORTED_NON_LINEAR_LAYERS:
             return (

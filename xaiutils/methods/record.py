@@ -195,7 +195,7 @@ class Method:
         used = merged(self.name, self.settings, settings)
         reason = self.refusal(classifier)
         if reason is not None:
-            raise CannotExplain(f"{self.name} cannot explain {classifier.name}: {reason}")
+            raise self._cannot(classifier, reason)
         total = self.expected(classifier, len(x), **settings) if progress else None
         watch = passes.watch(total, progress=progress, title=self.title)
         with watch, torch.inference_mode(False):
@@ -217,6 +217,9 @@ class Method:
             return self.refuses(classifier)
         except GraphError as error:
             return str(error)
+
+    def _cannot(self, classifier: Classifier, reason: str) -> CannotExplain:
+        return CannotExplain(f"{self.name} cannot explain {classifier.name}: {reason}")
 
     def _asked(self, classifier: Classifier, x: Tensor, target: Target) -> Question:
         question = classifier.asked(target, len(x))
@@ -267,7 +270,12 @@ class Method:
         self, classifier: Classifier, x: Tensor, target: Question, seed: int, used: dict[str, Any]
     ) -> Tensor:
         given = x.clone()
-        maps = self.compute(classifier, given, target, seed, used).detach().float()
+        try:
+            maps = self.compute(classifier, given, target, seed, used).detach().float()
+        except GraphError as error:
+            if not classifier.network.uncaptured:
+                raise
+            raise self._cannot(classifier, str(error)) from error
         if not torch.equal(given, x):
             raise meddled(self.name, ["x"])
         if maps.shape != (len(x), *x.shape[2:]):
