@@ -409,7 +409,7 @@ class _Reader:
         step.before = source.before if source is not None else 1
         if not isinstance(value, Tensor):
             return
-        sizes = list(value.shape)
+        sizes: list[Any] = list(value.shape)
         counts = [i for i, size in enumerate(sizes) if not isinstance(size, int)]
         step.batch = counts[0] if counts else -1
         for i in counts:
