@@ -91,8 +91,8 @@ def models() -> list[str]:
         answers = {row[3] for row in own}
         relevance = "yes" if answers == {"yes"} else "refused, with the reason"
         lines.append(f"| {family} | {len(own)} | {places} | yes | {relevance} |")
-    yours = "the last activated feature map, found from the graph, or yours"
-    how = "where torch.fx traces it and each operation has a rule; else refused by name"
+    yours = "the last feature map that everything flows through, or yours"
+    how = "where PyTorch captures it and each operation has a rule; else refused by name"
     lines.append(f"| your own CNN: [recipe](docs/your-own.md) | | {yours} | yes | {how} |")
     return lines
 

@@ -270,12 +270,20 @@ class Network:
         self._captures, self._structure, self._changed = {}, None, False
 
 
-def structure(module: nn.Module) -> tuple[Any, ...]:
+def structure(module: nn.Module) -> list[Any]:
     """What decides the operations of a module, but for the numbers in its weights."""
-    return tuple(
-        (path, type(part), tuple((name, _told(value)) for name, value in vars(part).items()))
-        for path, part in module.named_modules()
-    )
+    found: list[Any] = []
+    for path, part in module.named_modules():
+        found += (path, type(part))
+        for name, value in vars(part).items():
+            if type(value) in _PLAIN:
+                found += (name, value)
+            elif value or not isinstance(value, dict):  # most kinds of hooks are empty
+                found += (name, _told(value))
+    return found
+
+
+_PLAIN = {type(None), bool, int, float, str}
 
 
 def _told(value: Any) -> Any:
