@@ -189,7 +189,7 @@ class Uncaptured:
     def predict(self, x: Tensor) -> Tensor:
         """The outputs (N, ...) of the caller's module itself, without gradient."""
         require_eval(self.module)
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
             return torch.cat([one_answer(self.module, image[None]) for image in x])
 
     def run(self, x: Tensor, layers: Sequence[Step]) -> Iterator[Recording]:
@@ -206,9 +206,10 @@ class Uncaptured:
 
         for layer in layers:
             twin.watch(layer.path, partial(seen, layer))
+        x = x.clone() if x.is_inference() else x.detach()
         for i, image in enumerate(x):
             found.clear()
-            with torch.inference_mode(False), torch.enable_grad():
+            with torch.enable_grad():
                 out = twin(image[None])
             absent = [layer.path for layer in layers if layer not in found]
             if absent:
