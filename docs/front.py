@@ -78,7 +78,8 @@ def notebooks() -> list[str]:
 
 def models() -> list[str]:
     """The support matrix: for each family, whether CAM and relevance can be had."""
-    table = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    table = page.partition("## torchvision")[2].partition("\n## ")[0] or page
     rows = re.findall(r"^\| (\w+) \| `(.+?)` \| (.+?) \| (yes|no).*\|$", table, re.MULTILINE)
     lines = [
         "| torchvision's | networks | the CAM reads | CAM | LRP and hybrid |",

@@ -33,7 +33,9 @@ import xaiutils as xai
 PAGE = Path(__file__).parent / "models.md"
 CLASSES = 10
 MAY_REFUSE = {"timm": 4}
-CLOSES = 1e-3  # of the start: rounding of float32 in networks of a hundred layers
+CLOSES = (
+    1e-4  # of the start, or of all relevance: rounding of float32 in networks of a hundred layers
+)
 
 # At least one network of every family of timm 1.0, with the side of the picture: 64 where the
 # network takes it. Of a family the smallest network, for what counts is what it consists of.
@@ -211,7 +213,7 @@ class Row:
         said = next((f"{what}: {text}" for what, text in found.items() if text), "")
         if said or self.residual <= CLOSES:
             return said
-        return f"the ledger misses {self.residual:.1e} of the start"
+        return f"the ledger misses {self.residual:.1e} of what was spent"
 
     def __str__(self) -> str:
         """The row of a table; numbers by their order alone, so that machines agree on them."""
@@ -243,7 +245,8 @@ def tried(network: Network) -> Row:
     with undrawn():
         built = network.build()
     net, x, began = enlivened(built, pictures), pictures[:1], time.perf_counter()
-    classifier, refusal = attempt(lambda: xai.wrap(net, size=network.side))
+    mean, std = [0.0] * 3, [1.0] * 3
+    classifier, refusal = attempt(lambda: xai.wrap(net, mean=mean, std=std, size=network.side))
     if classifier is None:
         row.cam = row.relevance = row.hybrid = refusal
         return row
@@ -256,7 +259,8 @@ def tried(network: Network) -> Row:
         _, row.relevance = attempt(lambda: xai.relevance(classifier, x))
     else:
         ledger = explanation.conservation
-        row.residual = float((ledger.residual / ledger.start).abs())
+        spent = explanation.relevance_per_channel.abs().sum()
+        row.residual = float(ledger.residual.abs() / ledger.start.abs().maximum(spent))
     return row
 
 
@@ -264,10 +268,10 @@ HEAD = """# Which networks can be explained
 
 Random weights, lively everywhere: no scale is one, no bias zero, no token the same for all
 channels. Of one picture in float32: Grad-CAM++, relevance by the paper's composite, and the hybrid;
-how much of the start the ledger misses (rounding); seconds from `xai.wrap` to the hybrid, with the
-capture of the graph. What is refused is refused by name. timm {timm}, at least one network of each
-of its families; Hugging Face's transformers {transformers}; torchvision {torchvision}. Made by
-`make models`.
+how much the ledger misses of the start, or of all relevance without its sign where that is more:
+rounding; seconds from `xai.wrap` to the hybrid, with the capture of the graph. What is refused is
+refused by name. timm {timm}, at least one network of each of its families; Hugging Face's
+transformers {transformers}; torchvision {torchvision}. Made by `make models`.
 """
 COLUMNS = """
 | model | CAM layer | why this layer | CAM, relevance and hybrid | the ledger misses | seconds |

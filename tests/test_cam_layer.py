@@ -73,8 +73,8 @@ class Laid(nn.Module):
         for name, layout in LAYOUTS.items():
             at = self.at[name]
             values = at(layout(maps))
-            for weights in getattr(self, name):
-                sums.append((values * weights).transpose(0, at.batch).flatten(1).sum(1))  # noqa: PERF401
+            weighed = (values * weights for weights in getattr(self, name))
+            sums += [value.transpose(0, at.batch).flatten(1).sum(1) for value in weighed]
         return torch.stack((sum(sums[::2]), sum(sums[1::2])), 1)
 
 

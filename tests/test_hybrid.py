@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from xaiutils import hybrid, scenes
@@ -149,6 +150,19 @@ def test_smoothing_equals_its_literal_twin_and_keeps_the_sum(raw, sigma):
     found = smooth(torch.tensor(raw), sigma).numpy()
     np.testing.assert_allclose(found, reference.gaussian(raw, sigma), atol=1e-10)
     np.testing.assert_allclose(found.sum((1, 2)), raw.sum((1, 2)), atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(2, 64, 48), (1, 1, 1), (2, 5, 40)])
+def test_smoothing_equals_scipys(shape, dtype):
+    m = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    for sigma in (1e-200, 0.1, 1.7, 12, 1e4):  # a kernel wider than the picture too
+        found = smooth(m, sigma)
+        expected = gaussian_filter(m.numpy(), (0, sigma, sigma)) if sigma > 1e-9 else m
+        assert found.dtype == dtype
+        np.testing.assert_allclose(
+            found, expected, rtol=0, atol=1e-12 if dtype.itemsize > 4 else 1e-7
+        )
 
 
 @light

@@ -370,6 +370,7 @@ BAD_TARGETS: dict[str, tuple[Any, type[Exception], str]] = {
     "no number": (rooted, ValueError, "rooted has a gradient of NaN or infinity for image 0"),
     "several numbers": (lambda f: f[:, :2], ValueError, r"one number per picture, .* \(2, 2\)"),
     "one number in all": (lambda f: f.sum(), ValueError, r"one number per picture, \(2,\)"),
+    "of the batch": (lambda f: f[:, 2] / f.sum(), ValueError, "reads each picture's output alone"),
     "no tensor": (lambda f: 3, ValueError, "<lambda> gives int 3"),
     "an error": (loud, ValueError, "loud fails: 'Tensor' object has no attribute 'missing'"),
     "no such class": (margin(0, 9), ValueError, r"class must be a name or in 0\.\.3, got 9"),

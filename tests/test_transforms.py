@@ -15,6 +15,7 @@ from torchvision import transforms as v1
 from torchvision.transforms import InterpolationMode as Mode
 from torchvision.transforms import v2
 
+from xaiutils.hybrid import explain
 from xaiutils.images import Transform
 from xaiutils.models import wrap
 from xaiutils.transforms import from_timm, read_transform
@@ -237,3 +238,13 @@ def test_other_processors_are_refused_by_name(name: str, match: str) -> None:
     library = pytest.importorskip("transformers")
     with pytest.raises(ValueError, match=match):
         read_transform(getattr(library, name)())
+
+
+def test_a_network_that_timm_makes_is_explained_as_it_was_trained() -> None:
+    timm = pytest.importorskip("timm")
+    net = timm.create_model("resnet10t", num_classes=4).eval()
+    mine = wrap(net)
+    own = timm.data.create_transform(**timm.data.resolve_data_config(model=net))
+    picture = pictures()[0].resize((300, 260))
+    torch.testing.assert_close(mine.preprocess(picture)[0], own(picture))
+    assert explain(mine, mine.preprocess(picture)).hybrid.shape == (1, 176, 176)

@@ -99,7 +99,7 @@ class Arrays:
         return torch.from_numpy(values.astype(np.float32))
 
     def picture(self, array: Any) -> np.ndarray:
-        """What is shown of an array: ``(*space, 3)`` uint8; of a signal ``(lines, L)`` float.
+        """What is shown of an array: ``(H, W, 3)`` uint8; of a signal ``(lines, L)`` float.
 
         Raises:
             ValueError: ``preview`` gives another shape, or values out of range.
@@ -125,10 +125,11 @@ class Arrays:
         return np.rint(shown * 255).astype(np.uint8)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
-        """The mask as it is, since nothing is resized: ``(*space)`` bool.
+        """The mask as it is, since nothing is resized: ``(H, W)`` bool.
 
         Raises:
-            TypeError: it is no bool array of as many dimensions.
+            TypeError: it is no bool array.
+            ValueError: it has another size or number of dimensions.
         """
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
             raise TypeError(f"mask must be a bool array, got {checks.describe(mask)}")
@@ -137,7 +138,7 @@ class Arrays:
         return mask
 
     def to_picture(self, map: np.ndarray, array: Any) -> np.ndarray:
-        """The map as it is, float32, if it has the array's size.
+        """The map ``(..., H, W)`` as it is, float32, if it has the array's size.
 
         Raises:
             ValueError: it has not.

@@ -171,9 +171,9 @@ def to_image(raw: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def min_max(maps: Tensor) -> Tensor:
-    """Each map m of (N, *space) scaled to [0, 1]: ``m' = (m - min m) / (max m - min m)``.
+    """Each map m of (N, H, W) scaled to [0, 1]: ``m' = (m - min m) / (max m - min m)``.
 
-    A constant map becomes 0.
+    A constant map becomes 0. The space may have other dimensions.
     """
     space = tuple(range(1, maps.ndim))
     low, high = maps.amin(space, keepdim=True), maps.amax(space, keepdim=True)

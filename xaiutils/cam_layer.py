@@ -18,7 +18,7 @@ from xaiutils.operations import (
     ROUTING,
     SOFTMAX,
 )
-from xaiutils.positions import Positions, positions
+from xaiutils.positions import Positions, guessed, positions
 from xaiutils.steps import GraphError, Step
 from xaiutils.uncaptured import Uncaptured
 
@@ -39,8 +39,8 @@ def choose_cam_layer(network: Network, chosen: Any) -> tuple[str, str]:
         step, reason = find_cam_layer(graph)
         return step.path, reason
     step = graph.find(chosen)
-    reading(graph, step)
-    return step.path, "chosen by the caller"
+    told = "; rows and columns told by its shape alone" if reading(graph, step).guess else ""
+    return step.path, "chosen by the caller" + told
 
 
 def find_cam_layer(graph: Graph) -> tuple[Step, str]:
@@ -52,34 +52,38 @@ def find_cam_layer(graph: Graph) -> tuple[Step, str]:
     residual block, or no activation qualifies, it is the last feature map that every path from
     the picture to the output passes. Where branches never join as a map, the reason says so.
 
-    Where a class token is read in the end, it is the layer norm before the last attention: behind
-    that attention the patches no longer matter.
+    Where a class token is read in the end, it is the layer norm before the last attention, if no
+    other attention reads the same patches: behind that attention they no longer matter.
     """
     maps = _maps(graph)
     normed = _normed_tokens(graph, maps)
+    shared = [s for s in bottlenecks(graph) if s in maps]
     if normed and _reads_class_token(graph):
-        patches = " x ".join(map(str, maps[normed[-1]].size))
-        return normed[-1], (
-            f"tokens of {patches} patches, normalised for the last attention: behind it only "
-            "the class token counts; they can be negative"
-        )
+        return _before_class_token(graph, maps, normed[-1], shared)
     weighted = [s for s in (*graph.before(graph.output), graph.output) if _is_weighted(s)]
     if not weighted:
         raise GraphError("module must have a linear layer or convolution that gives the classes")
-    before = [s for s in graph.before(weighted[-1]) if s in maps]
+    end = weighted[-1]
+    if end in maps and end not in shared:  # inside a block, of a network without a class layer
+        end = graph.output
+    maps = _with_guesses(graph, maps, shared)
+    shared = [s for s in bottlenecks(graph) if s in maps]
+    before = [s for s in graph.before(end) if s in maps]
     if not before:
         raise GraphError("module must have a feature map (N, C, H, W); name a layer by cam_layer=")
     learnt = {weighted[0], *graph.after(weighted[0])}
     features = [s for s in before if s in learnt] or before
     activated = [s for s in before if _is_activated(s)]
     last = (activated or features)[-1]
-    shared = [s for s in bottlenecks(graph) if s in features]
+    shared = [s for s in shared if s in features]
     if shared and last not in shared:
         # Not the one before branches that go on, coarser, and never join.
         finer = math.prod(maps[shared[-1]].size) > math.prod(maps[last].size)
         last = last if finer and last in graph.after(shared[-1]) else shared[-1]
+    last = _in_a_module(last, maps)
     kind = "activated feature map" if _is_activated(last) else "feature map"
-    reason = f"last {kind} ({_in_words(maps[last])}) before {weighted[-1].path}"
+    where = end.path if end is weighted[-1] else "the output"
+    reason = f"last {kind} ({_in_words(maps[last])}) before {where}"
     if last in activated[-1:] and last in shared:
         return last, f"{reason}, whose channels are the classes"
     reason += " that everything flows through" if last in shared else ""
@@ -112,18 +116,22 @@ def blocks(graph: Graph, cam_layer: str) -> list[Step]:
     Of each size of map the last one (activated, where there is one) that everything flows through,
     where there is one; of a transformer the tokens that each attention reads.
     """
-    end, maps, shared = graph.find(cam_layer), _maps(graph), bottlenecks(graph)
+    end, shared = graph.find(cam_layer), bottlenecks(graph)
+    maps = _maps(graph) | {end: reading(graph, end)}
     upstream = [s for s in (*graph.before(end), end) if s in maps]
     normed = [s for s in _normed_tokens(graph, maps) if s in upstream]
     behind = {*normed, *graph.after(normed[0])} if normed else set()
     seen = [s for s in upstream if s not in behind and not (normed and maps[s].tokens)]
     activated = [s for s in seen if _is_activated(s)]
     found: dict[tuple[int, ...], Step] = {}
+    sizes = {maps[s].size for s in seen if s in shared}
     for size in dict.fromkeys(maps[s].size for s in activated or seen):
+        if sizes and size not in sizes:
+            continue  # of branches alone
         here = [s for s in seen if maps[s].size == size]
         last = [s for s in activated or seen if s in here][-1]
         through = [s for s in here if s in shared]
-        found[size] = last if last in shared or not through else through[-1]
+        found[size] = _in_a_module(last if last in shared or not through else through[-1], maps)
     chosen = {*found.values(), *normed} if normed else {**found, maps[end].size: end}.values()
     return [s for s in upstream if s in {*chosen, end}]
 
@@ -134,8 +142,10 @@ def reading(graph: Graph | Uncaptured, step: Step) -> Positions:
     Raises:
         ValueError: It has not more than one position, or other axes than these and channels.
     """
-    known = positions([], step) if isinstance(graph, Uncaptured) else _all(graph)
-    found = known.get(step)
+    if isinstance(graph, Uncaptured):
+        found = positions([], step).get(step)
+    else:
+        found = _all(graph).get(step) or guessed(step, graph.input)
     if found is None or step.shape is None or not found.is_map:
         raise ValueError(
             "cam_layer must give feature maps (N, C, h, w) with h * w > 1, with channels first or "
@@ -147,11 +157,10 @@ def reading(graph: Graph | Uncaptured, step: Step) -> Positions:
 def attended(graph: Graph) -> Maps:
     """The softmax of each attention over tokens, and how the tokens are read that it weighs."""
     known, found = _all(graph), {}
-    for attention in graph.before(graph.output):
-        if is_attention(attention):
-            tokens = [known[s] for s in graph.before(attention) if s in known and known[s].tokens]
-            if tokens:
-                found[attention] = tokens[-1]
+    for attention in filter(is_attention, graph.before(graph.output)):
+        tokens = [known[s] for s in graph.before(attention) if s in known and known[s].tokens]
+        if tokens:
+            found[attention] = tokens[-1]
     return found
 
 
@@ -174,6 +183,28 @@ def _maps(graph: Graph) -> Maps:
         for step, found in _all(graph).items()
         if found.is_map and step.shape is not None and step is not graph.input
     }
+
+
+def _with_guesses(graph: Graph, maps: Maps, shared: list[Step]) -> Maps:
+    """The maps, and tokens behind the last that all flows through whose rows are not known."""
+    passed = bottlenecks(graph)
+    known = max((passed.index(s) for s in shared), default=0)
+    late = {s: guessed(s, graph.input) for s in passed[known:] if s not in maps}
+    return maps | {
+        step: found
+        for step, found in late.items()
+        if found is not None and found.is_map and (found.tokens or not maps)
+    }
+
+
+def _in_a_module(step: Step, maps: Maps) -> Step:
+    """The step, or the one before it of which it only hands on the result, under no known name."""
+    while step.path == step.name and step.kind in (ROUTING, PASS) and len(step.varying) == 1:
+        before = step.varying[0]
+        if maps.get(before) != maps[step]:
+            break
+        step = before
+    return step
 
 
 def _is_weighted(step: Step) -> bool:
@@ -204,6 +235,23 @@ def _reads_class_token(graph: Graph) -> bool:
     return all(s.kind == ROUTING and s not in known for s in readers)
 
 
+def _before_class_token(
+    graph: Graph, maps: Maps, normed: Step, shared: list[Step]
+) -> tuple[Step, str]:
+    """What the last attention reads; if others read the same patches, what all of them read."""
+    upstream = set(graph.before(normed))
+    before = [s for s in shared if s in upstream]
+    readers = [s for s in graph.after((before or [graph.input])[-1]) if is_attention(s)]
+    last = before[-1] if before and len(readers) > 1 else normed
+    says = "normalised for the last attention: behind it only the class token counts"
+    if not before:
+        says += ", and not everything flows through it"
+    if last is not normed:
+        says = f"the last that everything flows through: {len(readers)} attentions read them"
+    patches = " x ".join(map(str, maps[last].size))
+    return last, f"tokens of {patches} patches, {says}; they can be negative"
+
+
 def _is_activated(step: Step) -> bool:
     """An activation, or activations side by side, as a Fire or Inception module ends."""
     if step.kind == ACTIVATION:
@@ -231,4 +279,5 @@ def _exits(graph: Graph, features: list[Step]) -> list[Step]:
 
 
 def _in_words(found: Positions) -> str:
-    return ", ".join(filter(None, (" x ".join(map(str, found.size)), found.kind)))
+    told = "by its shape alone" if found.guess else ""
+    return ", ".join(filter(None, (" x ".join(map(str, found.size)), found.kind, told)))

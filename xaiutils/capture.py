@@ -269,7 +269,6 @@ class _Reader:
         self.steps: list[Step] = []
         self.env: dict[fx.Node, Any] = {}
         self.calls: dict[str, tuple[str, set[Step]]] = {}  # by call: path, steps
-        self.names: dict[str, int] = {}
         self.batch = ""  # the symbol that counts pictures
 
     def read(self) -> Captured:
@@ -387,9 +386,7 @@ class _Reader:
         value: Any = None,
     ) -> Step:
         made = Step("", "", function, tuple(args), dict(kwargs or {}), holds, line=_line(node))
-        base = holds or ("input" if function is None else made.operation)
-        count = self.names[base] = self.names.get(base, -1) + 1
-        made.name = made.path = f"{base}_{count}" if count else base
+        made.name = made.path = made.base
         value = node.meta.get("val") if value is None else value
         self._measure(made, value)
         if function is not None and made.shape is None and not _holds_tensors(value):
@@ -414,7 +411,7 @@ class _Reader:
         step.before = source.before if source is not None else 1
         if not isinstance(value, Tensor):
             return
-        sizes = list(value.shape)
+        sizes: list[Any] = list(value.shape)
         counts = [i for i, size in enumerate(sizes) if not isinstance(size, int)]
         step.batch = counts[0] if counts else -1
         for i in counts:
@@ -529,8 +526,14 @@ class _Reader:
                 end = max(left, key=order.__getitem__)
                 results[path] = end
                 ends.setdefault(end, []).append(path)
-        for step, paths in ends.items():
-            step.path = min(paths, key=len)
+        taken: Counter[str] = Counter()
+        for step in steps:
+            base = min(ends[step], key=len) if step in ends else step.base
+            step.path = base
+            step.name = f"{base}@{taken[base]}" if step in ends else f"{base}_{taken[base]}"
+            step.name = step.name if taken[base] else base
+            step.path = base if step in ends else step.name
+            taken[base] += 1
         return Captured(steps, picture, output, results, calls, constants)
 
 

@@ -43,7 +43,9 @@ class Graph:
         require_eval(module)
         self.source = module
         kind, device = dtype(module), _device(module)
-        found: Captured = capture(module, torch.empty((2, *shape), dtype=kind, device=device))
+        with torch.inference_mode(False):
+            x = torch.empty((2, *shape), dtype=kind, device=device)
+        found: Captured = capture(module, x)
         self.steps, self.input, self.output = found.steps, found.input, found.output
         self.constants, self.calls = found.constants, found.calls
         self._names = {step.name: step for step in self.steps} | found.results
@@ -62,8 +64,7 @@ class Graph:
     @property
     def classes(self) -> int:
         """The number of logits of each picture; of a map of them, of channels."""
-        shape = self.output.shape or ()
-        return int(shape[1]) if len(shape) > 1 else 1  # (N,) is one value
+        return int((self.output.shape or (1, 1))[1])
 
     def find(self, layer: str) -> Step:
         """The step called ``layer``: a module's path (its last call) or a step's own name.

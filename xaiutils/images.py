@@ -120,6 +120,7 @@ class Transform:
             ``"to_zero"`` and ``"down"`` as Hugging Face's two kinds of processor do.
         grey: whether colours are taken out first, and the grey repeated in the channels.
         bgr: whether the network takes blue first; mean and std are in its order.
+        dimensions, limits: of all pictures, not to be given: 2, and pixels from 0 to 1.
 
     Raises:
         TypeError, ValueError: a field, at construction; a picture too small, when it comes.
@@ -341,7 +342,7 @@ class Transform:
             )
         self._check_picture(*image_size)
         wrapped = tv_tensors.BoundingBoxes(values, format="XYXY", canvas_size=tuple(image_size))
-        moved = self._moved(wrapped, tuple(image_size))
+        moved = self._moved(wrapped, (image_size[0], image_size[1]))
         return functional.clamp_bounding_boxes(moved).as_subclass(torch.Tensor)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:

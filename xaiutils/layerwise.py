@@ -56,7 +56,7 @@ def explain_layers(
         layers: Names; by default the last map of each size up to the CAM layer.
         sigma: Of the Gaussian in pixels; none by default, the maps are coarse already.
     """
-    graph = checked_classifier(classifier).graph
+    graph = checked_classifier(classifier).graph_for(classifier.check(x))
     chosen = cam_layer.blocks(graph, classifier.cam_layer)
     if layers is not None:
         chosen = [graph.find(name) for name in layers]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from xaiutils.graph import Graph
 from xaiutils.ledger import Ledger
-from xaiutils.operations import AVERAGE, LINEAR, MATMUL, PASS, ROUTING, SUM, WEIGHTED
+from xaiutils.operations import AVERAGE, LINEAR, MATMUL, PASS, PRODUCT, ROUTING, SUM, WEIGHTED
 from xaiutils.plan import Plan
 from xaiutils.rules import Part, Rule, Situation
 from xaiutils.shares import PASSED_ON, SHARES, divide, per_image
@@ -70,6 +70,7 @@ def propagate(
     layers: dict[str, Tensor] = {}
     below: set[Step] = {at or graph.output}  # relevance may stand at results not above zero
     known: dict[Step, Any] = {}  # results, from what has read them
+    asked = any(rule.reads_output for rule in plan.rules.values())
     for step in reversed(graph.steps):
         if step not in arrived:
             continue
@@ -78,7 +79,8 @@ def propagate(
         if step is graph.input:
             break
         above, output = step not in below, known.pop(step, None)
-        known |= _read_by(record, step)
+        if asked:
+            known |= _read_by(record, step)
         if output is not None and _passes_values(step, above):
             known[step.inputs[0]] = output
         shares = _hand_down(plan, record, step, arrived.pop(step), ledger, bounds, above, output)
@@ -149,6 +151,8 @@ def _stays_above(plan: Plan, step: Step, receiver: Step, above: bool) -> bool:
         return receiver.nonnegative and plan.rules[step].zero_at_zero
     if step.kind in (AVERAGE, SUM, MATMUL):  # a share is the receiver's result times a number
         return receiver.nonnegative
+    if step.kind == PRODUCT:
+        return above and receiver.nonnegative
     return above and (step.kind in (PASS, ROUTING) or _name(step) in ("relu", "relu6"))
 
 
@@ -259,7 +263,7 @@ def _bias_share(step: Step, s: Tensor, bias: Tensor | None) -> Tensor:
     """The sum over outputs of s_j b_j, (N,)."""
     if bias is None:
         return s.new_zeros(step.pictures(s))
-    if step.kind != LINEAR:
+    if step.kind != LINEAR and s.ndim > 2:
         s = s.flatten(2).sum(2)
     return per_image(s * bias, step)
 

@@ -154,13 +154,10 @@ class Classifier:
     def asked(self, target: Any, count: int) -> targets.Question | None:
         """What ``target`` asks of each of ``count`` pictures; see `xaiutils.targets.asked`.
 
-        None where nothing is asked: the predicted class is meant, which the output says. Of an
-        output (N,) its value is meant.
+        None where nothing is asked: the predicted class is meant, which the output says.
         """
         if target is None:
-            if self.output != (1,):
-                return None
-            target = targets.value()
+            return None
         return targets.asked(target, count, self.output, self.class_index)
 
     def probabilities(self, logits: Tensor) -> Tensor:
@@ -220,9 +217,8 @@ class Classifier:
         def answer(some: Tensor) -> Tensor:
             if isinstance(graph, Uncaptured):
                 return graph.predict(some).to(x.dtype)
-            if (
-                some.device.type == "cpu" and some.ndim == 4
-            ):  # there convolutions are up to twice as fast so
+            # On a CPU convolutions of pictures are up to twice as fast so.
+            if some.device.type == "cpu" and some.ndim == 4:
                 some = some.contiguous(memory_format=torch.channels_last)
             return graph.run(some).logits.detach().to(x.dtype)  # autocast has another
 
@@ -463,7 +459,7 @@ def wrap(
     classes: Sequence[str] | Mapping[Any, str] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    size: int | tuple[int, int] | None = None,
+    size: int | tuple[int, ...] | None = None,
     cam_layer: str | None = None,
     *,
     outputs: str | None = None,

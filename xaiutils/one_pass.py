@@ -278,6 +278,9 @@ def _cam(
         if cam == "grad_cam_plus_plus":
             undefined = undefined + undefined_alphas(a, g)
         maps.append(to_image(CAMS[cam].function(a, g).reshape(-1, *space), size))
+    if any(read.guess for read in read_as):
+        says = "rows and columns of the CAM layer are told by its shape alone"
+        notes += notes_of(torch.ones(len(found.logits), dtype=torch.bool), says)
     notes += notes_of(undefined > 0, "Grad-CAM++ counts some alphas as 0: 2 + g ΣA is not > 0")
     result = maps[0] if len(maps) == 1 else min_max(torch.stack(maps).mean(0))
     notes += notes_of((result == 0).flatten(1).all(1), "the CAM is nowhere positive, or constant")

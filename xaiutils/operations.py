@@ -41,7 +41,8 @@ _BY_KIND: dict[str, str] = {
     "upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa col2im",
     ROUTING: "max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices "
     "max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d flatten "
-    "reshape reshape_as view view_as _unsafe_view permute transpose t numpy_T swapaxes movedim squeeze unsqueeze cat "
+    "reshape reshape_as view view_as _unsafe_view permute transpose t numpy_T swapaxes movedim "
+    "moveaxis swapdims mT mH adjoint squeeze unsqueeze cat "
     "concat stack chunk split split_with_sizes tensor_split unbind unflatten amax amin max min "
     "maximum minimum pad constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
     "replication_pad1d replication_pad2d replication_pad3d roll flip getitem select slice narrow "
@@ -135,6 +136,9 @@ def is_nonnegative(step: Any) -> bool:  # noqa: PLR0911
         return True  # by itself
     if step.operation in ("add", "sub") and given.get("alpha", 1) != 1:
         return False
+    value = given.get("value")
+    if step.operation in JOINS and isinstance(value, int | float) and value < 0:
+        return False  # what it pads with
     numbers = [a for a in step.args if isinstance(a, int | float) and not isinstance(a, bool)]
     by_number = step.kind in (SUM, PRODUCT, QUOTIENT) and numbers
     if by_number and not all(number >= 0 for number in numbers):

@@ -33,11 +33,13 @@ class Positions:
         axes: What each axis counts, from the slowest to the fastest.
         skip: How many tokens come before the first position: a class token.
         extra: How many tokens there are beside the positions.
+        guess: Whether this is told by the shape alone, since it could not be followed.
     """
 
     axes: tuple[Axis, ...]
     skip: int = 0
     extra: int = 0
+    guess: bool = False
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -124,6 +126,10 @@ def positions(steps: list[Step], picture: Step) -> dict[Step, Positions]:
             found[step] = known[0]
             continue
         before = next((one for one in known if one.shape == step.shape), known[0])
+        if step.kind == MATMUL and len(step.varying) > 1:  # its rows are those of the first
+            if step.args[0] not in found:
+                continue
+            before = found[step.args[0]]
         after = _followed(step, before)
         if after is not None and after.shape == step.shape and after.batch == step.batch:
             found[step] = after
@@ -133,19 +139,21 @@ def positions(steps: list[Step], picture: Step) -> dict[Step, Positions]:
 def _followed(step: Step, before: Positions) -> Positions | None:  # noqa: PLR0911, one rule a line
     shape, then = step.shape or (), before.shape
     if step.kind == CONVOLUTION:
-        spatial = (before.batch, *before.places) == (0, *range(2, len(shape)))
-        return _resized(step, before) if spatial else None
-    if step.kind == MATMUL and len(step.varying) > 1:
-        return None
+        mixed = _mixed(before, 1) if len(shape) == len(then) else None
+        spatial = mixed and (mixed.batch, *mixed.places) == (0, *range(2, len(shape)))
+        return _resized(step, mixed) if mixed and spatial else None
     if step.kind in (LINEAR, MATMUL):
-        mixes = any(of != CHANNELS for of, _, _ in before.axes[-1])
-        return None if mixes or len(shape) != len(then) else _resized(step, before)
+        axis = -1 if step.args[0] in step.varying else -2  # a matrix from the left mixes rows
+        mixed = _mixed(before, axis) if len(shape) == len(then) else None
+        return _resized(step, mixed) if mixed else None
+    if step.operation == "im2col":
+        return _unfolded(step, before)
     order = _order(step, len(then))
     if order is not None:
         return Positions(tuple(before.axes[i] for i in order), before.skip, before.extra)
     if shape == then and step.batch == before.batch:
         return before
-    viewed = step.kind == ROUTING and len(step.varying) == 1
+    viewed = step.kind in (ROUTING, UNKNOWN) and len(step.varying) == 1
     if viewed and math.prod(shape) == math.prod(then) and "shuffle" not in step.operation:
         return _viewed(step, before)
     return _resized(step, before) if len(shape) == len(then) else _without_axis(step, before)
@@ -166,6 +174,59 @@ def _order(step: Step, ndim: int) -> list[int] | None:
         return None
     shape = list(found.shape) if isinstance(found, Tensor) else []
     return [sizes.index(size) for size in shape] if sorted(shape) == sizes else None
+
+
+def _unfolded(step: Step, before: Positions) -> Positions | None:
+    """The patches of ``torch.nn.functional.unfold`` as tokens (N, D, T)."""
+    given = [step.given[name] for name in ("kernel_size", "dilation", "padding", "stride")]
+    count = [
+        (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        for size, kernel, dilation, padding, stride in zip(before.size, *given, strict=True)
+    ]
+    tokens = tuple((of, n, 1) for of, n in enumerate(count))
+    depth = (step.shape or ())[1]
+    return Positions((before.axes[0], ((CHANNELS, depth, 1),), tokens)) if before.plain else None
+
+
+def guessed(step: Step, picture: Step) -> Positions | None:
+    """What the shape alone says, where what comes before it could not be followed.
+
+    Four dimensions are maps (N, C, h, w), three tokens (N, T, D) of square patches with one class
+    token or none.
+    """
+    shape, (height, width) = step.shape or (), (picture.shape or ())[-2:]
+    if step.batch != 0 or len(shape) not in (3, 4):
+        return None
+    if len(shape) == 4:
+        maps = ((PICTURES, 1, 1), (CHANNELS, shape[1], 1), (0, shape[2], 1), (1, shape[3], 1))
+        return Positions(tuple((factor,) for factor in maps), guess=True)
+    for extra in (0, 1):
+        count = shape[1] - extra
+        rows = math.isqrt(count * height // width)
+        if rows > 1 and rows * rows * width == count * height and count % rows == 0:
+            tokens = ((0, rows, 1), (1, count // rows, 1))
+            axes = (((PICTURES, 1, 1),), tokens, ((CHANNELS, shape[2], 1),))
+            return Positions(axes, extra, extra, guess=True)
+    return None
+
+
+def _mixed(before: Positions, axis: int) -> Positions | None:
+    """A weighted sum along an axis. Neighbouring pixels that it holds become channels.
+
+    So patches are embedded and merged; None where it holds whole rows or columns, or pictures.
+    """
+    held = before.axes[axis]
+    taken = {of: math.prod(n for o, n, _ in held if o == of) for of, _, _ in held}
+    near = all(of == CHANNELS or apart * count <= taken[of] for of, count, apart in held)
+    if PICTURES in taken or not near or (before.extra and before.axes[before.places[0]] == held):
+        return None
+    axes = [
+        tuple((of, count, apart // taken.get(of, 1) if of >= 0 else 1) for of, count, apart in part)
+        for part in before.axes
+    ]
+    axes[axis] = ((CHANNELS, before.shape[axis], 1),)
+    left = {f[0] for part in axes for f in part}
+    return Positions(tuple(axes), before.skip, before.extra) if left >= set(taken) else None
 
 
 def _without_axis(step: Step, before: Positions) -> Positions | None:

@@ -21,7 +21,7 @@ def attention_steps(classifier: Classifier) -> dict[Step, Positions]:
 
 
 def _is_over_tokens(step: Step, read: Positions) -> bool:
-    return (step.shape or ())[2:] == (read.shape[read.axes[0]],) * 2
+    return (step.shape or ())[2:] == (read.shape[read.places[0]],) * 2
 
 
 def attention_rollout(classifier: Classifier, x: Tensor) -> Tensor:

@@ -94,6 +94,7 @@ class Rule:
         plain: Whether it divides by the output of the step itself, which is known already.
         needs_bounds: Whether it asks for the bounds of the input.
         zero_at_zero: Whether an input of exactly zero always receives zero.
+        reads_output: Whether the output of the step itself saves it work.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Rule:
     plain: bool = False
     needs_bounds: bool = False
     zero_at_zero: bool = False
+    reads_output: bool = False
 
 
 def _plain(s: Situation) -> list[Part]:
@@ -163,7 +165,7 @@ def alpha_beta(
     name = f"alpha{alpha:g}_beta{beta:g}" + ("" if bias else ", no bias")
     parts = partial(_alpha_beta, alpha=alpha, beta=beta, bias=bias)
     stabiliser = checks.number("stabiliser", stabiliser, low=0)
-    return Rule(name, parts, stabiliser, zero_at_zero=True)
+    return Rule(name, parts, stabiliser, zero_at_zero=True, reads_output=beta > 0)
 
 
 def z_plus(*, bias: bool = True) -> Rule:
@@ -204,7 +206,8 @@ def gamma(value: float = 0.25, *, bias: bool = True) -> Rule:
     """
     value = checks.number("gamma", value, low=0)
     name = f"gamma({value:g})" + ("" if bias else ", no bias")
-    return Rule(name, partial(_gamma, value=value, bias=bias), zero_at_zero=True)
+    parts = partial(_gamma, value=value, bias=bias)
+    return Rule(name, parts, zero_at_zero=True, reads_output=True)
 
 
 def flat() -> Rule:

@@ -68,6 +68,16 @@ class Step:
         return str(schema.name.rpartition("::")[2] if schema else self.function.__name__)
 
     @property
+    def base(self) -> str:
+        """The name of a step that no module returns, without a number."""
+        return self.holds or ("input" if self.function is None else self.operation)
+
+    @property
+    def key(self) -> str:
+        """The name, as modules can have it."""
+        return self.name.replace(".", "/")
+
+    @property
     def varying(self) -> tuple[Step, ...]:
         """The inputs that depend on the picture, and not by their form alone."""
         if self.operation in FORMS:

@@ -48,16 +48,9 @@ class Score:
 
         Raises:
             ValueError: The output has no such class, or another shape than the score is for; or
-                what comes out is not one number per picture.
+                what comes out is not one number per picture, or depends on the other pictures.
         """
-        function = self.held or self.function if held else self.function
-        try:
-            found = function(output, *self.classes, *self.given)
-        except Exception as error:  # a function of yours can do anything there
-            raise ValueError(
-                f"target must be a score of outputs {_sizes(output)}, {self.name} fails: "
-                f"{checks.text_of(error) or type(error).__name__}"
-            ) from error
+        found = self._asked(output, held)
         if not isinstance(found, Tensor) or found.shape != output.shape[:1]:
             came = checks.shape(found) if isinstance(found, Tensor) else checks.describe(found)
             raise ValueError(
@@ -65,7 +58,26 @@ class Score:
                 f"{_sizes(output)}, {self.name} gives {came}; .flatten(1).mean(1) makes one number "
                 "of several"
             )
+        if len(output) > 1 and getattr(self.function, "__module__", "") != __name__:
+            alone = self._asked(output[:1].detach(), held)
+            beside = found[:1].detach()
+            if not torch.allclose(beside, alone, rtol=1e-4, equal_nan=True):
+                raise ValueError(
+                    "target must be a score that reads each picture's output alone, "
+                    f"{self.name} gives {float(beside):.6g} for a picture beside others and "
+                    f"{float(alone):.6g} without them"
+                )
         return found
+
+    def _asked(self, output: Tensor, held: bool) -> Any:
+        function = self.held or self.function if held else self.function
+        try:
+            return function(output, *self.classes, *self.given)
+        except Exception as error:  # a function of yours can do anything there
+            raise ValueError(
+                f"target must be a score of outputs {_sizes(output)}, {self.name} fails: "
+                f"{checks.text_of(error) or type(error).__name__}"
+            ) from error
 
     def about(self, index: Callable[[int | str], int]) -> Score:
         """The score with class indices in place of names, which ``index`` finds."""

@@ -49,7 +49,7 @@ def read_transform(given: Any, channels: int = 3) -> Transform:
     """
     if isinstance(given, Transform):
         return given
-    given = given.transforms if isinstance(given, enum.Enum) else given  # weights
+    given = getattr(given, "transforms", given) if isinstance(given, enum.Enum) else given
     given = given() if isinstance(given, functools.partial) else given  # weights.transforms
     given = getattr(given, "image_processor", given)  # of a processor of texts and pictures
     given = getattr(given, "val_transforms", given)  # of timm's, as Hugging Face wraps it

@@ -61,7 +61,7 @@ class Twin(nn.Module):
         for step in self.steps:
             module = _module(step)
             if module is not None:
-                self.parts[step.name] = module
+                self.parts[step.key] = module
         self.cam_layer = nn.Identity()
         like = torch.empty(0, device=next(graph.source.parameters(), torch.empty(0)).device)
         held = graph.held(like)
@@ -79,8 +79,8 @@ class Twin(nn.Module):
         passes.asked(len(x))
         values: dict[Step, Any] = {self.input: x, **self._held}
         for step in self.steps:
-            if step.name in self.parts:
-                values[step] = self.parts[step.name](_own(values[step.inputs[0]]))
+            if step.key in self.parts:
+                values[step] = self.parts[step.key](_own(values[step.inputs[0]]))
             else:
                 values[step] = step.compute(values)
             if step is self.marked:

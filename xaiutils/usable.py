@@ -89,7 +89,6 @@ def channels_of(module: nn.Module) -> tuple[int, tuple[int, ...]]:
 
     Of a network without one three channels, and no dimensions.
     """
-    kinds = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
-    found = [m for m in module.modules() if isinstance(m, tuple(kinds))]
+    found = [m for m in module.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d)]
     dimensions = dict.fromkeys(len(m.kernel_size) for m in found)
     return (found[0].in_channels if found else 3), tuple(dimensions)

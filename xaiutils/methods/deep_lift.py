@@ -98,7 +98,7 @@ def without_rule(classifier: Classifier) -> str | None:
 
 
 def _has_rule(step: Step, parts: nn.ModuleDict) -> bool:
-    if step.name in parts and type(parts[step.name]) in RULES:
+    if step.key in parts and type(parts[step.key]) in RULES:
         return True
     if step.kind == PRODUCT:  # linear where only one factor is of the picture, and only once
         return len(step.varying) == 1 and step.read.count(step.varying[0]) == 1

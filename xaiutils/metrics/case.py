@@ -96,9 +96,16 @@ class Case:
         )
 
     @property
-    def size(self) -> tuple[int, ...]:
-        """Height and width of the network's input, and of every map; of a signal its length."""
-        return tuple(self.x.shape[2:])
+    def size(self) -> tuple[int, int]:
+        """Height and width of the network's input, and of every map.
+
+        Raises:
+            ValueError: It is a signal or a volume.
+        """
+        if self.x.ndim != 4:
+            got = checks.shape(self.x)
+            raise ValueError(f"x must be a picture (1, C, H, W) for this metric, got {got}")
+        return self.x.shape[2], self.x.shape[3]
 
     @property
     def targets(self) -> Question:

@@ -149,7 +149,7 @@ class Metric:
             given = checks.describe(explainer)
             raise TypeError(f"explainer must be a function or an entry of METHODS, got {given}")
         explainer = _on_copies(explainer)
-        size = case.size
+        size = tuple(case.x.shape[2:])
         if attribution is None:
             maps = explainer(case.classifier, case.x, case.targets)
             if isinstance(maps, Tensor):
