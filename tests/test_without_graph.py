@@ -268,6 +268,20 @@ def test_a_layer_that_hooks_do_not_see(branching):
     assert branching.network.uncaptured is not None
 
 
+def test_channels_last_are_no_map():
+    class Last(Branching):
+        def features(self, x: Tensor) -> Tensor:
+            found = super().features(x).movedim(1, -1)
+            return nn.functional.relu(self.after(self.mixed(found))).movedim(-1, 1)
+
+    network = made(Last)
+    network.mixed, network.after = nn.Linear(6, 6), nn.GELU()
+    one = xai.wrap(network.eval(), size=SIDE)
+    assert one.cam_layer == "last"
+    with pytest.raises(ValueError, match=r"with channels first .*after is not"):
+        xai.wrap(network, size=SIDE, cam_layer="after")
+
+
 def test_a_metric_asks_it(plain, branching, x):
     found = [
         METRICS[name](Case("one", one, x[:1], 1), METHODS["occlusion"]).value
