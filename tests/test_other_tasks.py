@@ -199,7 +199,7 @@ def test_a_detectors_class_score():
     from torchvision.models.detection.image_list import ImageList
 
     network = lively(fcos_resnet50_fpn(weights=None, weights_backbone=None, num_classes=5))
-    with pytest.raises(ValueError, match="branches on a value"):
+    with pytest.raises(ValueError, match="module must return one tensor, or name it"):
         xai.wrap(network, size=64)
     detector = xai.wrap(Detector(network).eval(), size=64, cam_layer="backbone.body.layer3")
     x = pictures(1, 64)

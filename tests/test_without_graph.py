@@ -268,6 +268,20 @@ def test_a_layer_that_hooks_do_not_see(branching):
     assert branching.network.uncaptured is not None
 
 
+def test_channels_last_are_no_map():
+    class Last(Branching):
+        def features(self, x: Tensor) -> Tensor:
+            found = super().features(x).movedim(1, -1)
+            return nn.functional.relu(self.after(self.mixed(found))).movedim(-1, 1)
+
+    network = made(Last)
+    network.mixed, network.after = nn.Linear(6, 6), nn.GELU()
+    one = xai.wrap(network.eval(), size=SIDE)
+    assert one.cam_layer == "last"
+    with pytest.raises(ValueError, match=r"with channels first .*after is not"):
+        xai.wrap(network, size=SIDE, cam_layer="after")
+
+
 def test_a_metric_asks_it(plain, branching, x):
     found = [
         METRICS[name](Case("one", one, x[:1], 1), METHODS["occlusion"]).value
@@ -309,6 +323,10 @@ def test_it_is_pickled_threaded_and_remembered(branching, x):
     with ThreadPoolExecutor(4) as pool:
         for found in pool.map(lambda _: METHODS["grad_cam"](again, x), range(8)):
             assert torch.equal(found, expected)
+    with torch.inference_mode():
+        assert torch.equal(METHODS["grad_cam"](branching, x.clone()), expected)
+        found = xai.class_activation_map(branching, x.clone(), cam="grad_cam")
+    torch.testing.assert_close(found, expected)
     with memo.remember():
         for _ in range(2):
             assert torch.equal(METHODS["grad_cam"](branching, x), expected)
@@ -324,7 +342,10 @@ def test_how_it_ends_is_seen(x):
 
 
 def test_what_is_broken_stays_an_error():
-    with pytest.raises(GraphError, match=r"must take images .*; 'b' \(test_.*, line .*: return {"):
+    with pytest.raises(
+        GraphError,
+        match=r"outputs from images .* raises KeyError: 'b' \(test_.*, line .*: return {",
+    ):
         xai.wrap(made(Broken), size=SIDE)
     for graph in ("auto", None):
         with pytest.raises(GraphError, match=r"module must take images|x must fit the network"):

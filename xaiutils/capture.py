@@ -224,9 +224,11 @@ def _why_not(module: nn.Module, x: Tensor, error: BaseException | None) -> Graph
         return own
     except Exception as own:
         said = f"{_reason(own)}{where_stopped(own)}"
-        return GraphError(
-            f"module must take images (N, {', '.join(map(str, x.shape[1:]))}); {said}"
-        )
+        images = f"images (N, {', '.join(map(str, x.shape[1:]))})"
+        if type(own) is RuntimeError:  # of an operation, such as one on sizes that do not fit
+            return GraphError(f"module must take {images}; {said}")
+        failed = f"{type(module).__name__} raises {type(own).__name__}: {said}"
+        return GraphError(f"module must compute outputs from {images}; {failed}")
     return NotCaptured(
         f"torch.export cannot read {type(module).__name__}: {_reason(error)}{where_stopped(error)};"
         " a subclass whose forward has the one path, without leaving torch, can be captured"

@@ -100,7 +100,8 @@ def look(
         second = _Half("relevance", *asked, *rules, *bounds, named)
     if isinstance(known, Uncaptured) and second is None:
         if first and first.answer is None:
-            first.keep(_one_by_one(classifier, known, x, question, leaves))
+            with torch.inference_mode(False):
+                first.keep(_one_by_one(classifier, known, x, question, leaves))
     elif (first and first.answer is None) or (second and second.answer is None):
         graph, plan = classifier.graph_for(x), None
         if second and second.answer is None:

@@ -113,9 +113,7 @@ class Uncaptured:
         self.differentiable, out = out.requires_grad, out.detach()
         self.output = tuple(out.shape)
         self.maps = {
-            path: tuple(value.shape)
-            for path, _, value in seen
-            if value.ndim == x.ndim and len(value) == 1 and value[0, 0].numel() > 1
+            path: tuple(value.shape) for path, part, value in seen if _is_map(part, value, x)
         }
         self.ending = _ending(seen, out)
         self.default = self._default(seen)
@@ -147,7 +145,8 @@ class Uncaptured:
             for path, part, value in before
             if path in self.maps
             and self.maps[path] == tuple(value.shape)
-            and _learns(first[id(value)])
+            and _learns(part)
+            and "Pool" not in type(first[id(value)]).__name__
         ]
         if not good:
             return "", "none: no module of it is seen to give a feature map; name one by cam_layer="
@@ -181,15 +180,16 @@ class Uncaptured:
         known = [path for path, _ in self.module.named_modules() if path]
         if checks.choice("layer", layer, known) not in self.maps:
             raise ValueError(
-                "cam_layer must give feature maps (N, C, h, w) with h * w > 1, and be called by "
-                f"the network, without a graph; {layer} is not, these are: {', '.join(self.maps)}"
+                "cam_layer must give feature maps (N, C, h, w) with h * w > 1, with channels first "
+                f"where there is no graph, and be called by the network; {layer} is not, these "
+                f"are: {', '.join(self.maps)}"
             )
         return Step(layer, layer, kind=UNKNOWN, shape=self.maps[layer])
 
     def predict(self, x: Tensor) -> Tensor:
         """The outputs (N, ...) of the caller's module itself, without gradient."""
         require_eval(self.module)
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
             return torch.cat([one_answer(self.module, image[None]) for image in x])
 
     def run(self, x: Tensor, layers: Sequence[Step]) -> Iterator[Recording]:
@@ -206,9 +206,10 @@ class Uncaptured:
 
         for layer in layers:
             twin.watch(layer.path, partial(seen, layer))
+        x = x.clone() if x.is_inference() else x.detach()
         for i, image in enumerate(x):
             found.clear()
-            with torch.inference_mode(False), torch.enable_grad():
+            with torch.enable_grad():
                 out = twin(image[None])
             absent = [layer.path for layer in layers if layer not in found]
             if absent:
@@ -229,8 +230,20 @@ def require_gradient(out: Tensor) -> Tensor:
     return out
 
 
+def _is_map(part: nn.Module, value: Tensor, x: Tensor) -> bool:
+    """Whether a result is a map (1, C, h, w) of a picture (1, C, H, W).
+
+    Of a convolution or norm it is one; of others by its sides, which are those of the picture, made
+    smaller by one factor: with channels last they are not.
+    """
+    if value.ndim != x.ndim or len(value) != 1 or value[0, 0].numel() < 2:
+        return False
+    sides = [a / b for a, b in zip(value.shape[2:], x.shape[2:], strict=True)]
+    return isinstance(part, (*_CONVOLUTIONS, *_NORMS)) or min(sides) >= 0.9 * max(sides)
+
+
 def _learns(part: nn.Module) -> bool:
-    """Whether a module's result is a feature map, and no pooled or reordered one."""
+    """Whether a module's result is a feature map, where it is one at all."""
     if any(True for _ in part.children()):
         return any(isinstance(inner, _CONVOLUTIONS) for inner in part.modules())
     return isinstance(part, (*_CONVOLUTIONS, *_ACTIVATIONS, *_NORMS))
