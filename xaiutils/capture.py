@@ -483,7 +483,7 @@ class _Reader:
             if inner.op == "placeholder":
                 self.env[inner] = next(given)
             elif inner.op == "output":
-                self.env[node] = self.env[inner.args[0]]  # type: ignore[index]
+                self.env[node] = self.env[inner.args[0]]
             else:
                 inner.meta["nn_module_stack"] = stack
                 self._node(inner, part)

@@ -119,7 +119,9 @@ def _hand_down(
     if rule.plain:
         z = record.outputs[step].detach()
         s = _divided(step, Part((), b, above=above), rule.epsilon, relevance, z, ledger)
-        return (record.vjp(step, s)[0].mul_(x),)
+        (gradient,) = record.vjp(step, s)
+        assert gradient is not None
+        return (gradient.mul_(x),)
     if rule.needs_bounds and bounds is not None:
         bounds = _bounds_at(plan.graph, step, bounds)
     situation = Situation(x, weight, b, step.inputs[0].nonnegative, bounds, above)

@@ -551,12 +551,13 @@ def _classifier(
     notes: tuple[str, ...] = (),
     outputs: str = "",
     graph: str | None = "auto",
+    like: Network | None = None,
 ) -> Classifier:
     require_usable(module)
     kind = example(module).dtype
     if kind not in (torch.float32, torch.float64):
         raise ValueError(f"module must be of float32 or float64, got {kind}; call module.float()")
-    network = Network(module, _shape(transform), graph)
+    network = like.of(module) if like else Network(module, _shape(transform), graph)
     if network.uncaptured:
         notes = (*notes, f"without a graph: {network.uncaptured}")
     layer, reason = choose_cam_layer(network, cam_layer)
@@ -647,7 +648,13 @@ def _load_scenes(name: str, cam_layer: str | None) -> Classifier:
 
     transform = Transform((scenes.SIZE, scenes.SIZE), None, scenes.MEAN, scenes.STD)
     module, source = load_scene_net(name), f"shipped, seed {name[-1]}"
-    return _classifier(name, module, scenes.CLASSES, transform, cam_layer, source)
+    like = _CAPTURED.get(name)
+    found = _classifier(name, module, scenes.CLASSES, transform, cam_layer, source, like=like)
+    _CAPTURED.setdefault(name, found.network)
+    return found
+
+
+_CAPTURED: dict[str, Network] = {}  # of the shipped networks: to capture takes longer than to load
 
 
 def _load_torchvision(

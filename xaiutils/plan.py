@@ -44,7 +44,7 @@ class Plan:
     """What relevance will need of a forward pass: the rule of each step that it will visit.
 
     Args:
-        graph: The traced network.
+        graph: The captured network.
         composite: Gives each weighted step its rule.
         head_after: The CAM layer; everything after it is the head.
         gates: ``"signal"``: of a product the signal takes all and its gate counts as a constant, of

@@ -107,7 +107,7 @@ def _of_gated(
 
 
 def _size_of(factor: Step, product: Step, relevance: Tensor) -> list[int]:
-    """The size of a factor in this run, whose pictures may be larger than the traced one."""
+    """The size of a factor in this run, whose pictures may be larger than the captured one."""
     own = factor.shape or ()
     missing = len(product.shape or ()) - len(own)  # a factor of fewer dimensions is repeated
     sizes = zip(own, (product.shape or ())[missing:], relevance.shape[missing:], strict=True)

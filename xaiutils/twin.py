@@ -64,12 +64,12 @@ class Twin(nn.Module):
                 self.parts[step.key] = module
         self.cam_layer = nn.Identity()
         like = torch.empty(0, device=next(graph.source.parameters(), torch.empty(0)).device)
-        held = graph.held(like)
-        self._held = held
+        self._held = graph.held(like)
+        named = dict(graph.source.named_parameters(remove_duplicate=False))
         self.weights = nn.ParameterList(
             nn.Parameter(tensor, requires_grad=False)
-            for tensor in held.values()
-            if tensor.is_floating_point()
+            for step, tensor in self._held.items()
+            if step.holds in named
         )
         self._last_use = last_uses(graph.steps, graph.output)
         self.eval()
