@@ -130,7 +130,7 @@ def test_what_captum_leaves_is_left_on_the_copy():
     with torch.no_grad():
         maps = FIRST(classifier, noise(), TARGETS)
     assert not maps.requires_grad
-    assert not calls
+    assert calls in ([], [1])  # once at most, where the network is captured anew for the hook
     assert classifier.module.features[0].rule == "the caller's"
     assert not any(hasattr(part, "activations") for part in classifier.module.modules())
     assert torch.equal(maps, FIRST(small(), noise(), TARGETS))

@@ -615,9 +615,9 @@ BAD: dict[str, tuple[Call, type[Exception], str]] = {
     "batch": (lambda c, x: fg_cam(c, x, batch=0), ValueError, "batch must be an integer >= 1, got"),
     "half batch": (lambda c, x: fg_cam(c, x, batch=1.5), ValueError, "batch must be an integer"),
     "to after": (lambda c, x: fg_cam(c, x, to="pool"), ValueError,
-                 r"to must be the CAM layer features \(ReLU\) or .* got pool \(AvgPool2d\)"),
+                 r"to must be the CAM layer features \(relu\) or .* got pool \(avg_pool2d\)"),
     "to above": (lambda c, x: fg_cam(c, x, layer="features.1", to="features.3"), ValueError,
-                 r"to must be the CAM layer features.1 \(ReLU\) or .* got features.3"),
+                 r"to must be the CAM layer features.1 \(relu\) or .* got features.3"),
     "to unknown": (lambda c, x: fg_cam(c, x, to="feature"), ValueError, "did you mean features"),
     "layer": (lambda c, x: relevance_cam(c, x, layer="head"), ValueError, "must give feature maps"),
     "no layer": (lambda c, x: fg_cam(c, x, layer="haed"), ValueError, "layer must be a known name"),
@@ -665,7 +665,7 @@ def test_a_gate_is_no_way_for_relevance():
     classifier = wrap(Gated().eval(), size=8, cam_layer="middle")
     assert relevance_cam(classifier, noise(1, 8)).shape == (1, 8, 8)
     for method in (relevance_cam, fg_cam):
-        with pytest.raises(ValueError, match=r"layer must be one that relevance .* gate \(Conv2d"):
+        with pytest.raises(ValueError, match=r"layer must be one that relevance .* gate \(conv2d"):
             method(classifier, noise(1, 8), layer="gate")
 
 

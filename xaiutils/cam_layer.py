@@ -189,7 +189,9 @@ def _with_guesses(graph: Graph, maps: Maps, shared: list[Step]) -> Maps:
     """The maps, and tokens behind the last that all flows through whose rows are not known."""
     passed = bottlenecks(graph)
     known = max((passed.index(s) for s in shared), default=0)
-    late = {s: guessed(s, graph.input) for s in passed[known:] if s not in maps}
+    late = {
+        s: guessed(s, graph.input) for s in passed[known:] if s not in maps and s is not graph.input
+    }
     return maps | {
         step: found
         for step, found in late.items()

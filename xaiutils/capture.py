@@ -385,7 +385,8 @@ class _Reader:
         holds: str = "",
         value: Any = None,
     ) -> Step:
-        made = Step("", "", function, tuple(args), dict(kwargs or {}), holds, line=_line(node))
+        made = Step("", "", function, tuple(args), dict(kwargs or {}), holds)
+        made.line, made.module = _line(node), _path(node)
         made.name = made.path = made.base
         value = node.meta.get("val") if value is None else value
         self._measure(made, value)

@@ -278,7 +278,7 @@ def structure(module: nn.Module) -> list[Any]:
         for name, value in vars(part).items():
             if type(value) in _PLAIN:
                 found += (name, value)
-            elif value or not isinstance(value, dict):  # most kinds of hooks are empty
+            elif not isinstance(value, dict) or value:  # most kinds of hooks are empty
                 found += (name, _told(value))
     return found
 

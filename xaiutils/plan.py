@@ -79,7 +79,9 @@ class Plan:
         if step.kind != PRODUCT or len(step.varying) < 2 or self.gates == "half":
             return step.varying
         signals = tuple(i for i in step.varying if not _is_gate(i, step))
-        return signals if len(signals) == 1 else step.varying
+        if len(signals) > 1:  # a gate may be written out, and is bounded then
+            signals = tuple(i for i in signals if not _is_bounded(i)) or signals
+        return signals or step.varying
 
     def _visit(self) -> set[Step]:
         visited = {self.graph.output}
@@ -123,13 +125,17 @@ class Plan:
 def _is_gate(step: Step, product: Step) -> bool:
     """Whether a factor says how much of the other passes.
 
-    It is bounded, as a sigmoid, or one value per channel.
+    It is a sigmoid, or one value per channel.
     """
     small, whole = torch.Size(step.shape or ()), torch.Size(product.shape or ())
     if small.numel() < whole.numel():
         return True
-    by_constants = (ROUTING, PASS, PRODUCT, SUM)
-    while step.kind in by_constants and len(step.varying) == 1:
+    return _behind_routing(step).kind in (GATE, SOFTMAX)
+
+
+def _is_bounded(step: Step) -> bool:
+    """Whether it is what a gate is, but for constants: ``relu6(x + 3) / 6``."""
+    while step.kind in (ROUTING, PASS, PRODUCT, SUM) and len(step.varying) == 1:
         step = step.varying[0]
     return step.kind in (GATE, SOFTMAX) or step.operation in _BOUNDED
 

@@ -29,7 +29,8 @@ class Step:
     example, ``(1, ...)``, or None where the result is not one tensor. ``batch`` is the dimension
     that counts the images: 0 but for transformers that put the tokens first. Where it counts other
     things as well, as windows or tokens, ``before`` of them stand outside of the images: the
-    dimension is one of (before, images, rest). ``line`` is that of the forward method.
+    dimension is one of (before, images, rest). ``line`` is that of the forward method,
+    ``module`` the path of the innermost module in which it stands.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Step:
     before: int = 1
     nonnegative: bool = False
     line: str = ""
+    module: str = ""
     batch_norm: Step | None = None  # the one that this convolution has taken in
     inputs: tuple[Step, ...] = ()
     users: list[Step] = field(default_factory=list)

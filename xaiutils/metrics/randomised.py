@@ -63,10 +63,13 @@ def _layers(classifier: Classifier) -> list[list[nn.Parameter]]:
     """The parameters by layer, in the order of computation; each once, where it is first used."""
     seen: set[int] = set()
     found: list[list[nn.Parameter]] = []
-    held = [one.holds for step in classifier.graph.steps for one in step.read if one.holds]
-    for name in held:
-        path = name.rpartition(".")[0]
-        module = classifier.network.source.get_submodule(path)
+    source = classifier.network.source
+    parameters = dict(source.named_parameters(remove_duplicate=False))
+    held = [(step, one.holds) for step in classifier.graph.steps for one in step.read if one.holds]
+    for step, name in held:
+        module = source.get_submodule(step.module)
+        if not any(p is parameters.get(name) for p in module.parameters(recurse=False)):
+            module = source.get_submodule(name.rpartition(".")[0])
         fresh = [
             p
             for p in module.parameters(recurse=False)
