@@ -293,7 +293,7 @@ class Noisy(nn.Module):
 )
 def test_a_network_that_draws_is_refused_and_draws_nothing_of_the_callers(kind: Any) -> None:
     network = Noisy(kind).eval()
-    with untouched(), pytest.raises(ValueError, match="nor is chance in eval mode"):
+    with untouched(), pytest.raises(ValueError, match="by chance in eval mode"):
         xai.wrap(network, size=8)
 
 

@@ -43,6 +43,7 @@ _WRITTEN_OUT = {  # fused, they have no rules; what they consist of has
     "scaled_dot_product_attention": _ATEN._scaled_dot_product_attention_math.default,
 }
 _RESHAPES = ("reshape", "view", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze")
+_RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu", "rrelu")
 _SKIPPED = ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size")
 
 
@@ -320,8 +321,7 @@ class _Reader:
         if name in _WRITTEN_OUT:
             self._written_out(node)
             return
-        tags = getattr(target, "tags", ())
-        if torch.Tag.nondeterministic_seeded in tags and not _in_eval(name):
+        if _draws(node, name):
             raise GraphError(f"module must not draw by chance in eval mode, and it calls {name}")
         args, kwargs = self._filled(node.args), self._filled(node.kwargs)
         if target is GETITEM and not isinstance(args[0], Step):
@@ -545,15 +545,13 @@ def _half(node: fx.Node) -> tuple[int, int, Tensor]:
     return int(dim), int(value.shape[dim]), value  # type: ignore[arg-type, index]
 
 
-def _in_eval(name: str) -> bool:
-    """Whether an operation that can draw by chance draws nothing in eval mode."""
-    return name.removesuffix("_") in KINDS or name in (
-        "lstm",
-        "gru",
-        "rnn_tanh",
-        "rnn_relu",
-        "rrelu",
-    )
+def _draws(node: fx.Node, name: str) -> bool:
+    """Whether an operation draws by chance: of those that can, some draw nothing in eval mode."""
+    if "dropout" in name:
+        share, train = (*node.args, 0, 0, 0)[1:3]
+        return bool(share and train)
+    never = name.removesuffix("_") in KINDS or name in _RECURRENT
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()) and not never
 
 
 def _schema(node: fx.Node) -> Any:

@@ -70,7 +70,7 @@ class Graph:
         """The step called ``layer``: a module's path (its last call) or a step's own name.
 
         Raises:
-            TypeError, ValueError: There is none; the nearest names are listed.
+            TypeError, ValueError, GraphError: There is none; the nearest names are listed.
         """
         try:
             return self._names[checks.choice("layer", layer, self._names)]
@@ -100,7 +100,7 @@ class Graph:
         return next(value for found, value in self._values(x) if found is step)
 
     def mixing(self, x: Tensor) -> Step | None:
-        """The first step whose result for the first of ``x`` depends on the others, or None."""
+        """The first step whose result for ``x[0]`` of (N, ...) depends on the others, or None."""
         with torch.no_grad():
             for (step, among), (_, alone) in zip(self._values(x), self._values(x[:1]), strict=True):
                 if step.kind != CONSTANT and step.before == 1 and isinstance(among, Tensor):
@@ -155,7 +155,7 @@ class Graph:
         return record
 
     def held(self, x: Tensor) -> dict[Step, Tensor]:
-        """The tensors that the module holds now, for the steps that stand for them."""
+        """The tensors (...) that the module holds now, for the steps that stand for them."""
         named: dict[str, Any] = dict(self.source.named_parameters(remove_duplicate=False))
         named |= dict(self.source.named_buffers(remove_duplicate=False))
         found = {}
@@ -214,6 +214,9 @@ class Network:
         """Capture ``module`` for pictures of ``shape`` (C, H, W); raises as `Graph` does.
 
         Not where ``graph`` is None, nor where `torch.export` cannot read what can be called.
+
+        Raises:
+            GraphError, NotCaptured: As `Graph` does.
         """
         self.module, self.source, self.shape = module, unwrapped(module), shape
         self._lock = threading.RLock()

@@ -93,7 +93,7 @@ class Classifier:
         return self.network.graph(tuple(x.shape[1:]))
 
     def maps_for(self, x: Tensor) -> Graph | Uncaptured:
-        """What knows the layers' maps for pictures of the size of ``x``: the graph, if any."""
+        """What knows the layers' maps for pictures like ``x`` (N, ...): the graph, if any."""
         return self.network.uncaptured or self.graph_for(x)
 
     def reading(self) -> Positions:

@@ -37,7 +37,7 @@ _BY_GRADIENT = (
     SUM,
 )  # shares use result and derivative
 
-_BOUNDED = ("tanh", "hardtanh", "relu6", "softsign")
+_BOUNDED = ("tanh", "hardtanh", "relu6", "softsign", "sign")
 
 
 class Plan:
