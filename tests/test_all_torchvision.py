@@ -53,7 +53,7 @@ def built_without_values(name: str) -> nn.Module:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nn.Module, "register_parameter", register)
-        return torchvision.models.get_model(name, weights=None).eval()
+        return torchvision.models.get_model(name, weights=None).eval().to("meta")
 
 
 def size(name: str) -> int:

@@ -181,6 +181,7 @@ CALLS: dict[str, Callable[[Path], Any]] = {
 WITH = {  # tried together with another
     "open_study": "create_study", "run_study": "create_study", "load_study": "create_study",
     "remember": "watch",
+    "read_transform": "test_transforms",
     "open_imagenet": "tests/real, where the pictures are",
 }  # fmt: skip
 PHOTOGRAPH = xai.sample_photograph("chelsea")
