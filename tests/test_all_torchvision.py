@@ -32,7 +32,7 @@ RUN = (
     "shufflenet_v2_x0_5",
     "squeezenet1_1",
 )
-MORE = ("inception_v3", "maxvit_t", "resnext50_32x4d", "swin_v2_t", "vgg11", "vit_b_32")
+MORE = ("inception_v3", "resnext50_32x4d", "vgg11", "vit_b_32")
 
 
 def build(name: str) -> nn.Module:

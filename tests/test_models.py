@@ -402,7 +402,13 @@ NOT_ACTIVATED = ("convnext_tiny", "swin_t", "maxvit_t")
 DIPPING = ("mobilenet_v3_large", "mobilenet_v3_small", "efficientnet_b0")  # SiLU, Hardswish
 
 
-@pytest.mark.parametrize("name", EXPECTED_LAYERS)
+LONG = ("densenet121", "inception_v3", "maxvit_t", "swin_t")  # to capture
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in EXPECTED_LAYERS],
+)
 def test_the_cam_layer_is_the_last_activated_map_before_the_classes(name):
     auxiliary = {"aux_logits": False, "init_weights": False}
     with torch.device("meta"):
