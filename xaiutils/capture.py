@@ -129,7 +129,13 @@ def capture(module: nn.Module, x: Tensor) -> Captured:
     """
     if isinstance(module, torch.jit.ScriptModule):
         raise NotCaptured("it is TorchScript, not a Python module: give what was scripted")
-    with _LOCK, environment_kept(), warnings.catch_warnings(), torch.inference_mode(False):
+    with (
+        _LOCK,
+        environment_kept(),
+        warnings.catch_warnings(),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
         warnings.simplefilter("ignore")
         quiet = logging.root.manager.disable
         logging.disable(logging.CRITICAL)
@@ -165,13 +171,12 @@ class _Reading(nn.Module):
         self.module = module
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.enable_grad():
-            try:
-                return read_output(self.module(x))
-            except GraphError:
-                raise
-            except Exception as error:  # torch.export would print the graph so far
-                raise _Stopped from error
+        try:
+            return read_output(self.module(x))
+        except GraphError:
+            raise
+        except Exception as error:  # torch.export would print the graph so far
+            raise _Stopped from error
 
 
 def _copy(module: nn.Module) -> nn.Module:
