@@ -468,5 +468,7 @@ def test_wrong_settings_are_refused():
         RECORDS["mprt_ssim"](case, by_weights, stages=0)
     with pytest.raises(ValueError, match=r"network_seed must be a whole number, got 0\.5"):
         RECORDS["mprt_spearman"](case, by_weights, network_seed=0.5)
+    with pytest.raises(ValueError, match=r"network_seed must be below 2\*\*32"):
+        RECORDS["mprt_spearman"](case, by_weights, network_seed=2**32)
     with pytest.raises(ValueError, match="bins must be >= 2, got 1"):
         RECORDS["emprt"](case, by_weights, bins=1)

@@ -35,8 +35,8 @@ def torchs(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
 
 
 def numpys(seed: int) -> np.random.RandomState:
-    """What draws as NumPy does after ``numpy.random.seed(seed)``; of a seed its last 32 bits."""
-    return np.random.RandomState(seed % 2**32)
+    """What draws as NumPy does after ``numpy.random.seed(seed)``."""
+    return np.random.RandomState(seed)
 
 
 class Drawn(TorchFunctionMode):

@@ -30,7 +30,7 @@ def randomised_networks(
     Inside `xaiutils.memo.remember` they are made once per network.
     """
     stages = checks.whole("stages", stages)
-    seed = checks.whole("network_seed", network_seed, low=0)
+    seed = checks.seed("network_seed", network_seed)
     return memo.once(
         lambda: _randomised(classifier, stages, seed),
         "randomised networks",
