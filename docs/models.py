@@ -65,6 +65,7 @@ TIMM = dict.fromkeys(_FAMILIES.split(), 64) | {
     "inception_resnet_v2": 96,
     "inception_v3": 96,
     "inception_v4": 96,
+    "csatv2": 256,
 }
 
 # Small networks of each architecture, from a configuration, without a download.

@@ -13,26 +13,22 @@ from torch import nn
 from xaiutils.cam_layer import find_cam_layer
 from xaiutils.composites import COMPOSITES
 from xaiutils.graph import Graph
-from xaiutils.lrp import propagate
 from xaiutils.plan import Plan
 from xaiutils.registry import MODELS
 
 NAMES = [name for name, record in MODELS.items() if record.family == "torchvision"]
-RUN = (
-    "alexnet",
-    "convnext_tiny",
-    "densenet121",
-    "efficientnet_b0",
-    "googlenet",
-    "mnasnet0_5",
-    "mobilenet_v2",
-    "mobilenet_v3_small",
-    "regnet_x_400mf",
-    "resnet18",
-    "shufflenet_v2_x0_5",
-    "squeezenet1_1",
-)
-MORE = ("inception_v3", "resnext50_32x4d", "vgg11", "vit_b_32")
+EXPECTED_LAYERS = {
+    "vgg16": "features.29", "squeezenet1_0": "features", "alexnet": "features.11",
+    "resnet50": "layer4", "googlenet": "inception5b", "inception_v3": "Mixed_7c",
+    "densenet121": "relu", "mobilenet_v2": "features", "mobilenet_v3_large": "features",
+    "mobilenet_v3_small": "features", "efficientnet_b0": "features", "vgg11_bn": "features.27",
+    "shufflenet_v2_x1_0": "conv5", "mnasnet0_5": "layers", "convnext_tiny": "features",
+    "swin_t": "permute", "maxvit_t": "blocks.3",
+}  # fmt: skip
+NOT_ACTIVATED = ("convnext_tiny", "swin_t", "maxvit_t")
+DIPPING = ("mobilenet_v3_large", "mobilenet_v3_small", "efficientnet_b0")  # SiLU, Hardswish
+LONG = ("densenet121", "maxvit_t", "swin_t")  # to capture: those of other tests are slow, too
+QUICK = ("regnet_x_400mf", "resnext50_32x4d", "vit_b_32", *EXPECTED_LAYERS)
 
 
 def build(name: str) -> nn.Module:
@@ -62,34 +58,28 @@ def size(name: str) -> int:
     return int(torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size[0])
 
 
-EACH = [  # of a family that has no network in RUN, one more
-    pytest.param(name, marks=[pytest.mark.slow] * (name not in (*RUN, *MORE))) for name in NAMES
+EACH = [
+    pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK or name in LONG))
+    for name in NAMES
 ]
 
 
 @pytest.mark.parametrize("name", EACH)
-def test_there_is_a_plan(name: str) -> None:
+def test_there_is_a_plan_and_a_cam_layer(name: str) -> None:
     graph = Graph(build(name), (3, size(name), size(name)))
     step, reason = find_cam_layer(graph)
     assert step.path
     assert ("tokens of" if name.startswith("vit") else "feature map") in reason
     Plan(graph, COMPOSITES["paper"], step)
-
-
-@pytest.mark.parametrize("name", RUN)
-def test_the_ledger_closes_in_a_real_run(name: str) -> None:
-    torch.manual_seed(0)
-    options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
-    net = torchvision.models.get_model(name, weights=None, num_classes=10, **options)
-    x = torch.randn(4, 3, 64, 64)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None
-    with torch.no_grad():
-        net.train()(x)
-    graph = Graph(net.eval().double(), (3, 64, 64))
-    plan = Plan(graph, COMPOSITES["paper"], find_cam_layer(graph)[0])
-    record = graph.run(x[:1].double(), inputs_of=plan.inputs_of, graph_of=plan.graph_of)
-    ledger = propagate(plan, record, record.logits.detach(), forget=True).ledger
-    assert float(ledger.input.abs()) > 0
-    assert float((ledger.residual / ledger.start).abs()) <= 1e-9
+    if name not in EXPECTED_LAYERS:
+        return
+    assert step.path == EXPECTED_LAYERS[name]
+    assert step.shape is not None
+    _, channels, h, w = step.shape
+    assert channels >= 256
+    assert 5 <= h == w <= 14
+    if name in NOT_ACTIVATED:
+        assert "that everything flows through; no activation comes last, so it can" in reason
+    else:
+        assert reason.startswith(f"last activated feature map ({h} x {w}) before ")
+        assert step.nonnegative == (name not in DIPPING)

@@ -469,7 +469,7 @@ def test_a_final_softmax_is_still_refused() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
     module(torch.zeros(1, 3, 8, 8))
     graph = Graph(nn.Sequential(module, nn.Softmax(1)).eval(), (3, 8, 8))
-    with pytest.raises(GraphError, match=r"softmax.*a final softmax can be left out"):
+    with pytest.raises(GraphError, match=r"softmax.*a final softmax or sigmoid can be left out"):
         Plan(graph, Z, None)
 
 

@@ -194,6 +194,18 @@ class Transformer(nn.Module):
         return self.classes(token[:, 0])
 
 
+class Lost(Transformer):
+    """Patches whose rows and columns a product of two results hides; only their number tells."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        mixed = torch.einsum("nij,njk,nkl->nil", tokens, tokens.transpose(1, 2), tokens)
+        tokens = torch.cat((self.token.expand(x.shape[0], -1, -1), mixed / 16), 1)
+        normed = self.norm1(tokens)
+        tokens = tokens + self.attention(normed, normed)
+        return self.classes(self.norm2(tokens)[:, 0])
+
+
 class Gated(nn.Module):
     """A pooling whose weights a small network with an activation finds on the map itself."""
 
@@ -238,6 +250,7 @@ class Apart(StemOfTwo):
 MADE: dict[str, Callable[[], nn.Module]] = {
     "mixer": Mixer,
     **{reads: lambda reads=reads: Transformer(reads) for reads in ("mean", "token", "late")},
+    "lost": lambda: Lost("token"),
     "gated": Gated,
     "joined": StemOfTwo,
     "apart": Apart,
@@ -248,6 +261,10 @@ CHOSEN = {  # the layer, and what is said of it
     "token": (
         "norm1",
         "tokens of 4 x 4 patches, normalised for the last attention: behind it only",
+    ),
+    "lost": (
+        "norm1",
+        "tokens of 4 x 4 patches, by their number alone, normalised for the last attention: beh",
     ),
     "late": ("add", "last feature map (4 x 4, tokens) before classes that everything flows thro"),
     "gated": (

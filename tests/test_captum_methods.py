@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from networks import untrained
 from torch import Tensor
 
 from xaiutils import passes, scenes
@@ -211,7 +212,7 @@ def test_segments_are_slic_unless_given(name: str) -> None:
 @pytest.mark.parametrize("name", ["guided_backprop", "deconvolution", "guided_grad_cam"])
 @pytest.mark.parametrize("network", ["efficientnet_b0", "mobilenet_v2"])
 def test_what_changes_relus_refuses_networks_without(name: str, network: str) -> None:
-    classifier = load_model(network, "random")
+    classifier = untrained(network)
     has = {"efficientnet_b0": "silu", "mobilenet_v2": "hardtanh"}[network]
     with pytest.raises(
         CannotExplain, match=rf"the network has none \(it has .*{has}.*\); saliency"

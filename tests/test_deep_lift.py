@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from networks import untrained
 from torch import Tensor, nn
 
 from xaiutils.methods.arguments import references
@@ -55,9 +56,11 @@ def lively(name: str) -> Classifier:
 
 
 ZOO = ("resnet18", "googlenet", "densenet121", "inception_v3")
+QUICK = "resnet18"
+EACH = [pytest.param(n, marks=[] if n == QUICK else pytest.mark.slow) for n in ZOO]
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", EACH)
 def test_contributions_sum_to_the_difference_of_the_logits(name: str) -> None:
     classifier, x = lively(name), noise(1, 3, 96, 96)
     colour = torch.tensor([0.8, -0.6, 0.3])
@@ -281,7 +284,7 @@ def test_the_product_of_two_results_is_refused() -> None:
     ],
 )
 def test_published_networks_without_rules_are_refused(name: str, message: str) -> None:
-    assert re.search(message, str(without_rule(load_model(name, "random"))))
+    assert re.search(message, str(without_rule(untrained(name))))
 
 
 def test_solid_colours_lie_between_black_and_white() -> None:

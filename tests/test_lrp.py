@@ -418,7 +418,9 @@ def test_an_operation_without_a_rule_is_named(case: str) -> None:
 def test_a_softmax_at_the_end_is_refused_with_a_hint(last: nn.Module) -> None:
     net = nn.Sequential(made(features), last).eval()
     for gates in ("signal", "half"):
-        with pytest.raises(GraphError, match=r"softmax, at 1 in.*final softmax can be left out"):
+        with pytest.raises(
+            GraphError, match=r"softmax, at 1 in.*final softmax or sigmoid can be left out"
+        ):
             relevance(wrap(net, size=SIZE), pictures(), gates=gates)
 
 

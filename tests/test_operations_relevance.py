@@ -484,6 +484,9 @@ CASES: dict[str, Case] = {
         lambda x: F.gelu(x - 0.4, approximate="tanh"),
         lambda x: passed_on(lambda y: F.gelu(y, approximate="tanh"))(x - 0.4),
     ),
+    "sigmoid, no gate": f(
+        lambda x: torch.sigmoid(x - 0.4) + x, lambda x: passed_on(torch.sigmoid)(x - 0.4) + x
+    ),
     "clamp": f(lambda x: x.clamp(0, 0.5), passed_on(lambda x: x.clamp(0, 0.5))),
     # ---- norms ----
     "layer norm": m(lambda: Norm(nn.LayerNorm(4))),
@@ -492,6 +495,10 @@ CASES: dict[str, Case] = {
     "normalize": f(
         lambda x: F.normalize(x, dim=1),
         lambda x: x / constant(x.norm(dim=1, keepdim=True).clamp(min=1e-12)),
+    ),
+    "shares of a sum": f(
+        lambda x: (lambda y: y / y.sum(1, keepdim=True))(x - 0.4),
+        lambda x: (x - 0.4) / constant((x - 0.4).sum(1, keepdim=True)),
     ),
     "cosine head": m(Cosine),
     # ---- gates ----

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from networks import untrained
 from pytorch_grad_cam import GradCAMPlusPlus
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
@@ -209,7 +210,7 @@ def test_the_hybrids_are_their_pairs(name, cam, lrp):
 
 
 def test_a_resnet_runs_and_is_wrong_and_the_docstring_says_so():
-    classifier = load_model("resnet18", "random")
+    classifier = untrained("resnet18")
     x = noise(1, 64)
     logit = float(classifier.predict(x)[0, 7])
     for record in (FIRST, SECOND):
@@ -277,7 +278,7 @@ def test_a_layer_of_a_new_type_is_refused_once_its_rule_is_gone():
     [("squeezenet1_0", None), ("googlenet", None), ("mobilenet_v2", "ReLU6")],
 )
 def test_refusals_are_right_about_torchvision(name, missing):
-    classifier = load_model(name, "random")
+    classifier = untrained(name)
     net = with_rules(classifier.module, bias=False)
     if missing is None:
         assert FIRST.refuses(classifier) is None

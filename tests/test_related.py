@@ -14,6 +14,7 @@ import reference_related as twin
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import untrained
 from torch import Tensor, nn
 
 from xaiutils.cam import min_max, to_image
@@ -504,7 +505,10 @@ def test_maps_of_the_scene_classifier(method, scenes):
         torch.testing.assert_close(alone[0], found[i], rtol=0, atol=1e-5 * float(scale[i]))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "googlenet", "densenet121"])
+@pytest.mark.parametrize(
+    "name",
+    ["resnet18", *(pytest.param(n, marks=pytest.mark.slow) for n in ("googlenet", "densenet121"))],
+)
 @pytest.mark.parametrize("method", CHEAP)
 def test_networks_with_branches_and_batch_norms(name, method, networks):
     classifier = networks(name)
@@ -516,8 +520,7 @@ def test_networks_with_branches_and_batch_norms(name, method, networks):
 
 @pytest.fixture(scope="module")
 def networks() -> Callable[[str], Classifier]:
-    kept: dict[str, Classifier] = {}
-    return lambda name: kept.setdefault(name, kept.get(name) or load_model(name, "random"))
+    return untrained
 
 
 @pytest.mark.parametrize("layer", ["maxpool", "layer1.0", "layer2", "layer3.1"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from xaiutils.graph import Graph, Network
@@ -66,8 +67,6 @@ def find_cam_layer(graph: Graph) -> tuple[Step, str]:
     end = weighted[-1]
     if end in maps and end not in shared:  # inside a block, of a network without a class layer
         end = graph.output
-    maps = _with_guesses(graph, maps, shared)
-    shared = [s for s in bottlenecks(graph) if s in maps]
     before = [s for s in graph.before(end) if s in maps]
     if not before:
         raise GraphError("module must have a feature map (N, C, H, W); name a layer by cam_layer=")
@@ -173,7 +172,19 @@ def is_attention(step: Step) -> bool:
 
 
 def _all(graph: Graph) -> Maps:
-    return positions(graph.steps, graph.input)
+    """How each step is read; where it could not be followed to the last that all flows through,
+    from the first behind that looks like tokens, or like a map where there is none.
+    """
+    found = positions(graph.steps, graph.input)
+    passed = [s for s in bottlenecks(graph) if s is not graph.input]
+    known = [i for i, s in enumerate(passed) if s in found and found[s].is_map]
+    for step in passed[known[-1] + 1 if known else 0 :]:
+        guess = guessed(step, graph.input)
+        if guess is not None and guess.is_map and (guess.tokens or not known):
+            behind = positions(graph.steps, step, guess)
+            new = {s: replace(p, guess=True) for s, p in behind.items() if s not in found}
+            return found | new
+    return found
 
 
 def _maps(graph: Graph) -> Maps:
@@ -182,20 +193,6 @@ def _maps(graph: Graph) -> Maps:
         step: found
         for step, found in _all(graph).items()
         if found.is_map and step.shape is not None and step is not graph.input
-    }
-
-
-def _with_guesses(graph: Graph, maps: Maps, shared: list[Step]) -> Maps:
-    """The maps, and tokens behind the last that all flows through whose rows are not known."""
-    passed = bottlenecks(graph)
-    known = max((passed.index(s) for s in shared), default=0)
-    late = {
-        s: guessed(s, graph.input) for s in passed[known:] if s not in maps and s is not graph.input
-    }
-    return maps | {
-        step: found
-        for step, found in late.items()
-        if found is not None and found.is_map and (found.tokens or not maps)
     }
 
 
@@ -250,8 +247,9 @@ def _before_class_token(
         says += ", and not everything flows through it"
     if last is not normed:
         says = f"the last that everything flows through: {len(readers)} attentions read them"
-    patches = " x ".join(map(str, maps[last].size))
-    return last, f"tokens of {patches} patches, {says}; they can be negative"
+    patches = " x ".join(map(str, maps[last].size)) + " patches"
+    patches += ", by their number alone" if maps[last].guess else ""
+    return last, f"tokens of {patches}, {says}; they can be negative"
 
 
 def _is_activated(step: Step) -> bool:

@@ -23,9 +23,6 @@ from xaiutils.rules import Part, Rule, Situation
 from xaiutils.shares import PASSED_ON, SHARES, divide, per_image
 from xaiutils.steps import Recording, Step
 
-# How many times its denominator the numbers may be that it is the difference of: 4 bits are lost.
-CANCELLATION = 16
-
 
 @dataclass
 class Relevance:
@@ -177,21 +174,14 @@ def _sum_of_parts(
         zero = torch.zeros_like(ledger.bias)
         ledger.book(step, zero, zero, per_image(relevance * (output == 0), step))
     total: Tensor | None = None
-    while parts:
-        part, *parts = parts
+    for part in parts:
         meant = relevance
         if part.where is not None and output is not None:
             meant = relevance * part.where(output)
         inputs, z = _denominator(step, part)
-        rest = None
-        if parts and parts[0].rest and output is not None:
-            rest = _share_of_rest(step, parts[0], rule.epsilon, meant, ledger, output, inputs, z)
         s = _divided(step, part, rule.epsilon, meant, z.detach(), ledger)
         share = _times(part, inputs, torch.autograd.grad(z, inputs, s))
         total = share if total is None else total.add_(share)
-        if rest is not None:
-            total.add_(rest)
-            parts = parts[1:]
     assert total is not None
     return total
 
@@ -222,43 +212,6 @@ def _times(part: Part, inputs: list[Tensor], gradients: Sequence[Tensor]) -> Ten
     for x, gradient in zip(inputs[1:], gradients[1:], strict=True):
         total.addcmul_(x.detach(), gradient)
     return total if part.factor == 1 else total.mul_(part.factor)
-
-
-def _share_of_rest(
-    step: Step,
-    part: Part,
-    stabiliser: float,
-    relevance: Tensor,
-    ledger: Ledger,
-    output: Tensor,
-    inputs: list[Tensor],
-    z: Tensor,
-) -> Tensor | None:
-    """The share of a part whose denominator is ``output - z``, without a sum of its own.
-
-    ``z`` comes from ``inputs``. None where digits cancel, or where ``step`` is no convolution of
-    its input alone: then the part is summed up.
-    """
-    node: Any = z.grad_fn
-    if node.name() != "ConvolutionBackward0" or len(inputs) != 1:
-        return None
-    if getattr(node.next_functions[0][0], "variable", None) is not inputs[0]:
-        return None  # it pads by itself
-    z = z.detach()
-    s, absorbed, unreceived = divide(
-        step, relevance, (output - z).clamp_(max=0), stabiliser, part.sign
-    )
-    least, most = (s * z).aminmax()
-    if not max(-least, most) <= CANCELLATION * relevance.abs().max():
-        return None
-    bias = _bias_share(step, s, part.bias)
-    ledger.book(step, part.factor * bias, part.factor * absorbed, part.factor * unreceived)
-    gradient = torch.ops.aten.convolution_backward(
-        s, inputs[0].detach(), part.terms[0][1].detach(), None, node._saved_stride,
-        node._saved_padding, node._saved_dilation, node._saved_transposed,
-        node._saved_output_padding, node._saved_groups, (True, False, False),
-    )[0]  # fmt: skip
-    return _times(part, inputs, [gradient])
 
 
 def _bias_share(step: Step, s: Tensor, bias: Tensor | None) -> Tensor:

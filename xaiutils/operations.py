@@ -93,8 +93,9 @@ def kind_of(step: Any) -> str:  # noqa: PLR0911, one rule a line
     if kind == QUOTIENT:
         if step.varying == first:
             return PRODUCT  # by a constant
-        divisor = step.args[1]
-        return kind if step.args[0] in step.varying and divisor.nonnegative else UNKNOWN
+        whole, divisor = step.args[:2]
+        norm = divisor.nonnegative or _is_sum_of(divisor, whole)
+        return kind if whole in step.varying and norm else UNKNOWN
     if step.operation in ("clamp", "clip", "clamp_min", "clamp_max", "hardtanh"):
         low = given.get("min_val", given.get("min"))
         high = given.get("max_val", given.get("max"))
@@ -113,6 +114,15 @@ def kind_of(step: Any) -> str:  # noqa: PLR0911, one rule a line
         parts = by if isinstance(by, list | tuple) else [by]
         return UNKNOWN if any(part in step.varying for part in parts) else kind
     return kind
+
+
+def _is_sum_of(step: Any, whole: Any) -> bool:
+    """Whether it is a sum or mean of ``whole``, of whose parts the shares are then taken."""
+    while step.kind in (ROUTING, AVERAGE, PASS) and len(step.varying) == 1:
+        step = step.varying[0]
+        if step is whole:
+            return True
+    return False
 
 
 NEAR = 1e-2  # a clamp from below at up to this much guards a root or a logarithm

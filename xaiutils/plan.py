@@ -25,7 +25,7 @@ from xaiutils.rules import Rule
 from xaiutils.steps import GraphError, Step
 
 _HANDED_DOWN = (
-    *(*WEIGHTED, ACTIVATION, AVERAGE, PASS, PRODUCT, ROUTING, SUM),
+    *(*WEIGHTED, ACTIVATION, AVERAGE, GATE, PASS, PRODUCT, ROUTING, SUM),
     *(LAYER_NORM, MATMUL, QUOTIENT, SOFTMAX),
 )
 _BY_GRADIENT = (
@@ -84,17 +84,16 @@ class Plan:
         return signals or step.varying
 
     def _visit(self) -> set[Step]:
-        visited = {self.graph.output}
+        visited, last = {self.graph.output}, _behind_routing(self.graph.output)
         for step in reversed(self.graph.steps):
             if step not in visited or step is self.graph.input:
                 continue
-            half_gate = self.gates == "half" and step.kind == GATE
-            final = step is self.graph.output and step.kind == SOFTMAX
-            if final or (step.kind not in _HANDED_DOWN and not half_gate):
+            final = step is last and step.kind in (SOFTMAX, GATE)  # made of logits: start there
+            if final or step.kind not in _HANDED_DOWN:
                 raise GraphError(
                     f"no relevance rule for {step.operation}, at {step.path} in the network; put "
-                    "an operation that has one in its place (a final softmax can be left out), "
-                    "or use a CAM alone"
+                    "an operation that has one in its place (a final softmax or sigmoid can be "
+                    "left out), or use a CAM alone"
                 )
             visited.update(self.receivers(step))
         if self.graph.input not in visited:

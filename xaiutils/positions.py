@@ -109,23 +109,25 @@ class Positions:
         return maps
 
 
-def positions(steps: list[Step], picture: Step) -> dict[Step, Positions]:
-    """How each step holds the picture's rows and columns, where that is known.
+def positions(
+    steps: list[Step], first: Step, known: Positions | None = None
+) -> dict[Step, Positions]:
+    """How each step behind ``first`` holds the picture's rows and columns, where that is known.
 
-    A residual sum knows it from any of its terms, so that products along the tokens or between
-    them need not be followed.
+    ``first`` is the picture, or a step of which it is ``known``. A residual sum knows it from any
+    of its terms, so that products along the tokens or between them need not be followed.
     """
-    channels, *size = (picture.shape or ())[1:]
+    channels, *size = (first.shape or ())[1:]
     axes = [(PICTURES, 1, 1), (CHANNELS, channels, 1), *((i, n, 1) for i, n in enumerate(size))]
-    found = {picture: Positions(tuple((factor,) for factor in axes))}
+    found = {first: known or Positions(tuple((factor,) for factor in axes))}
     for step in steps:
-        known = [found[other] for other in step.varying if other in found]
-        if step is picture or step.kind == CONSTANT or not known:
+        read = [found[other] for other in step.varying if other in found]
+        if step is first or step.kind == CONSTANT or not read:
             continue
         if step.shape is None:  # several results, as of split: each is read like what was split
-            found[step] = known[0]
+            found[step] = read[0]
             continue
-        before = next((one for one in known if one.shape == step.shape), known[0])
+        before = next((one for one in read if one.shape == step.shape), read[0])
         if step.kind == MATMUL and len(step.varying) > 1:  # its rows are those of the first
             if step.args[0] not in found:
                 continue

@@ -34,7 +34,6 @@ class Part:
     ``terms`` are pairs of an input (N, ...) and a weight. ``where`` limits the part to the outputs
     it is meant for (the gamma rule's two signs). ``sign`` is 1 or -1 where the denominator can only
     be >= 0 or <= 0, else 0; ``above`` says that relevance stands only where it is above zero.
-    ``rest`` says that it is the output of the step less the denominator of the part before.
     """
 
     terms: tuple[tuple[Tensor, Tensor], ...]
@@ -43,7 +42,6 @@ class Part:
     where: Callable[[Tensor], Tensor] | None = None
     sign: int = 0
     above: bool = False
-    rest: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ def _alpha_beta(s: Situation, alpha: float, beta: float, bias: bool) -> list[Par
     up, down = (None, None) if b is None else (b.clamp(min=0), b.clamp(max=0))
     positive = Part(tuple(s.positive()), up, alpha, sign=1, above=s.above and whole)
     parts = [positive] if alpha else []
-    return parts + ([Part(tuple(s.negative()), down, -beta, sign=-1, rest=whole)] if beta else [])
+    return parts + ([Part(tuple(s.negative()), down, -beta, sign=-1)] if beta else [])
 
 
 def alpha_beta(
@@ -165,7 +163,7 @@ def alpha_beta(
     name = f"alpha{alpha:g}_beta{beta:g}" + ("" if bias else ", no bias")
     parts = partial(_alpha_beta, alpha=alpha, beta=beta, bias=bias)
     stabiliser = checks.number("stabiliser", stabiliser, low=0)
-    return Rule(name, parts, stabiliser, zero_at_zero=True, reads_output=beta > 0)
+    return Rule(name, parts, stabiliser, zero_at_zero=True)
 
 
 def z_plus(*, bias: bool = True) -> Rule:
