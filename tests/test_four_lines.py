@@ -1,4 +1,4 @@
-"""The five networks of docs/four-lines.md: each at most four lines, each explained."""
+"""The five networks of docs/four-lines.md: each explained."""
 
 from __future__ import annotations
 

@@ -77,6 +77,10 @@ def half_matmul(a: Tensor, b: Tensor) -> Tensor:
     return half(torch.matmul, a, b)
 
 
+def shares_of_sum(x: Tensor) -> Tensor:
+    return x / x.sum(1, keepdim=True)
+
+
 # ---- modules ----
 
 
@@ -497,7 +501,7 @@ CASES: dict[str, Case] = {
         lambda x: x / constant(x.norm(dim=1, keepdim=True).clamp(min=1e-12)),
     ),
     "shares of a sum": f(
-        lambda x: (lambda y: y / y.sum(1, keepdim=True))(x - 0.4),
+        lambda x: shares_of_sum(x - 0.4),
         lambda x: (x - 0.4) / constant((x - 0.4).sum(1, keepdim=True)),
     ),
     "cosine head": m(Cosine),
