@@ -298,13 +298,15 @@ def main() -> int:
     """Try the networks named, or all and write the page; 1 where too many are refused."""
     words = sys.argv[1:]
     chosen = [n for n in networks() if not words or any(word in n.name for word in words)]
-    # A few networks to a process: what libraries keep for themselves goes with it.
-    context = multiprocessing.get_context("spawn")
+    # A few networks to a process: what libraries keep for themselves goes with it. A pool whose
+    # workers end by themselves (max_tasks_per_child) may wait for ever, cpython issue 115634.
+    context, workers = multiprocessing.get_context("spawn"), os.cpu_count() or 1
     rows: list[Row] = []
-    with ProcessPoolExecutor(os.cpu_count(), context, max_tasks_per_child=10) as pool:
-        for row in pool.map(tried, chosen):
-            rows.append(row)
-            print(f"{len(rows):3d} of {len(chosen)} {row.network.library} {row}", flush=True)
+    for first in range(0, len(chosen), 10 * workers):
+        with ProcessPoolExecutor(workers, context) as pool:
+            for row in pool.map(tried, chosen[first : first + 10 * workers]):
+                rows.append(row)
+                print(f"{len(rows):3d} of {len(chosen)} {row.network.library} {row}", flush=True)
     refused = Counter(row.network.library for row in rows if row.refusal)
     if not words:
         PAGE.write_text(page(rows), encoding="utf-8")

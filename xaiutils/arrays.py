@@ -154,6 +154,11 @@ class Arrays:
         if isinstance(value, torch.Tensor):
             value = checks.dense("array", value, self.form).detach().cpu()
             value = (value.double() if value.is_floating_point() else value).numpy()
+        if isinstance(value, np.ma.MaskedArray):
+            raise TypeError(
+                "array must have no mask, for what is masked would reach the network as it stands: "
+                "fill it, array.filled(value)"
+            )
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "buif":
             raise TypeError(f"array must be real numbers {self.form}, got {checks.describe(value)}")
         if value.ndim != 1 + self.dimensions or value.shape[0] != self.channels:

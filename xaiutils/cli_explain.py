@@ -124,6 +124,11 @@ def _taken(classifier: Classifier, picture: str, full_scale: float | None) -> tu
     try:
         if isinstance(classifier.transform, Arrays):
             path = checks.regular("PICTURE", Path(picture))
+            if path.suffix != ".npy":
+                raise ValueError(
+                    f"PICTURE must be an .npy file {classifier.transform.form}, got {path.name}: "
+                    "the network reads arrays"
+                )
             image: Any = np.load(path, allow_pickle=False)
         else:
             image = load_image(picture, full_scale=full_scale)

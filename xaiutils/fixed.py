@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from xaiutils import checks
@@ -23,7 +24,9 @@ class Fixed(nn.Module):
             the first argument that is not named.
 
     Raises:
-        TypeError: ``inputs`` is neither a tuple nor a dict, or not what the network takes.
+        TypeError: ``inputs`` is neither a tuple nor a dict, not what the network takes, or of
+            another floating-point type than its weights.
+        ValueError: A tensor has NaN in it.
     """
 
     def __init__(self, network: nn.Module, inputs: tuple[Any, ...] | Mapping[str, Any]) -> None:
@@ -36,11 +39,11 @@ class Fixed(nn.Module):
         self.names = _names(network, inputs)
         self.network, self.training = network, network.training
         self.others: list[Any] = list(inputs.values() if isinstance(inputs, Mapping) else inputs)
+        weights = next((p.dtype for p in network.parameters() if p.is_floating_point()), None)
         for i, value in enumerate(self.others):
-            if isinstance(
-                value, Tensor
-            ):  # goes where the module goes, and is read with its weights
-                self.register_buffer(f"input_{i}", value.detach(), persistent=False)
+            if isinstance(value, Tensor):  # goes where the module goes, read with its weights
+                _check(value, weights)
+                self.register_buffer(f"input_{i}", value.detach().clone(), persistent=False)
                 self.others[i] = None
 
     def forward(self, x: Tensor) -> Any:
@@ -53,6 +56,15 @@ class Fixed(nn.Module):
         if not self.names:
             return self.network(x, *given)
         return self.network(**dict(zip(self.names, (x, *given), strict=True)))
+
+
+def _check(value: Tensor, weights: torch.dtype | None) -> None:
+    if value.is_floating_point() and weights not in (None, value.dtype):
+        raise TypeError(
+            f"inputs must be of the network's type {weights}, got {value.dtype}; .to({weights})"
+        )
+    if value.is_floating_point() and bool(value.isnan().any()):
+        raise ValueError("inputs must be numbers, got NaN")
 
 
 def _names(network: nn.Module, inputs: Any) -> tuple[str, ...]:

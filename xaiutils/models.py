@@ -598,6 +598,10 @@ def _preprocessing(
         mean, std = (
             config[key] if value is None else value for key, value in (("mean", mean), ("std", std))
         )
+        if not {"size", "preview", "limits"} & set(named):  # its own size and crop
+            own = from_timm(config, channels)
+            colours = _per_channel("mean", mean) or own.mean, _per_channel("std", std) or own.std
+            return replace(own, mean=colours[0], std=colours[1])
     means, stds = _per_channel("mean", mean), _per_channel("std", std)
     channels = len(means or stds or ()) or channels
     means, stds = means or (0.0,) * channels, stds or (1.0,) * channels

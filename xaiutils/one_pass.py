@@ -20,7 +20,7 @@ from xaiutils.plan import Plan
 from xaiutils.positions import Positions
 from xaiutils.rules import Rule
 from xaiutils.steps import Recording, Step
-from xaiutils.targets import Question, Score
+from xaiutils.targets import Question, Score, Scores
 from xaiutils.uncaptured import Uncaptured
 
 One = int | str | Score | Callable[[Tensor], Tensor]
@@ -124,6 +124,9 @@ def look(
     seen = Seen(found.target, found.logits, None, None, [])
     if first:
         seen.cam = _cam(first.answer, str(cam), read_as, tuple(x.shape[2:]), seen.notes)
+    if isinstance(found.target, Scores):
+        says = "the score hardly depends on the output here: what is shown is rounding"
+        seen.notes += notes_of(targets.faint(found.logits, found.target), says)
     if second:
         seen.relevance = second.answer.relevance
         seen.notes += second.answer.notes
@@ -251,13 +254,19 @@ def _negative(plan: Plan, logits: Tensor, target: Question, start: str) -> list[
     # Shares in an output have the sign of what they add to it over that of the output; other rules
     # hand down the sign of what arrives.
     by_output = rule is None or rule.plain or re.fullmatch(r"gamma\(.*\)", rule.name) is not None
+    what, values = "logit", targets.answer(logits, target)
     says = "red and blue stay as with a positive one"
+    if isinstance(target, Scores):
+        what = "score"
     if (start == "one") == by_output:
         other = "logit" if start == "one" else "one"
         says = f'red and blue change places, as against a positive one; start="{other}" keeps them'
-    what = "logit" if isinstance(target, Tensor) else "score"
-    values = enumerate(targets.answer(logits, target).tolist())
-    return [f"image {i}: the {what} is negative ({v:.3g}): {says}" for i, v in values if v < 0]
+        if isinstance(target, Scores):  # it is the outputs' signs that turn them over
+            what = "sum of the outputs that the score reads"
+            g = targets.slope(logits, target, held=True).abs()
+            values = (g * logits).reshape(len(g), -1).sum(1)
+    each = enumerate(values.tolist())
+    return [f"image {i}: the {what} is negative ({v:.3g}): {says}" for i, v in each if v < 0]
 
 
 def _images(which: Tensor) -> str:

@@ -51,6 +51,8 @@ class Score:
                 what comes out is not one number per picture, or depends on the other pictures.
         """
         found = self._asked(output, held)
+        if isinstance(found, Tensor) and found.is_complex():
+            raise ValueError(f"target must be a score of real numbers, {self.name} gives complex")
         if not isinstance(found, Tensor) or found.shape != output.shape[:1]:
             came = checks.shape(found) if isinstance(found, Tensor) else checks.describe(found)
             raise ValueError(
@@ -59,13 +61,15 @@ class Score:
                 "of several"
             )
         if len(output) > 1 and getattr(self.function, "__module__", "") != __name__:
-            alone = self._asked(output[:1].detach(), held)
-            beside = found[:1].detach()
-            if not torch.allclose(beside, alone, rtol=1e-4, equal_nan=True):
+            rows = output.detach().split(1)
+            alone, beside = torch.cat([self._asked(row, held) for row in rows]), found.detach()
+            other = ~torch.isclose(beside, alone, rtol=1e-4, equal_nan=True)
+            if bool(other.any()):
+                i = int(other.nonzero()[0])
                 raise ValueError(
                     "target must be a score that reads each picture's output alone, "
-                    f"{self.name} gives {float(beside):.6g} for a picture beside others and "
-                    f"{float(alone):.6g} without them"
+                    f"{self.name} gives {float(beside[i]):.6g} for image {i} beside others and "
+                    f"{float(alone[i]):.6g} without them"
                 )
         return found
 
@@ -227,20 +231,28 @@ def box(klass: int | str, box: Sequence[float] | Tensor, candidates: Tensor | No
             centres lie in the box.
 
     Raises:
-        TypeError, ValueError: The box is empty or no box, the candidates are not (A, 4), or none
-            overlaps the box.
+        TypeError, ValueError: The box is empty or no box, or not within 0..1 where there are no
+            candidates; the candidates are not (A, 4), or none overlaps the box.
     """
-    if isinstance(box, Tensor):
-        box = box.tolist()
+    box = box.tolist() if isinstance(box, Tensor) else box
+    if not isinstance(box, list | tuple):
+        raise TypeError(f"box must be (x0, y0, x1, y1), got {checks.describe(box)}")
     corners = tuple(checks.number("box", side) for side in box)
     if len(corners) != 4 or corners[0] >= corners[2] or corners[1] >= corners[3]:
         raise ValueError(f"box must be (x0, y0, x1, y1), x0 < x1 and y0 < y1, got {corners}")
     name = f"box({klass}, {', '.join(f'{side:g}' for side in corners)})"
     if candidates is None:
+        if min(corners) < 0 or max(corners) > 1:
+            raise ValueError(
+                "box must be in shares of width and height, from 0 to 1, where no candidates are "
+                f"given, got {corners}; divide pixels by the picture's sides"
+            )
         return Score(name, _cells, (klass,), corners)
     checks.dense("candidates", candidates, "(A, 4)", floating=True)
-    if candidates.ndim != 2 or candidates.shape[1] != 4:
-        raise ValueError(f"candidates must be (A, 4), got {checks.shape(candidates)}")
+    if candidates.ndim != 2 or candidates.shape[1] != 4 or not len(candidates):
+        raise ValueError(f"candidates must be (A, 4), A >= 1, got {checks.shape(candidates)}")
+    if not bool(candidates.isfinite().all()):
+        raise ValueError("candidates must be finite, got NaN or infinity")
     overlap = _overlap(candidates.detach(), candidates.new_tensor(corners))
     if not float(overlap.max()) > 0:
         raise ValueError(f"box must overlap one of the candidates, got {corners}, which does not")
@@ -323,11 +335,29 @@ def slope(output: Tensor, question: Question, *, held: bool = False) -> Tensor:
                 "compute it from the output by torch, without detach, numbers or argmax; "
                 "perturbation methods need no gradient"
             )
-        (gradient,) = torch.autograd.grad(found.sum(), leaf)
+        (gradient,) = torch.autograd.grad(
+            found.sum(), leaf, allow_unused=True, materialize_grads=True
+        )
     flat = gradient.reshape(len(gradient), -1)
     _refuse(~flat.isfinite().all(1), question, "NaN or infinity")
     _refuse((flat == 0).all(1), question, "0 everywhere")
     return gradient
+
+
+def faint(output: Tensor, question: Question) -> Tensor:
+    r"""Where :math:`\sum_j |g_j f_j| < 10^{-5} |s|`: a gradient as small as rounding, (N,) bool.
+
+    So it is at a maximum, such as the similarity of a picture to itself.
+
+    Args:
+        output: f, the network's.
+        question: s, what is asked.
+
+    Raises:
+        ValueError: As `slope` has it.
+    """
+    moved = (slope(output, question) * output).abs().reshape(len(output), -1).sum(1)
+    return moved < 1e-5 * answer(output, question).abs()
 
 
 def start_of(output: Tensor, question: Question, start: str) -> Tensor:

@@ -280,6 +280,8 @@ def _flat(given: Any) -> Iterator[Any]:
 def _from_processor(given: Any) -> Transform:
     """Hugging Face's image processors, by their settings."""
     name = type(given).__name__
+    if getattr(given, "keep_aspect_ratio", False):
+        raise ValueError(f"transform: keep_aspect_ratio of {name} cannot be read; {INSTEAD}")
     asked = {key for key in dir(given) if key.startswith("do_") and getattr(given, key) is True}
     if strange := sorted(asked - _SETTLED - _HARMLESS):
         raise ValueError(f"transform: {', '.join(strange)} of {name} cannot be read; {INSTEAD}")
@@ -341,8 +343,11 @@ def _same(given: Any, call: Callable[[PIL.Image.Image], Any], found: Transform) 
     least = max((*sides, *(found.crop or ()))) if found.fill is None else min(sides)
     draw = np.random.default_rng(0)
     # Four remainders of what the crop leaves over: halves of pixels are rounded in each way.
-    for long, turned in ((9, False), (10, True), (11, False), (12, True)):
-        shape = (least, least + long, 3)
+    shapes = [(least, least + long) for long in (9, 10, 11, 12)]
+    if found.resize is not None:  # and larger ones, of other forms, which are really resized
+        shapes += [(least * 8 // 5, least * 8 // 5 + 7), (least * 6 // 5, least * 3)]
+    for i, (short, long) in enumerate(shapes):
+        shape, turned = (short, long, 3), i % 2 == 1
         picture = PIL.Image.fromarray(draw.integers(0, 256, shape, dtype=np.uint8))
         picture = picture.transpose(PIL.Image.Transpose.ROTATE_90) if turned else picture
         seen = picture.convert("L") if found.channels == 1 and not _greys(given) else picture

@@ -177,7 +177,7 @@ def gradient_shap(
         method = Saliency(Answer(twin, target[i : i + 1]))
         for n in _parts(n_samples, batch_size):  # captum's GradientShap draws globally
             starts = xs[drawing.choice(len(xs), n)]
-            way = torch.tensor(drawing.uniform(0, 1, n)).to(x)[:, None, None, None]
+            way = torch.tensor(drawing.uniform(0, 1, n)).to(x).view(-1, *[1] * (x.ndim - 1))
             places = leaf(way * x[i] + (1 - way) * starts)
             found = (x[i] - starts) * method.attribute(places, abs=False)
             total[i] += found.sum(0) / n * (n / n_samples)

@@ -144,5 +144,6 @@ TABLE: tuple[Method, ...] = (
             ),
         },
         refuses=_without_map,
+        pictures_only=True,
     ),
 )

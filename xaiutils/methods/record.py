@@ -110,6 +110,7 @@ class Method:
             settings' names, S (segments), C (channels of the CAM layer) and K (classes).
         class_specific: Whether the map depends on the class that is explained.
         classes_only: Whether it explains class indices alone, and no other score.
+        pictures_only: Whether it takes pictures (N, C, H, W) alone, no signals and no volumes.
         stochastic: Whether chance decides. Such a method takes each image alone, so that its map
             depends on the image and the seed and not on its neighbours in the batch. Its function
             is given ``seed`` and draws by a generator of its own: the random states of torch,
@@ -128,6 +129,7 @@ class Method:
     passes: str = "F + B"
     class_specific: bool = True
     classes_only: bool = False
+    pictures_only: bool = False
     stochastic: bool = False
     needs: tuple[str, ...] = ()
     settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}))
@@ -213,6 +215,9 @@ class Method:
 
     def refusal(self, classifier: Classifier) -> str | None:
         """Why this method cannot explain a classifier, or None; one without a graph, perhaps."""
+        if self.pictures_only and (space := classifier.transform.dimensions) != 2:
+            read = {1: "signals (N, C, L)", 3: "volumes (N, C, D, H, W)"}[space]
+            return f"it takes pictures (N, C, H, W), and the network reads {read}; use hybrid"
         try:
             return self.refuses(classifier)
         except GraphError as error:

@@ -70,6 +70,13 @@ class Case:
         self.classifier.check(self.x)
         if len(self.x) != 1:
             raise ValueError(f"x must be one picture (1, C, H, W), got {checks.shape(self.x)}")
+        if isinstance(self.target, str) or (
+            callable(self.target) and not isinstance(self.target, Score)
+        ):
+            raise TypeError(
+                "target must be a class's index, or a score from xaiutils.targets, got "
+                f"{checks.describe(self.target)}; classifier.asked(target, 1)[0] gives it"
+            )
         if not isinstance(self.target, Score):
             last = len(self.classifier.classes) - 1
             checks.number("target", checks.whole("target", self.target, low=0), high=last)
@@ -94,6 +101,11 @@ class Case:
             Piece(torch.from_numpy(mask), x[i : i + 1], i in self.scene.targets[:1])
             for i, mask in enumerate(scenes.visible(self.scene))
         )
+
+    @property
+    def picture(self) -> bool:
+        """Whether it is a picture, and no signal and no volume."""
+        return self.x.ndim == 4
 
     @property
     def size(self) -> tuple[int, int]:

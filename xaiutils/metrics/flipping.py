@@ -98,7 +98,7 @@ def replacement(case: Case, base: str) -> Tensor:
     """
     checks.choice("base", base, BASES)
     if base == "blur":
-        sigma = case.x.shape[2] * BLUR_SHARE
+        sigma = case.x.shape[2:][-2:][0] * BLUR_SHARE  # of a signal its length
         return smooth(case.x[0], sigma, dimensions=case.x.ndim - 2)[None]
     if base == "black":
         return case.classifier.bounds(case.x)[0].expand_as(case.x)

@@ -133,6 +133,7 @@ TABLE: tuple[Metric, ...] = (
         low=0,
         high=math.inf,
         source="Yeh et al. 2019, arXiv 1901.09392; captum.metrics.infidelity, normalize=True",
+        needs=("picture",),
         anchors="the variance of the logit's drops for a random map, whose sums are all alike; 0 "
         "for the exact contributions of a linear network; the oracle is far below random",
         passes=_PASSES,

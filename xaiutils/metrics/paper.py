@@ -192,6 +192,7 @@ TABLE: tuple[Metric, ...] = (
         low=-1,
         high=1,
         source="Bhatt et al. 2020, arXiv 2005.00631; quantus.FaithfulnessCorrelation",
+        needs=("picture",),
         anchors="0 for a random map, with a standard deviation of 1/sqrt(runs - 1) per picture; "
         "the oracle is above it, but far from 1, for so few values change",
         passes="(runs + 1) * F",

@@ -190,7 +190,9 @@ def _explain(
     case: Case, explainer: Explainer, classifier: Classifier, targets: Question
 ) -> np.ndarray:
     """The maps of the picture for some classes, (n, H, W) float64."""
-    maps = explainer(classifier, case.x.expand(len(targets), -1, -1, -1).contiguous(), targets)
+    maps = explainer(
+        classifier, case.x.expand(len(targets), *case.x.shape[1:]).contiguous(), targets
+    )
     if not bool(maps.isfinite().all()):
         raise CannotScore(f"a map of {classifier.name} has NaN or infinite values")
     return _values(maps)
@@ -271,6 +273,7 @@ TABLE: tuple[Metric, ...] = (
         low=-1,
         high=float("inf"),
         source="Hedström et al. 2023, arXiv 2401.06465",
+        needs=("picture",),
         anchors="a map that asks no network: 0",
         passes="E",
         across_classes=True,

@@ -27,6 +27,7 @@ FAMILIES = (
 BATCH = 32  # pictures in one question; always cut alike, so that a memo finds the answers again
 Explainer = Callable[[Classifier, Tensor, Question], Tensor]  # x (N, C, H, W), target (N,)
 NEEDS: dict[str, str] = {
+    "picture": "a picture (N, C, H, W), no signal and no volume",
     "mask": "where the object is",
     "rival": "a second object",
     "boxes": "boxes around the object",
