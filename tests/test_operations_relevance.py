@@ -81,7 +81,34 @@ def shares_of_sum(x: Tensor) -> Tensor:
     return x / x.sum(1, keepdim=True)
 
 
+def slice_of(x: Tensor) -> Tensor:
+    """Every picture, as an index beside others."""
+    return torch.ones_like(x[:, 0, 0, 0], dtype=torch.int64).cumsum(0)[:, None] - 1
+
+
+def without_gradient(x: Tensor) -> Tensor:
+    with torch.no_grad():
+        y = 1 + x.mean(1, keepdim=True).expand_as(x)
+    return x * y
+
+
 # ---- modules ----
+
+
+class Rewritten(nn.Module):
+    """A write into a view, then a batch norm whose result is scaled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(CHANNELS)
+        nn.init.uniform_(self.norm.weight, 0.5, 1.5)
+        nn.init.normal_(self.norm.bias, std=0.2)
+        self.norm.running_var.fill_(0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x * 1
+        y[:, 2:] *= 2
+        return self.norm(y) * 0.5
 
 
 class Kept(nn.Module):
@@ -448,6 +475,26 @@ CASES: dict[str, Case] = {
     "sub and neg": f(lambda x: -(x - 2 * x.flip(1)) / 3),
     "rsub": f(lambda x: 1 - x),
     "LayerScale": m(LayerScale),
+    "maximum, a parameter": Case(lambda: Kept(torch.maximum, GATE)),
+    "minimum, a parameter": Case(lambda: Kept(torch.minimum, GATE)),
+    "index_put, accumulated": f(
+        lambda x: x.index_put(
+            (slice_of(x), torch.tensor([0, 1]), torch.tensor([2, 2])), x[:, 2:, 1], accumulate=True
+        )
+    ),
+    "avg_pool, a negative divisor": f(lambda x: F.avg_pool2d(x, 2, divisor_override=-3)),
+    "softplus turned over": f(
+        lambda x: F.softplus(x - 0.4, beta=-1.0),
+        lambda x: passed_on(lambda y: F.softplus(y, beta=-1.0))(x - 0.4),
+    ),
+    "batch norm behind a write into a view": m(Rewritten),
+    "a part without gradient": f(
+        without_gradient, lambda x: half(torch.mul, x, 1 + x.mean(1, keepdim=True).expand_as(x))
+    ),
+    "a full map times a full gate of one channel": f(
+        lambda x: x.sum(1, keepdim=True) * (x - 0.3).sigmoid(),
+        lambda x: x.sum(1, keepdim=True) * constant((x - 0.3).sigmoid()),
+    ),
     # ---- with weights ----
     "conv1d": m(lambda: nn.Conv1d(4, 3, 5, stride=2, groups=1), line),
     "conv3d": m(lambda: nn.Conv3d(2, 3, (2, 3, 3)), volume),

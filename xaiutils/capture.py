@@ -29,6 +29,7 @@ from xaiutils.borrowed import environment_kept
 from xaiutils.operations import CONSTANT, KINDS, ROUTING, is_nonnegative, kind_of
 from xaiutils.steps import GETITEM, GraphError, Step
 from xaiutils.steps import holds_tensors as _holds_tensors
+from xaiutils.structure import inside
 
 _ATEN = torch.ops.aten
 _LOCK = threading.Lock()  # torch.export has one state for the whole process
@@ -43,6 +44,8 @@ _WRITTEN_OUT = {  # fused, they have no rules; what they consist of has
     "scaled_dot_product_attention": _ATEN._scaled_dot_product_attention_math.default,
 }
 _RESHAPES = ("reshape", "view", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze")
+# They change what their input is a view of.
+_VIEWS_IN_PLACE = ("transpose_", "t_", "squeeze_", "unsqueeze_", "swapaxes_", "swapdims_")
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu", "rrelu")
 _SKIPPED = ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size")
 
@@ -181,10 +184,7 @@ class _Reading(nn.Module):
 
 def _copy(module: nn.Module) -> nn.Module:
     """The same modules around the same tensors; the module itself where that is not possible."""
-    memo: dict[int, Any] = {}
-    for part in module.modules():
-        held = (*part._parameters.values(), *part._buffers.values(), *vars(part).values())
-        memo.update((id(t), t) for t in held if isinstance(t, Tensor))
+    memo: dict[int, Any] = {id(held): held for held in inside(module)}
     try:
         return copy.deepcopy(module, memo).eval()  # some are made anew, in train mode
     except Exception:  # something in it cannot be copied
@@ -272,6 +272,7 @@ class _Reader:
 
     def __init__(self, program: torch.export.ExportedProgram) -> None:
         self.program = program
+        self.graph = _flattened(program.graph_module)
         self.steps: list[Step] = []
         self.env: dict[fx.Node, Any] = {}
         self.calls: dict[str, tuple[str, set[Step]]] = {}  # by call: path, steps
@@ -279,18 +280,17 @@ class _Reader:
 
     def read(self) -> Captured:
         """All steps that the output depends on."""
-        signature, constants = self.program.graph_signature, dict(self.program.constants)
-        held = {
-            **signature.inputs_to_parameters,
-            **signature.inputs_to_buffers,
-            **signature.inputs_to_lifted_tensor_constants,
-        }
-        self.program.graph.eliminate_dead_code(_kept)
-        for node in self.program.graph.nodes:
+        signature = self.program.graph_signature
+        own = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+        made = signature.inputs_to_lifted_tensor_constants
+        # In brackets, for no parameter has such a name.
+        held = {node: name.removeprefix("module.") for node, name in own.items()}
+        held |= {node: f"({name})" for node, name in made.items()}
+        constants = {held[node]: self.program.constants[name] for node, name in made.items()}
+        self.graph.eliminate_dead_code(_kept)
+        for node in self.graph.nodes:
             if node.op == "placeholder" and node.name in held:
-                name = held[node.name]
-                name = name.removeprefix("module.") if name not in constants else name
-                self.env[node] = self._step(node, holds=name)
+                self.env[node] = self._step(node, holds=held[node.name])
             elif node.op == "placeholder":
                 found = self._step(node, holds="")
                 found.kind, self.env[node] = ROUTING, found
@@ -299,24 +299,15 @@ class _Reader:
             elif node.op == "output":
                 result = node.args[0][-1]
             else:
-                self._node(node, self.program.graph_module)
+                self._node(node)
         output = self.env[result]
         if not isinstance(output, Step) or output.kind == CONSTANT:
             raise GraphError("module must return what depends on the pictures, and it does not")
-        return self._pruned(
-            picture, output, {k: v for k, v in constants.items() if k in held.values()}
-        )
+        return self._pruned(picture, output, constants)
 
-    def _node(self, node: fx.Node, owner: Any) -> None:
+    def _node(self, node: fx.Node) -> None:
         target: Any = node.target
         if node.op == "get_attr":
-            self.env[node] = getattr(owner, str(target))
-            return
-        if target in (
-            torch.ops.higher_order.wrap_with_set_grad_enabled,
-            torch.ops.higher_order.wrap_with_autocast,
-        ):
-            self._inside(node)
             return
         name = getattr(getattr(target, "_schema", None), "name", "").rpartition("::")[2]
         if isinstance(target, torch._ops.HigherOrderOperator):
@@ -337,10 +328,10 @@ class _Reader:
             return
         written = _written(node)
         if written is not None:
-            if self._read_elsewhere(node, written):
+            if name in _VIEWS_IN_PLACE or self._read_elsewhere(node, written):
                 raise _Aliased
-            target = _ATEN
-            for part in (name.removesuffix("_"), node.target._overloadname):  # type: ignore[union-attr]
+            name, target = name.removesuffix("_"), _ATEN
+            for part in (name, node.target._overloadname):  # type: ignore[union-attr]
                 target = getattr(target, part)
         made = self._call(node, target, name, args, kwargs)
         self.env[node] = made
@@ -349,18 +340,20 @@ class _Reader:
 
     def _call(self, node: fx.Node, target: Any, name: str, args: Any, kwargs: Any) -> Step:
         """The step, or the steps, of an operation."""
-        if name == "view" and not kwargs:
+        value = None
+        if target is _ATEN.view.default:
             target = _ATEN.reshape.default  # the same numbers, whatever the memory layout
         elif name == "_native_batch_norm_legit_no_training":
             x, w, b, mean, variance, momentum, eps = args
-            target = _SAME[name]
+            target, value = _SAME[name], node.meta["val"][0]
             args = (x, w, b, mean, variance, False, momentum, eps, False)
         elif name == "copy":  # of the second, in the form of the first
             target, args = _ATEN.expand_as.default, (args[1], args[0])
         elif name == "native_layer_norm":
-            target = _SAME[name]
+            target, value = _SAME[name], node.meta["val"][0]
         elif name == "native_group_norm":
             target, args = _SAME[name], (args[0], args[6], args[1], args[2], args[7])
+            value = node.meta["val"][0]
         elif name == "glu":
             first, gate = (
                 self._step(node, _ATEN.narrow.default, (args[0], dim, i * size, size), value=half)
@@ -378,7 +371,7 @@ class _Reader:
             between = self._step(node, _ATEN.sub.Tensor, (args[1], args[0]))
             between = self._step(node, _ATEN.mul.Tensor, (between, args[2]))
             return self._step(node, _ATEN.add.Tensor, (args[0], between))
-        return self._step(node, target, args, kwargs)
+        return self._step(node, target, args, kwargs, value=value)
 
     def _step(
         self,
@@ -451,24 +444,6 @@ class _Reader:
     def _filled(self, value: Any) -> Any:
         return fx.node.map_arg(value, lambda node: self.env[node])
 
-    def _inside(self, node: fx.Node) -> None:
-        """The operations of a part that is entered under another mode of gradients."""
-        place = 1 if node.target is torch.ops.higher_order.wrap_with_set_grad_enabled else 4
-        if place == 4 and node.args[2]:
-            raise NotCaptured(
-                "module must not enter autocast in its forward, whose casts are not captured; "
-                "leave it out there and enter it around the call"
-            )
-        part: Any = self.env[node.args[place]]  # type: ignore[index]
-        given = iter(self._filled(node.args[place + 1 :]))
-        for inner in part.graph.nodes:
-            if inner.op == "placeholder":
-                self.env[inner] = next(given)
-            elif inner.op == "output":
-                self.env[node] = self._filled(inner.args[0])
-            else:
-                self._node(inner, part)
-
     def _written_out(self, node: fx.Node) -> None:
         """The operations of which PyTorch makes one that has no rule."""
         function: Any = _WRITTEN_OUT[_schema(node).name.rpartition("::")[2]]
@@ -492,7 +467,7 @@ class _Reader:
                 self.env[node] = self.env[inner.args[0]]
             else:
                 inner.meta["nn_module_stack"] = stack
-                self._node(inner, part)
+                self._node(inner)
 
     def _read_elsewhere(self, node: fx.Node, written: fx.Node) -> bool:
         """Whether something after ``node`` reads what is written into by another view of it."""
@@ -506,7 +481,13 @@ class _Reader:
             found.update(near)
         order = {one: i for i, one in enumerate(node.graph.nodes)}
         others = [one for one in found - itself if order[one] < order[node]]
-        return any(order[user] > order[node] for one in others for user in one.users)
+        elsewhere = any(order[user] > order[node] for one in others for user in one.users)
+        if elsewhere and any(str(one.target).startswith("aten.einsum") for one in found):
+            raise NotCaptured(
+                "module must not write into what einsum of a single tensor gives, a view of it: "
+                "permute gives one that can be captured"
+            )
+        return elsewhere
 
     def _pruned(self, picture: Step, output: Step, constants: dict[str, Tensor]) -> Captured:
         """Without what the output does not depend on; named by the modules that return it."""
@@ -574,6 +555,8 @@ def _written(node: fx.Node) -> fx.Node | None:
     schema = _schema(node)
     if schema is None or not schema.is_mutable:
         return None
+    if schema.name.startswith("aten::_foreach"):
+        raise NotCaptured(f"module must not write into lists of tensors, as {node.target} does")
     for i, argument in enumerate(schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             found = node.args[i] if i < len(node.args) else node.kwargs.get(argument.name)
@@ -601,11 +584,52 @@ def _views(node: fx.Node, base: fx.Node) -> bool:
     if schema is None:
         return False
     name = schema.name.rpartition("::")[2]
-    if name in ("flatten", "reshape", "contiguous", "dropout", "to", "unflatten", "expand_as"):
-        return True  # a view where it can be one
+    if name in _PERHAPS_VIEWS:
+        return True
     return any(result.alias_info is not None for result in schema.returns) and base in (
         node.args[:1] or ()
     )
+
+
+# Views of what they read where that can be.
+_PERHAPS_VIEWS = (
+    *("flatten", "reshape", "contiguous", "dropout", "to", "unflatten", "expand_as", "einsum"),
+    *("type_as", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_tensors", "sum_to_size"),
+    *("alpha_dropout", "feature_dropout", "feature_alpha_dropout", "meshgrid", "movedim"),
+)
+
+
+def _flattened(module: fx.GraphModule) -> fx.Graph:
+    """The graph with the parts in it that are entered under another mode of gradients."""
+    graph, modes = module.graph, torch.ops.higher_order
+    for node in graph.nodes:
+        if node.target is modes.wrap_with_autocast and node.args[2]:
+            raise NotCaptured(
+                "module must not enter autocast in its forward, whose casts are not captured; "
+                "leave it out there and enter it around the call"
+            )
+        if node.target not in (modes.wrap_with_set_grad_enabled, modes.wrap_with_autocast):
+            continue
+        place = 4 if node.target is modes.wrap_with_autocast else 1
+        without = place == 1 and not node.args[0]  # gradient
+        given, found = iter(node.args[place + 1 :]), dict[fx.Node, Any]()
+        with graph.inserting_before(node):
+            for inner in _flattened(getattr(module, node.args[place].target)).nodes:
+                if inner.op == "placeholder":
+                    found[inner] = next(given)
+                elif inner.op == "output":
+                    results = fx.node.map_arg(inner.args[0], found.__getitem__)
+                elif inner.op != "get_attr":
+                    found[inner] = graph.node_copy(inner, found.__getitem__)
+            for user in list(node.users):  # each takes one of the results
+                result = results[user.args[1]]
+                if without:
+                    result = graph.call_function(_ATEN.detach.default, (result,))
+                    result.meta = dict(user.meta)
+                user.replace_all_uses_with(result)
+                graph.erase_node(user)
+        graph.erase_node(node)
+    return graph
 
 
 def _path(node: fx.Node) -> str:

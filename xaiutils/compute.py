@@ -11,6 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from xaiutils.operations import (
     BATCH_NORM,
+    EXTREMES,
     JOINS,
     LAYER_NORM,
     PASS,
@@ -18,7 +19,7 @@ from xaiutils.operations import (
     WEIGHTED,
     batch_norm_parameters,
 )
-from xaiutils.steps import Recording, Step, filled
+from xaiutils.steps import Recording, Step, detached, filled
 
 
 def last_uses(steps: list[Step], output: Step) -> dict[Step, list[Step]]:
@@ -55,12 +56,22 @@ def note(
         )
         moved = step.compute({**values, **twos}) - step.compute({**values, **ones})
         record.constants[step] = (moved != 1).to(moved.dtype)
+    elif step.operation in EXTREMES and len(step.varying) == 1 < len(step.inputs):
+        record.constants[step] = _won_by_constant(step, values)
 
 
 def _joins_constants(step: Step) -> bool:
     """Whether some of the result's places hold no picture."""
     plain = step.operation in ("cat", "concat", "stack")
     return not plain or step.varying != tuple(dict.fromkeys(step.args[0]))
+
+
+def _won_by_constant(step: Step, values: Mapping[Step, Any]) -> Tensor:
+    """1 where a maximum or minimum is a constant's, a half where it is that of both."""
+    result = step.compute(values)
+    own = values[step.varying[0]].expand_as(result)
+    (other,) = (values[one].expand_as(result) for one in step.inputs if one not in step.varying)
+    return (own != result).to(result) + ((own == other).to(result) / 2)
 
 
 def _norm_parameters(
@@ -110,7 +121,8 @@ def compute(
     if weights is not None:
         return step.apply(values[step.inputs[0]], *weights)
     if step.kind == PASS:
-        return values[step.varying[0]]
+        value = values[step.varying[0]]
+        return detached(value) if step.operation == "detach" else value
     if overwrite:
         return torch.relu_(values[step.inputs[0]])
     return step.compute(values)

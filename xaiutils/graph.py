@@ -22,6 +22,7 @@ from xaiutils.capture import Captured, NotCaptured, capture, require_eval, unwra
 from xaiutils.compute import compute, last_uses, may_overwrite, note, weights_of
 from xaiutils.operations import BATCH_NORM, CONSTANT, PASS, WEIGHTED
 from xaiutils.steps import GraphError, Recording, Step, as_leaf, detached
+from xaiutils.structure import structure
 from xaiutils.uncaptured import Uncaptured
 
 _FOLDED = ("conv1d", "conv2d", "conv3d")
@@ -271,47 +272,6 @@ class Network:
         self.__dict__.update(state)
         self.source, self._lock = unwrapped(self.module), threading.RLock()
         self._captures, self._structure, self._changed = {}, None, False
-
-
-def structure(module: nn.Module) -> list[Any]:
-    """What decides the operations of a module, but for the numbers in its weights."""
-    found: list[Any] = []
-    for path, part in module.named_modules():
-        found += (path, type(part))
-        for name, value in vars(part).items():
-            if type(value) in _PLAIN:
-                found += (name, value)
-            elif not isinstance(value, dict) or value:  # most kinds of hooks are empty
-                found += (name, _told(value))
-    return found
-
-
-_PLAIN = {type(None), bool, int, float, str}
-
-
-def _told(value: Any) -> Any:
-    """A setting to compare: a tensor by its form, what has no value of its own by its identity."""
-    if value is None or isinstance(value, bool | int | float | str | torch.dtype):
-        return value
-    if isinstance(value, Tensor):
-        return tuple(value.shape), value.dtype, value.device
-    if isinstance(value, dict):
-        return tuple((key, _told(one)) for key, one in value.items())
-    if isinstance(value, tuple | list):
-        return tuple(map(_told, value))
-    return _Itself(value)
-
-
-class _Itself:
-    """An object that equals itself alone; it is held, so that no other can take its place."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Itself) and other.value is self.value
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 def dtype(module: nn.Module) -> torch.dtype:

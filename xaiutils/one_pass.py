@@ -21,7 +21,7 @@ from xaiutils.positions import Positions
 from xaiutils.rules import Rule
 from xaiutils.steps import Recording, Step
 from xaiutils.targets import Question, Score, Scores
-from xaiutils.uncaptured import Uncaptured
+from xaiutils.uncaptured import Uncaptured, require_gradient
 
 One = int | str | Score | Callable[[Tensor], Tensor]
 Target = One | Iterable[One] | Tensor | None
@@ -182,7 +182,10 @@ def _gradients(
     found = [record.leaves[leaf] for leaf in leaves]
     target = _targets(classifier, record, question)
     slope = targets.slope(record.logits.detach(), target)
-    g = torch.autograd.grad(record.logits, found, slope, retain_graph=True)
+    g = torch.autograd.grad(
+        require_gradient(record.logits), found, slope, retain_graph=True, allow_unused=True,
+        materialize_grads=True,
+    )  # fmt: skip
     at_layers = [(a.detach(), at) for a, at in zip(found, g, strict=True)]
     return _Gradients(target, record.logits.detach(), at_layers)
 

@@ -76,11 +76,12 @@ FORMS = ("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new
 # Some places of their result hold no picture where an input, or what they pad with, is constant.
 JOINS = (
     *("cat", "concat", "stack", "pad", "constant_pad_nd", "masked_fill", "where", "index_put"),
-    *("slice_scatter", "select_scatter"),
+    *("slice_scatter", "select_scatter", "im2col"),
 )
+EXTREMES = ("maximum", "minimum", "max", "min")  # of two tensors
 
 
-def kind_of(step: Any) -> str:  # noqa: PLR0911, one rule a line
+def kind_of(step: Any) -> str:  # noqa: PLR0911, PLR0912, one rule a line
     """What a step does, if its arguments let it do what its operation's kind says."""
     if not step.varying:
         return CONSTANT
@@ -91,6 +92,8 @@ def kind_of(step: Any) -> str:  # noqa: PLR0911, one rule a line
     if kind == BATCH_NORM and (given["training"] or given["running_mean"] is None):
         return UNKNOWN  # by the batch's own statistics
     if kind == QUOTIENT:
+        if given.get("rounding_mode") is not None:
+            return UNKNOWN
         if step.varying == first:
             return PRODUCT  # by a constant
         whole, divisor = step.args[:2]
@@ -102,6 +105,13 @@ def kind_of(step: Any) -> str:  # noqa: PLR0911, one rule a line
         plain = all(end is None or isinstance(end, int | float) for end in (low, high))
         near = plain and (low is None or low <= NEAR) and (high is None or high >= 0)
         return kind if near else UNKNOWN  # else what it gives is not the picture's
+    if step.operation == "threshold":
+        return kind if abs(given["value"]) <= NEAR else UNKNOWN
+    if step.operation in ("to", "_to_copy", "view") and isinstance(given.get("dtype"), torch.dtype):
+        plain = step.operation != "view" and given["dtype"].is_floating_point
+        return kind if plain else UNKNOWN
+    if step.operation == "index_put" and given["accumulate"]:
+        return SUM
     if step.operation == "pow":
         power = given.get("exponent")
         plain = isinstance(power, int | float) or (power is not None and power not in step.varying)
@@ -134,7 +144,9 @@ def is_nonnegative(step: Any) -> bool:  # noqa: PLR0911
     if step.kind == CONSTANT:
         return False
     if step.operation in _NONNEGATIVE:
-        return True
+        return bool(given.get("beta", 1) > 0)  # of softplus
+    if (given.get("divisor_override") or 1) < 0:
+        return False
     if step.operation in ("clamp", "clip", "clamp_min", "hardtanh"):
         low = given.get("min_val", given.get("min"))
         return isinstance(low, int | float) and low >= 0
@@ -154,7 +166,7 @@ def is_nonnegative(step: Any) -> bool:  # noqa: PLR0911
     if by_number and not all(number >= 0 for number in numbers):
         return False
     keeps = step.kind in _KEEPS_SIGN and step.operation not in _SIGNED
-    plain = step.kind in (ROUTING, AVERAGE, PASS) and step.operation not in JOINS
+    plain = step.kind in (ROUTING, AVERAGE, PASS) and step.operation not in (*JOINS, *EXTREMES)
     read = step.varying if plain else step.inputs  # without sizes and indices
     return keeps and all(other.nonnegative for other in read)
 

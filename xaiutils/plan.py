@@ -81,7 +81,7 @@ class Plan:
         signals = tuple(i for i in step.varying if not _is_gate(i, step))
         if len(signals) > 1:  # a gate may be written out, and is bounded then
             signals = tuple(i for i in signals if not _is_bounded(i)) or signals
-        return signals or step.varying
+        return signals or tuple(i for i in step.varying if not _is_bounded(i)) or step.varying
 
     def _visit(self) -> set[Step]:
         visited, last = {self.graph.output}, _behind_routing(self.graph.output)

@@ -190,7 +190,7 @@ class Uncaptured:
         """The outputs (N, ...) of the caller's module itself, without gradient."""
         require_eval(self.module)
         with torch.inference_mode(False), torch.no_grad():
-            return torch.cat([one_answer(self.module, image[None]) for image in x])
+            return torch.cat([one_answer(self.module, image[None].clone()) for image in x])
 
     def run(self, x: Tensor, layers: Sequence[Step]) -> Iterator[Recording]:
         """Of each picture (N, C, H, W) the output, and each layer's last result as a leaf.
@@ -210,7 +210,7 @@ class Uncaptured:
         for i, image in enumerate(x):
             found.clear()
             with torch.enable_grad():
-                out = twin(image[None])
+                out = twin(image[None].clone())
             absent = [layer.path for layer in layers if layer not in found]
             if absent:
                 raise GraphError(
