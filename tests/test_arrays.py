@@ -19,7 +19,10 @@ from xaiutils import plots
 from xaiutils.arrays import Arrays
 from xaiutils.cam import to_image
 from xaiutils.images import Transform
-from xaiutils.methods import METHODS
+from xaiutils.methods import METHODS, CannotExplain
+from xaiutils.methods.arguments import reference
+from xaiutils.metrics.case import Case
+from xaiutils.metrics.flipping import replacement
 from xaiutils.workloads import Workload
 
 LAYERS: dict[int, Any] = {
@@ -167,6 +170,7 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "size": (np.zeros((5, 4, 7)), ValueError, r"must have the size \(4, 6\), got \(4, 7\)"),
     "NaN": (np.full((5, 4, 6), np.nan), ValueError, "must be finite, .* fill what is missing"),
     "a picture": (PIL.Image.new("RGB", (6, 4)), TypeError, r"must be real numbers \(5, H, W\)"),
+    "masked": (np.ma.masked_less(np.zeros((5, 4, 6)), 1), TypeError, r"fill it, array.filled"),
     "text": (np.full((5, 4, 6), "a"), TypeError, "must be real numbers"),
     "bytes": (np.full((5, 4, 6), 200, np.uint8), ValueError, "divide the array by its full scale"),
     "none": ([], ValueError, "arrays must have one size, got none"),
@@ -322,6 +326,59 @@ def test_slices_of_a_volume_share_a_scale() -> None:
 def test_wrong_figures(call: Any, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         call()
+
+
+# Methods and scores
+
+
+@pytest.mark.parametrize("name", ["clrp1", "clrp2", "sglrp", "hybrid", "gradient_shap"])
+def test_a_volume_of_depth_one_is_a_picture(name: str) -> None:
+    flat, deep = network(2, 2), network(3, 2)
+    for mine, theirs in zip(deep, flat, strict=True):
+        for key, value in theirs.named_parameters(recurse=False):
+            own = getattr(mine, key)
+            with torch.no_grad():
+                own.zero_()
+                if own.ndim == 5:
+                    own[:, :, 1] = value
+                else:
+                    own.copy_(value)
+    deep[2], deep[3].padding = nn.MaxPool3d((1, 2, 2)).eval(), (1, 0, 0)
+    scale = {"mean": [0.0, 0.0], "std": [1.0, 1.0], "limits": (-9, 9)}
+    x = torch.tensor(data(2, 2), dtype=torch.float32) / 3
+    picture = METHODS[name](xai.wrap(flat, size=(12, 16), **scale), x, 1)
+    volume = METHODS[name](xai.wrap(deep, size=(1, 12, 16), **scale), x[:, :, None], 1)
+    torch.testing.assert_close(volume[:, 0], picture, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dimensions", [1, 3])
+def test_what_takes_pictures_alone_says_so(dimensions: int) -> None:
+    classifier = xai.wrap(
+        network(dimensions, 2), mean=[0.0] * 2, std=[1.0] * 2, size=SIZES[dimensions]
+    )
+    x = torch.tensor(data(dimensions, 2, 1), dtype=torch.float32)
+    case = Case("one", classifier, x, 1)
+    for name in ("score_cam", "guided_grad_cam", "relevance_cam", "fg_cam", "sobel_edges"):
+        with pytest.raises(CannotExplain, match=r"it takes pictures \(N, C, H, W\)"):
+            METHODS[name](classifier, x, 1)
+    for name in ("faithfulness_correlation", "infidelity", "road"):
+        assert "needs a picture" in xai.METRICS[name](case, METHODS["grad_cam"]).why
+    for name in ("class_discrimination", "mprt_spearman", "insertion"):
+        assert np.isfinite(xai.METRICS[name](case, METHODS["grad_cam"]).value)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_baselines_stand_where_they_belong(dimensions: int) -> None:
+    """As many pictures, slices and channels as each other: no axis is told by its length."""
+    x = torch.zeros(2, 2, *SIZES[dimensions])
+    solid = reference(torch.tensor([1.0, 5.0]), x)
+    assert torch.equal(solid, torch.tensor([1.0, 5.0]).view(1, 2, *[1] * dimensions).expand_as(x))
+    assert torch.equal(reference(solid[:1], x), solid)
+    noise = torch.randn(1, 2, *(60,) * dimensions, generator=torch.Generator().manual_seed(0))
+    classifier = xai.wrap(network(dimensions, 2), mean=[0.0] * 2, std=[1.0] * 2,
+                          size=noise.shape[2:])  # fmt: skip
+    blurred = replacement(Case("one", classifier, noise, 1), "blur")
+    assert float(blurred.std()) < 0.4 * float(noise.std())
 
 
 # Scores

@@ -363,6 +363,7 @@ def loud(f: Tensor) -> Tensor:
     return f.missing
 
 
+WEIGHT = torch.ones((), requires_grad=True)
 BAD_TARGETS: dict[str, tuple[Any, type[Exception], str]] = {
     "depends on nothing": (never, ValueError, "a gradient by the output, never has none"),
     "no gradient": (best, ValueError, "a gradient by the output, best has none"),
@@ -371,6 +372,9 @@ BAD_TARGETS: dict[str, tuple[Any, type[Exception], str]] = {
     "several numbers": (lambda f: f[:, :2], ValueError, r"one number per picture, .* \(2, 2\)"),
     "one number in all": (lambda f: f.sum(), ValueError, r"one number per picture, \(2,\)"),
     "of the batch": (lambda f: f[:, 2] / f.sum(), ValueError, "reads each picture's output alone"),
+    "of a later picture": (lambda f: f[:, 2] - f[0, 2], ValueError, "for image 1 beside others"),
+    "complex": (lambda f: torch.complex(f[:, 0], f[:, 1]), ValueError, "of real numbers, <lambda>"),
+    "weights alone": (lambda f: torch.ones(len(f)) * WEIGHT, ValueError, "a gradient of 0 everyw"),
     "no tensor": (lambda f: 3, ValueError, "<lambda> gives int 3"),
     "an error": (loud, ValueError, "loud fails: 'Tensor' object has no attribute 'missing'"),
     "no such class": (margin(0, 9), ValueError, r"class must be a name or in 0\.\.3, got 9"),
@@ -406,6 +410,10 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "reference": (lambda: similarity(torch.zeros(3)), ValueError, "not zero everywhere"),
     "reference of what": (lambda: similarity([1.0]), TypeError, "reference must be a torch.Tensor"),
     "box": (lambda: box(0, (3, 0, 1, 1)), ValueError, "x0 < x1 and y0 < y1, got"),
+    "no box": (lambda: box(0, None), TypeError, "box must be .* got None"),
+    "pixels": (lambda: box(0, (0, 0, 4, 4)), ValueError, "in shares of width and height, from 0"),
+    "no candidates": (lambda: box(0, (0, 0, 1, 1), ANCHORS[:0]), ValueError, r"A >= 1, got \(0, 4"),
+    "candidates of NaN": (lambda: box(0, (0, 0, 1, 1), ANCHORS * torch.nan), ValueError, "finite"),
     "three sides": (lambda: box(0, (0, 0, 1)), ValueError, r"box must be \(x0, y0, x1, y1\)"),
     "candidates": (lambda: box(0, (0, 0, 1, 1), MASK.float()), ValueError, r"must be \(A, 4\)"),
     "beside": (lambda: box(0, (20, 20, 21, 21), ANCHORS), ValueError, "must overlap one of the"),
@@ -495,11 +503,53 @@ def test_all_inputs_but_the_picture_are_fixed(kind, inputs, twice):
         ((), "takes beside the picture: missing a required argument: 'measured'"),
         ((MEASURED, True, 3), "too many positional arguments"),
         ({"meant": MEASURED}, "unexpected keyword|missing a required argument"),
+        ((MEASURED.double(),), "of the network's type torch.float32, got torch.float64"),
     ],
 )
 def test_inputs_that_the_network_does_not_take_are_refused(inputs, message):
     with pytest.raises(TypeError, match=message):
         wrap(Two().eval(), inputs=inputs)
+
+
+def test_fixed_inputs_are_numbers_and_stay_as_they_were_given():
+    with pytest.raises(ValueError, match="inputs must be numbers, got NaN"):
+        wrap(Two().eval(), size=SIZE, inputs=(MEASURED * torch.nan,))
+    given, x = MEASURED.clone(), pictures()
+    classifier = wrap(Two().eval(), size=SIZE, inputs=(given,))
+    before = classifier.predict(x)
+    given.zero_()
+    assert torch.equal(classifier.predict(x), before)
+
+
+def test_the_likeness_of_a_picture_to_itself_is_noted_as_rounding():
+    x = pictures(2)
+    itself = similarity(network().predict(x)[0])
+    (note,) = [n for n in explain(network(), x, itself).notes if "rounding" in n]
+    assert note.startswith("image 0: the score hardly depends on the output")
+
+
+@pytest.mark.parametrize("last", ["linear", "convolution"])
+@pytest.mark.parametrize("start", ["logit", "one"])
+def test_the_note_on_red_and_blue_goes_by_the_outputs(last, start):
+    """A margin of two outputs below 0 may be above it, and turns the map over all the same."""
+    torch.manual_seed(0)
+    mean, flat = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    second = nn.Linear(4, 2) if last == "linear" else nn.Conv2d(4, 2, 1)
+    nn.init.constant_(second.bias, -5)
+    end = (mean, flat, second) if last == "linear" else (second, mean, flat)
+    classifier = wrap(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), *end).eval(), size=SIZE)
+    x = pictures(1)
+    f = classifier.predict(x)[0]
+    asked = margin(int(f.argmax()), int(f.argmin()))
+    assert f.max() < 0
+    right, found = (
+        relevance(classifier, x, asked, "epsilon_plus", start=kind).map.flatten()
+        for kind in ("logit" if last == "linear" else "one", start)
+    )
+    notes = explain(classifier, x, asked, composite="epsilon_plus", start=start).notes
+    said = any("red and blue change places" in note for note in notes)
+    turned = bool(torch.corrcoef(torch.stack([right, found]))[0, 1] < 0)
+    assert said == turned == ((start == "one") == (last == "linear"))
 
 
 def test_a_network_in_train_mode_is_refused_with_fixed_inputs_too():

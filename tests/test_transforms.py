@@ -122,6 +122,9 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
                      ValueError, "Resize must stand before Normalize"),
     "crop first": (v1.Compose([v1.CenterCrop(64), v1.Resize(32), v1.ToTensor()]), ValueError,
                    "a second Resize, or one after the crop"),
+    "rounded when it is resized": (v1.Compose([v1.PILToTensor(), v1.Resize(20),
+                                               v1.ConvertImageDtype(torch.float)]), ValueError,
+                                   "computes something else than its settings say: .* by up to"),
     "grey later": (v2.Compose([v2.Resize(64), v2.Grayscale(), v2.ToImage(), FLOATS]), ValueError,
                    "Grayscale must come first"),
     "longest side": (v1.Compose([v1.Resize(32, max_size=40), v1.ToTensor()]), ValueError,
@@ -167,6 +170,8 @@ def test_a_network_of_timm_alone_suffices() -> None:
     assert wrap(FromTimm().eval()).transform == expected
     larger = wrap(FromTimm().eval(), size=40).transform  # what is given counts, the rest is timm's
     assert larger == Transform((40, 40), None, (0.5, 0.4, 0.3), (0.2, 0.2, 0.1))
+    other = wrap(FromTimm().eval(), mean=[0.1] * 3).transform
+    assert other == Transform(35, (32, 32), (0.1,) * 3, (0.2, 0.2, 0.1), "bicubic")
     with pytest.raises(ValueError, match=r"each of the 1 channels .* give mean= and std="):
         wrap(FromTimm(channels=1).eval())
     assert wrap(FromTimm(channels=1).eval(), mean=[0.5], std=[0.5], size=32).transform.channels == 1
