@@ -198,7 +198,7 @@ def _maps(graph: Graph) -> Maps:
 
 def _in_a_module(step: Step, maps: Maps) -> Step:
     """The step, or the one before it of which it only hands on the result, under no known name."""
-    while step.path == step.name and step.kind in (ROUTING, PASS) and len(step.varying) == 1:
+    while not step.returned and step.kind in (ROUTING, PASS) and len(step.varying) == 1:
         before = step.varying[0]
         if maps.get(before) != maps[step]:
             break

@@ -513,14 +513,21 @@ class _Reader:
                 end = max(left, key=order.__getitem__)
                 results[path] = end
                 ends.setdefault(end, []).append(path)
-        taken: Counter[str] = Counter()
+        seen: Counter[str] = Counter()
         for step in steps:
-            base = min(ends[step], key=len) if step in ends else step.base
-            step.path = base
-            step.name = f"{base}@{taken[base]}" if step in ends else f"{base}_{taken[base]}"
-            step.name = step.name if taken[base] else base
-            step.path = base if step in ends else step.name
-            taken[base] += 1
+            step.returned = step in ends
+            if step.returned:  # of several calls the last has the module's own name
+                own = [path for path in ends[step] if results[path] is step]
+                name = min(own or ends[step], key=len)
+                step.name = name if own else f"{name}@{seen[name + '@']}"
+                seen[name + "@"] += not own
+            else:
+                step.name = step.base
+                while step.name in results or step.name in seen:
+                    seen[step.base] += 1
+                    step.name = f"{step.base}_{seen[step.base]}"
+                seen[step.name] += 0
+            step.path = step.name
         return Captured(steps, picture, output, results, calls, constants)
 
 

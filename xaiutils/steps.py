@@ -46,6 +46,7 @@ class Step:
     nonnegative: bool = False
     line: str = ""
     module: str = ""
+    returned: bool = False  # by a module
     batch_norm: Step | None = None  # the one that this convolution has taken in
     inputs: tuple[Step, ...] = ()
     users: list[Step] = field(default_factory=list)
