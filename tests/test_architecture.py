@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "registry",
         "meddling",
         "fixed",
+        "structure",
     ),  # arrays alone
     (
         "score_table",
@@ -92,10 +93,14 @@ ONLY: dict[str, set[str]] = {
     "chance": set(),
     "borrowed": set(),
     "steps": {"operations"},
-    "capture": {"chance", "borrowed", "operations", "steps"},
+    "capture": {"chance", "borrowed", "operations", "steps", "structure"},
+    "structure": set(),
     "compute": {"operations", "steps"},
     "uncaptured": {"chance", "checks", "passes", "capture", "operations", "steps"},
-    "graph": {"checks", "passes", "operations", "steps", "capture", "compute", "uncaptured"},
+    "graph": {
+        *("checks", "passes", "operations", "steps", "structure", "capture", "compute"),
+        "uncaptured",
+    },
     "twin": {"passes", "capture", "compute", "graph", "steps"},
     "positions": {"operations", "steps"},
     "cam_layer": {"positions", "operations", "graph", "steps", "uncaptured"},

@@ -427,6 +427,18 @@ def test_what_a_network_holds_is_read_as_it_is(name: str, monkeypatch: pytest.Mo
             undo.remove()
 
 
+def test_a_network_that_nobody_changes_is_captured_once() -> None:
+    net, x = Holding().eval(), pictures()
+    for part in (net.twin, net.list[0]):
+        part.register_forward_hook(lambda _, __, y, factor=1.0: y * factor)
+    classifier = wrap(net, size=SIDE)
+    graph = classifier.graph
+    for _ in range(20):
+        classifier.predict(x)
+        net(x)
+        assert classifier.graph is graph
+
+
 def test_names_of_parts_and_of_constants_do_not_meet() -> None:
     class Inner(nn.Module):
         def __init__(self) -> None:

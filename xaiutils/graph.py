@@ -156,7 +156,7 @@ class Graph:
         return record
 
     def held(self, x: Tensor) -> dict[Step, Tensor]:
-        """The tensors (...) that the module holds now, for the steps that stand for them."""
+        """The tensors (...,) that the module holds now, by the steps that stand for them."""
         named: dict[str, Any] = dict(self.source.named_parameters(remove_duplicate=False))
         named |= dict(self.source.named_buffers(remove_duplicate=False))
         found = {}

@@ -103,7 +103,8 @@ def look(
             with torch.inference_mode(False):
                 first.keep(_one_by_one(classifier, known, x, question, leaves))
     elif (first and first.answer is None) or (second and second.answer is None):
-        graph, plan = classifier.graph_for(x), None
+        graph = classifier.graph_for(x) if isinstance(known, Uncaptured) else known
+        plan = None
         if second and second.answer is None:
             chosen = chosen if input_rule is None else chosen.with_input_rule(input_rule)
             plan = Plan(graph, chosen, graph.find(classifier.cam_layer), gates)

@@ -50,6 +50,7 @@ class _Told:
 
     def __init__(self) -> None:
         self.found: dict[int, int] = {}  # objects that are told already, by their number
+        self.kept: list[Any] = []  # these, so that no other takes their id
         self.tensors: dict[int, int] = {}
 
     def module(self, module: nn.Module, *, strict: bool = False) -> list[Any]:
@@ -59,7 +60,7 @@ class _Told:
         """
         found: list[Any] = []
         for path, part in module.named_modules():
-            self.found.setdefault(id(part), len(self.found))
+            self.number(part)
             found += (path, self.type(type(part)))
             for name, value in vars(part).items():
                 if type(value) in _PLAIN:
@@ -71,6 +72,11 @@ class _Told:
                 elif not isinstance(value, dict) or value:  # most kinds of hooks are empty
                     found += (name, self(value))
         return found
+
+    def number(self, value: Any) -> None:
+        """Count an object that is told, once."""
+        self.kept.append(value)
+        self.found.setdefault(id(value), len(self.found))
 
     def form(self, value: Tensor | None) -> Any:
         """A weight's form, and which of all it is."""
@@ -94,12 +100,12 @@ class _Told:
         if id(value) in self.found:
             return self.found[id(value)]
         if isinstance(value, dict | list | tuple | set | frozenset | deque):
-            self.found[id(value)] = len(self.found)
+            self.number(value)
             items = value.items() if isinstance(value, dict) else value
             found = [(self(k), self(v)) for k, v in items] if items is not value else None
             each = [self(one) for one in items] if found is None else found
             return type(value), sorted(map(repr, each)) if isinstance(value, set) else each
-        self.found[id(value)] = len(self.found)
+        self.number(value)
         if isinstance(value, nn.Module):
             return self.module(value, strict=True)
         if isinstance(value, _FUNCTIONS):
@@ -125,7 +131,7 @@ class _Told:
         """A class: what people's own classes hold may be changed, too."""
         if id(type_) in self.found:
             return self.found[id(type_)]
-        self.found[id(type_)] = len(self.found)
+        self.number(type_)
         own = [
             one
             for one in type_.__mro__
