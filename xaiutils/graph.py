@@ -250,6 +250,7 @@ class Network:
             key = shape or self.shape
             if key not in self._captures:
                 self._captures[key] = Graph(self.source, key)
+                self._structure = structure(self.source)  # hooks may have changed what they hold
                 self._captures[key].changed = self._changed
             return self._captures[key]
 

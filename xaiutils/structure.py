@@ -114,14 +114,17 @@ class _Told:
         return _Itself(value), settings
 
     def function(self, function: Any) -> Any:
-        """A function, what it encloses, its defaults, and the plain values of its file."""
+        """A function, its defaults, and the plain values that it encloses and of its file.
+
+        Lists are left out: hooks write down in them what they see.
+        """
         owner = getattr(function, "__self__", None)
         function = getattr(function, "__func__", function)
         cells = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
         names = {name: function.__globals__.get(name) for name in function.__code__.co_names}
-        plain = {
-            k: v for k, v in names.items() if isinstance(v, (*_PLAIN, float, list, np.ndarray))
-        }
+        simple = (*_PLAIN, float, np.ndarray)
+        plain = {key: value for key, value in names.items() if isinstance(value, simple)}
+        cells = [one for one in cells if isinstance(one, (*simple, Tensor))]
         return (
             *(_Itself(function.__code__), self(cells), self(function.__defaults__)),
             *(self(plain), self(owner)),
