@@ -27,7 +27,10 @@ EXPECTED_LAYERS = {
 }  # fmt: skip
 NOT_ACTIVATED = ("convnext_tiny", "swin_t", "maxvit_t")
 DIPPING = ("mobilenet_v3_large", "mobilenet_v3_small", "efficientnet_b0")  # SiLU, Hardswish
-LONG = ("densenet121", "maxvit_t", "swin_t")  # to capture: those of other tests are slow, too
+LONG = (  # to capture
+    *("densenet121", "maxvit_t", "swin_t", "inception_v3", "efficientnet_b0"),
+    *("mobilenet_v3_large", "mnasnet0_5", "resnext50_32x4d"),
+)
 QUICK = ("regnet_x_400mf", "resnext50_32x4d", "vit_b_32", *EXPECTED_LAYERS)
 
 

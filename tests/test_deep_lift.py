@@ -278,9 +278,15 @@ def test_the_product_of_two_results_is_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("efficientnet_b0", r"\(silu\); .* and \d+ more, and captum"),
+        pytest.param(
+            "efficientnet_b0", r"\(silu\); .* and \d+ more, and captum", marks=pytest.mark.slow
+        ),
         ("mobilenet_v2", r"\(hardtanh\); "),
-        ("convnext_tiny", r"\(layer_norm\); .*\(layer_norm\); .*\(gelu\) and "),
+        pytest.param(
+            "convnext_tiny",
+            r"\(layer_norm\); .*\(layer_norm\); .*\(gelu\) and ",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_published_networks_without_rules_are_refused(name: str, message: str) -> None:

@@ -192,6 +192,7 @@ def test_a_table_is_that_of_its_experiment(little):
     assert json.loads(json.dumps(about)) == about
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_changes_no_bit(little):
     threads = torch.get_num_threads()
     other = make_table(CALIBRATION, "scenes", **FEW, workers=2)
@@ -315,6 +316,7 @@ def die(job):
     os._exit(1)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_one_line(part, monkeypatch):
     part.file.unlink()
     monkeypatch.setattr(evidence, "_work", die)

@@ -52,7 +52,10 @@ NETWORKS: dict[str, tuple[str, int, dict[str, bool]]] = {
     "convnext_tiny": ("convnext_tiny", 96, {}),
 }
 QUICK = ("squeezenet1_0", "resnet18")
-LONG = ("densenet121", "inception_v3", "regnet_y_400mf", "googlenet")  # to capture
+LONG = (  # to capture
+    *("densenet121", "inception_v3", "inception_v3, transform_input", "regnet_y_400mf"),
+    *("googlenet", "convnext_tiny", "efficientnet_b0", "resnet50"),
+)
 COMPOSITES = {
     "biases kept": paper(convolution_bias=True),
     "biases zeroed": paper(convolution_bias=False, head_bias=False),

@@ -152,6 +152,7 @@ def test_each_method_explains_it_or_says_why_not(name, mine):
         assert found.isfinite().all()
 
 
+@pytest.mark.slow
 def test_the_console_script_finds_a_module_of_the_working_directory(here):
     script = Path(sys.executable).with_name("xaiutils")
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
