@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 # A smaller, CPU-only pair: make TORCH_INDEX=https://download.pytorch.org/whl/cpu demo
 TORCH_INDEX ?=
 READY := $(VENV)/.ready
+NETWORKS := build/networks/.ready
 # Fetches and unpacks many packages at a time where pip takes one by one.
 UV := $(BIN)/uv pip install --python $(BIN)/python --system-certs -q
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with nbval.ini --nbval-cell-timeout 300
 
-.PHONY: setup demo app site test test-all test-fast test-slow test-notebooks test-browser lint notebooks bench evidence scenes newest wheel-test lock opencv clean
+.PHONY: setup demo app site test test-all test-fast test-slow test-notebooks test-browser lint models notebooks bench evidence scenes newest wheel-test lock opencv clean
 
 setup: $(READY)
 
@@ -57,13 +58,13 @@ TEST := XAIUTILS_GATE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist lo
 test: $(READY)
 	$(MAKE) --no-print-directory -j2 lint test-browser test-fast test-notebooks
 
-# And the sweeps, kill loops and trainings that are marked slow, and the wheel.
-test-all: test test-slow wheel-test
+# And the sweeps, kill loops and trainings that are marked slow, two hundred networks, and the wheel.
+test-all: test test-slow models wheel-test
 
 test-fast: $(READY)
 	$(TEST) -m "not slow" --ignore tests/browser tests
 
-test-slow: $(READY)
+test-slow: $(READY) $(NETWORKS)
 	$(TEST) -m slow tests
 
 # From the last, for the longest are among the later ones.
@@ -78,6 +79,15 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Two hundred networks of three libraries, explained: a quarter of an hour. Writes docs/models.md.
+models: $(READY) $(NETWORKS)
+	PYTHONPATH=build/networks OMP_NUM_THREADS=1 $(BIN)/python docs/models.py
+
+# Libraries of networks, which only tests read, stay beside the environment.
+$(NETWORKS): docs/models.txt | $(READY)
+	$(UV) --no-deps --target build/networks -r docs/models.txt
+	touch $(NETWORKS)
 
 # Execute the notebooks in place; their outputs are committed.
 notebooks: $(READY)

@@ -1,6 +1,6 @@
 """The hybrid on VGG-16 at 224 x 224 against what it is made of and against the stock libraries.
 
-    python -m benchmarks.hybrid            (or make bench; about ten minutes on two cores)
+    python -m benchmarks.hybrid            (or make bench; about twenty minutes on two cores)
 
 Time: one process, the contestants interleaved, the median of the ratios of at least nine pairs
 after two warm-ups. Memory: a fresh process for each, its peak resident size (VmHWM, reset before
@@ -25,6 +25,13 @@ import torch
 from benchmarks.shared import captum_lrp, machine, resident
 from xaiutils import hybrid, models
 
+COMPOSITES = (
+    "epsilon",
+    "epsilon_plus",
+    "paper",
+    "epsilon_alpha2_beta1",
+    "epsilon_gamma_box",
+)
 Contestant = Callable[[torch.Tensor], object]
 LAYER = 29  # VGG-16's last ReLU, where both Grad-CAM++ read their map
 
@@ -40,6 +47,9 @@ def contestants() -> dict[str, Contestant]:
 
     def ours(x: torch.Tensor) -> object:
         return hybrid.explain(classifier, x)
+
+    def composite(name: str) -> Contestant:
+        return lambda x: hybrid.relevance(classifier, x, composite=name)
 
     def stock(x: torch.Tensor) -> object:
         from pytorch_grad_cam import GradCAMPlusPlus
@@ -62,6 +72,7 @@ def contestants() -> dict[str, Contestant]:
         "hybrid": ours,
         "grad-cam + captum": stock,
         "zennit EpsilonPlus": zennit,
+        **{name: composite(name) for name in COMPOSITES},
     }
 
 
@@ -131,6 +142,7 @@ def main() -> None:
         (("hybrid", "forward + backward"), (1, 4, 8)),
         (("grad-cam + captum", "hybrid"), (1, 4)),
         (("zennit EpsilonPlus", "hybrid"), (1, 4)),
+        *(((name, "forward + backward"), (2,)) for name in COMPOSITES),
     ):
         for size in sizes:
             r = race(names, size, options.pairs)
@@ -141,7 +153,7 @@ def main() -> None:
             )
     print("\n| peak memory, MiB | " + " | ".join(f"batch {n}" for n in (1, 4, 8)) + " |")
     print("|---|---|---|---|")
-    for name in ("forward + backward", "hybrid", "grad-cam + captum", "zennit EpsilonPlus"):
+    for name in contestants():
         cells = [f"{peak_memory(name, size):.0f}" for size in (1, 4, 8)]
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 

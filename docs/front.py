@@ -78,7 +78,8 @@ def notebooks() -> list[str]:
 
 def models() -> list[str]:
     """The support matrix: for each family, whether CAM and relevance can be had."""
-    table = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    table = page.partition("## torchvision")[2].partition("\n## ")[0] or page
     rows = re.findall(r"^\| (\w+) \| `(.+?)` \| (.+?) \| (yes|no).*\|$", table, re.MULTILINE)
     lines = [
         "| torchvision's | networks | the CAM reads | CAM | LRP and hybrid |",
@@ -90,8 +91,8 @@ def models() -> list[str]:
         answers = {row[3] for row in own}
         relevance = "yes" if answers == {"yes"} else "refused, with the reason"
         lines.append(f"| {family} | {len(own)} | {places} | yes | {relevance} |")
-    yours = "the last activated feature map, found from the graph, or yours"
-    how = "where torch.fx traces it and each operation has a rule; else refused by name"
+    yours = "the last feature map that everything flows through, or yours"
+    how = "where PyTorch captures it and each operation has a rule; else refused by name"
     lines.append(f"| your own CNN: [recipe](docs/your-own.md) | | {yours} | yes | {how} |")
     return lines
 

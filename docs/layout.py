@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
-WIDTH, SIDE, TOP, ROW, BOX = 830, 16, 62, 52, 32  # px
+WIDTH, SIDE, TOP, ROW, BOX = 960, 16, 62, 52, 32  # px
 GAP, LINE = 10, 9  # px between boxes, and between lines that pass
 Edge = tuple[str, str]
 Node = str | tuple[str, str, int]  # a box, or the place in a row where an arrow passes

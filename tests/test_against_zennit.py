@@ -8,7 +8,9 @@ not trivial. ``python tests/test_against_zennit.py`` prints the table.
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from zennit.layer import Sum
 
 from xaiutils import load_model
 from xaiutils.composites import COMPOSITES
@@ -37,11 +40,44 @@ SIDES = {  # of the picture; these networks take any size that their pooling all
     "squeezenet1_0": 64,
     "resnet18": 64,
     "resnet50": 64,
+    "vgg19_bn": 64,
+    "resnet101": 64,
+    "wide_resnet50_2": 64,
+    "resnext50_32x4d": 64,
+    "branches": 32,
 }
-LARGE = ("resnet18", "vgg16", "vgg16_bn", "resnet50")
-TWICE = ("vgg16_bn", "resnet50")  # vgg16 and resnet18 ask the same
+RESIDUAL = ("resnet18", "resnet50", "resnet101", "wide_resnet50_2", "resnext50_32x4d")
+LARGE = ("vgg16", "vgg16_bn", "vgg19_bn", *RESIDUAL)
+# vgg16 and resnet18 ask the same
+TWICE = ("vgg16_bn", "resnet50", "vgg19_bn", "resnet101", "wide_resnet50_2", "resnext50_32x4d")
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}  # times max |R|
 BOUND = 3.0
+
+
+class Branches(nn.Module):
+    """What torchvision's networks have not: dilated and grouped branches, joined and added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+        def convolution(i: int, o: int, side: int = 3, **options: Any) -> nn.Sequential:
+            made = nn.Conv2d(i, o, side, padding="same", bias=False, **options)
+            return nn.Sequential(OrderedDict(conv=made, norm=nn.BatchNorm2d(o)))
+
+        self.stem = nn.Sequential(nn.Conv2d(3, 12, 5, stride=2), nn.LeakyReLU(0.1))
+        self.wide = convolution(12, 12, dilation=3, groups=3)
+        self.narrow = convolution(12, 12, 1)
+        self.deep = convolution(24, 24, groups=24)
+        self.relu, self.add = nn.ReLU(), Sum(-1)
+        self.pool = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.average, self.squeeze = nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(1)
+        self.classes = nn.Sequential(nn.Flatten(), nn.Linear(24, 20), nn.ReLU(), nn.Linear(20, 9))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(self.stem(x))
+        x = self.relu(torch.cat([self.wide(x), self.narrow(x)], 1))
+        x = self.relu(self.add(torch.stack([x, self.deep(x)], -1)))
+        return self.classes(self.squeeze(self.average(x)))
 
 
 def network(name: str, dtype: torch.dtype) -> nn.Module:
@@ -49,7 +85,8 @@ def network(name: str, dtype: torch.dtype) -> nn.Module:
     if name.startswith("scenes"):
         return copy.deepcopy(load_model(name).module).to(dtype)
     torch.manual_seed(0)
-    net = torchvision.models.get_model(name, weights=None).to(dtype)
+    build = Branches if name == "branches" else partial(torchvision.models.get_model, name)
+    net = build().to(dtype)
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     for module in net.modules():
         if isinstance(getattr(module, "bias", None), Tensor):
@@ -122,7 +159,7 @@ def deviations(name: str, dtype: torch.dtype) -> Iterator[tuple[str, str, float,
         plan = Plan(graph, COMPOSITES[pair], None)
         record = graph.run(x, inputs_of=plan.inputs_of, graph_of=plan.graph_of)
         ours = propagate(plan, record, start, bounds=(low, high), forget=True).map
-        other = by_zennit(pair, theirs, x, start, name.startswith("resnet"))
+        other = by_zennit(pair, theirs, x, start, name in RESIDUAL)
         for i, which in enumerate(("predicted", "negative")):
             scale = float(other[i].abs().max())
             yield pair, which, float((ours[i] - other[i]).abs().max()) / scale, scale

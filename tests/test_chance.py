@@ -181,6 +181,7 @@ CALLS: dict[str, Callable[[Path], Any]] = {
 WITH = {  # tried together with another
     "open_study": "create_study", "run_study": "create_study", "load_study": "create_study",
     "remember": "watch",
+    "read_transform": "test_transforms",
     "open_imagenet": "tests/real, where the pictures are",
 }  # fmt: skip
 PHOTOGRAPH = xai.sample_photograph("chelsea")
@@ -293,7 +294,7 @@ class Noisy(nn.Module):
 )
 def test_a_network_that_draws_is_refused_and_draws_nothing_of_the_callers(kind: Any) -> None:
     network = Noisy(kind).eval()
-    with untouched(), pytest.raises(ValueError, match="nor is chance in eval mode"):
+    with untouched(), pytest.raises(ValueError, match="by chance in eval mode"):
         xai.wrap(network, size=8)
 
 

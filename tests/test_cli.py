@@ -8,12 +8,13 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from torch import nn
 
 from xaiutils import cli, scenes, workloads
 from xaiutils.hybrid import explain
-from xaiutils.images import load_image
+from xaiutils.images import Transform, load_image
 from xaiutils.methods import METHODS
-from xaiutils.models import load_model
+from xaiutils.models import load_model, wrap
 
 
 @pytest.fixture
@@ -87,6 +88,53 @@ def test_a_picture_that_cannot_be_read_does_not_stop_the_others(picture, tmp_pat
         assert saved["model"] == "scenes_vgg_seed0"
         shares = [float(saved[key]) for key in saved if key.startswith("share_")]
     assert sum(shares) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_overlay_and_the_maps_of_the_original_size(tmp_path, monkeypatch):
+    """The network sees 128 x 128 in the middle of the resized picture; the rest stays unknown."""
+    plain = load_model("scenes_vgg_seed0")
+    seen = Transform(160, (128, 128), plain.transform.mean, plain.transform.std)
+    mine = wrap(plain.module, plain.classes, transform=seen)
+    monkeypatch.setattr("xaiutils.models.load_model", lambda *_, **__: mine)
+    scenes.sample("unit", 3).image.resize((300, 200)).save(tmp_path / "wide.png")
+    out = tmp_path / "out"
+    run = ["explain", str(tmp_path / "wide.png"), "--out", str(out)]
+    assert cli.main(run) == 0
+    with np.load(out / "wide.npz") as saved:
+        small = saved["hybrid"]
+        assert small.shape == (128, 128)
+    with PIL.Image.open(out / "wide_overlay.png") as drawn:
+        overlay = np.asarray(drawn)
+    assert overlay.shape == (200, 300, 3)
+    assert cli.main([*run, "--size", "original"]) == 0
+    picture = load_image(tmp_path / "wide.png")
+    with np.load(out / "wide.npz") as saved:
+        np.testing.assert_array_equal(saved["hybrid"], mine.to_picture(small, picture))
+        assert saved["relevance_per_channel"].shape == (3, 200, 300)
+        assert str(saved["setting_size"]) == "original"
+        unseen = np.isnan(saved["hybrid"])
+    assert unseen[:, [0, -1]].all()
+    assert unseen.mean() == pytest.approx(1 - (0.8 * 200) ** 2 / 60_000, abs=0.01)
+    bright = np.asarray(picture.convert("L")).astype(float)
+    grey = overlay.mean(2)
+    assert grey[unseen].mean() / bright[unseen].mean() < 0.7 * grey[~unseen].mean() / bright.mean()
+
+
+def test_an_array_is_explained_from_its_file(tmp_path, monkeypatch, capsys):
+    net = nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten())
+    mine = wrap(nn.Sequential(net, nn.Linear(4, 2)).eval(), size=(30,))
+    monkeypatch.setattr("xaiutils.models.load_model", lambda *_, **__: mine)
+    array = np.random.default_rng(0).normal(size=(2, 30))
+    np.save(tmp_path / "signal.npy", array)
+    for more, key in (([], "hybrid"), (["--method", "lrp_paper"], "map")):
+        command = ["explain", str(tmp_path / "signal.npy"), "--out", str(tmp_path), *more]
+        assert cli.main(command) == 0
+        with np.load(next(tmp_path.glob(f"*{'lrp_paper' if more else 'signal'}.npz"))) as saved:
+            assert saved[key].shape == (30,)
+    assert not list(tmp_path.glob("*overlay*"))
+    np.save(tmp_path / "other.npy", array.T)
+    assert cli.main(["explain", str(tmp_path / "other.npy"), "--out", str(tmp_path)]) == 2
+    assert "np.moveaxis(array, -1, 0)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

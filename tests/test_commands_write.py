@@ -39,6 +39,7 @@ def test_claims_without_tables_are_refused_and_the_page_stays(
     assert home.exists() == made
 
 
+@pytest.mark.slow
 def test_claims_of_other_tables_are_written_beside_them(docs, tmp_path, capsys):
     home = tmp_path / "tables"
     shutil.copytree(shipped("results") / "scenes", home / "scenes")

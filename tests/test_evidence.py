@@ -192,6 +192,7 @@ def test_a_table_is_that_of_its_experiment(little):
     assert json.loads(json.dumps(about)) == about
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_changes_no_bit(little):
     threads = torch.get_num_threads()
     other = make_table(CALIBRATION, "scenes", **FEW, workers=2)
@@ -311,23 +312,30 @@ def test_what_a_killed_writer_left_of_a_table_goes(little, home):
     assert (left.exists(), young.exists()) == (False, True)
 
 
+def die(job):
+    os._exit(1)
+
+
+@pytest.mark.slow
 def test_a_worker_that_dies_is_one_line(part, monkeypatch):
     part.file.unlink()
-    monkeypatch.setattr(evidence, "_score", lambda job: os._exit(1))
+    monkeypatch.setattr(evidence, "_work", die)
     with pytest.raises(ChildProcessError, match="that scored a part of calibration died"):
         evidence._run([part, replace(part, file=None)], 2, False)
 
 
 @pytest.mark.slow  # the processes of a study say so in seconds
 def test_workers_end_with_their_parent(tmp_path):
-    script = (
+    script = tmp_path / "script.py"
+    script.write_text(
         "import os, time\nfrom xaiutils import evidence\n"
         "def sleep(job):\n    print(os.getpid(), flush=True)\n    time.sleep(100)\n"
-        "evidence._score = sleep\n"
-        "job = evidence._Job('calibration', 'scenes', None, (0,), None, None, None)\n"
-        "evidence._run([job, job], 2, False)\n"
+        "if __name__ == '__main__':\n"
+        "    evidence._work = sleep\n"
+        "    job = evidence._Job('calibration', 'scenes', None, (0,), None, None, None)\n"
+        "    evidence._run([job, job], 2, False)\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
     workers = [psutil.Process(int(parent.stdout.readline())) for _ in range(2)]
     parent.kill()
     parent.communicate()

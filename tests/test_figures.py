@@ -212,6 +212,7 @@ def own(tmp_path, monkeypatch) -> str:
     return "mine:work"
 
 
+@pytest.mark.slow
 def test_tables_of_other_pictures_are_made_and_taken_up_again(
     books, own, capsys, executions, monkeypatch
 ):
@@ -254,6 +255,7 @@ def test_pictures_without_objects_make_no_tables(books, own, capsys):
     assert not (books.parent / "out" / "table_1.md").exists()
 
 
+@pytest.mark.slow
 def test_pictures_without_objects_are_left_out_where_others_have_theirs(
     books, own, capsys, monkeypatch
 ):

@@ -33,6 +33,7 @@ def test_of_each_size_the_last_activated_map_is_shown(scene) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_transformer_shows_what_each_attention_reads() -> None:
     vit = models.load_model("vit_b_16", "random")
     paths = [step.path for step in blocks(vit.graph, vit.cam_layer)]

@@ -1,4 +1,4 @@
-"""The ledger closes on thirteen torchvision networks, and how their relevance is spent.
+"""The ledger closes on torchvision's networks, and how their relevance is spent.
 
 The weights are random, but every batch norm has the statistics of photographs, so that activations
 are alive and the shares mean something. ``python tests/test_ledger_zoo.py`` prints the table.
@@ -47,8 +47,15 @@ NETWORKS: dict[str, tuple[str, int, dict[str, bool]]] = {
     "regnet_y_400mf": ("regnet_y_400mf", 96, {}),
     "shufflenet_v2_x1_0": ("shufflenet_v2_x1_0", 96, {}),
     "efficientnet_b0": ("efficientnet_b0", 96, {}),
+    "mobilenet_v3_small": ("mobilenet_v3_small", 96, {}),
+    "mnasnet0_5": ("mnasnet0_5", 96, {}),
+    "convnext_tiny": ("convnext_tiny", 96, {}),
 }
 QUICK = ("squeezenet1_0", "resnet18")
+LONG = (  # to capture
+    *("densenet121", "inception_v3", "inception_v3, transform_input", "regnet_y_400mf"),
+    *("googlenet", "convnext_tiny", "efficientnet_b0", "resnet50"),
+)
 COMPOSITES = {
     "biases kept": paper(convolution_bias=True),
     "biases zeroed": paper(convolution_bias=False, head_bias=False),
@@ -151,6 +158,7 @@ CASES = [
         marks=[pytest.mark.slow]
         * (
             name.startswith("vgg")
+            or name in LONG
             or ((dtype == torch.float32 or composite != "biases kept") and name not in QUICK)
         ),
         id=f"{name}-{str(dtype)[6:]}-{composite}",

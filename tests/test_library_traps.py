@@ -118,6 +118,7 @@ def test_nbval_drops_an_empty_replacement_in_silence():
     assert len(get_sanitize_patterns("regex: a\nreplace: b\n\nregex: c\nreplace:\n")) == 1
 
 
+@pytest.mark.slow
 def test_nbval_compares_neither_pictures_nor_cells_without_outputs(tmp_path):
     draw = (
         "import base64\nfrom IPython.display import Image, display\n"

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
 from xaiutils import passes
+from xaiutils.methods import masking
 from xaiutils.methods.masking import TABLE, ablation_cam, score_cam
 from xaiutils.models import Classifier, load_model, wrap
-from xaiutils.tokens import as_maps
 from xaiutils.twin import Twin
 
 RECORDS = {record.name: record for record in TABLE}
@@ -224,12 +224,13 @@ def test_wrong_batch_sizes_are_refused(name, size, error, message):
 
 
 @pytest.mark.parametrize("function", [score_cam, ablation_cam])
-def test_the_librarys_habits_stay_with_it(function, capsys):
+def test_the_librarys_habits_stay_with_it(function, capsys, monkeypatch):
     before = pytorch_grad_cam.score_cam.tqdm, pytorch_grad_cam.ablation_cam.tqdm
     classifier = small()[1]
     function(classifier, noise(1), torch.tensor([2]))
+    monkeypatch.setattr(masking, "answer", lambda output, question: output[:, 99])
     with pytest.raises(IndexError):  # its `with` block would swallow this
-        function(classifier, noise(1), torch.tensor([99]))
+        function(classifier, noise(1), torch.tensor([2]))
     assert capsys.readouterr() == ("", "")  # no bar
     assert (pytorch_grad_cam.score_cam.tqdm, pytorch_grad_cam.ablation_cam.tqdm) == before
     assert before == (tqdm, tqdm)
@@ -276,8 +277,9 @@ def test_a_transformers_tokens_are_its_maps():
     layer = graph.find(classifier.cam_layer)
     a = graph.value_at(layer, x)
     assert a.ndim == 3
+    maps = a[0, 1:].mT.unflatten(1, (4, 4))  # the first is the class token
     logit, weights, scores = float(classifier.predict(x)[0, t]), [], []
-    for k, channel in enumerate(as_maps(a, size)[0]):
+    for k, channel in enumerate(maps):
         twin = Twin(graph, cam_layer=classifier.cam_layer)
         kept = torch.ones(a.shape[2])
         kept[k] = 0  # in the class token as well
@@ -291,7 +293,7 @@ def test_a_transformers_tokens_are_its_maps():
         ("ablation_cam", torch.tensor(weights)),
         ("score_cam", torch.tensor(scores).softmax(0)),
     ):
-        raw = torch.einsum("k,kij->ij", values, as_maps(a, size)[0])[None]
+        raw = torch.einsum("k,kij->ij", values, maps)[None]
         found = RECORDS[name](classifier, x, t)
         assert found.max() > 0.99
         np.testing.assert_allclose(found.numpy(), image(raw, size).numpy(), atol=1e-4)

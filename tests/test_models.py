@@ -24,9 +24,8 @@ from torch import Tensor, nn
 from torchvision import models as zoo
 
 from xaiutils.cam import CAMS
-from xaiutils.cam_layer import find_cam_layer
 from xaiutils.composites import COMPOSITES
-from xaiutils.graph import Graph, GraphError
+from xaiutils.graph import GraphError
 from xaiutils.hybrid import explain, grad_cam_plus_plus
 from xaiutils.images import Transform, sample_photograph
 from xaiutils.layerwise import explain_layers
@@ -77,11 +76,6 @@ class Tiny(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classes(self.pool(self.relu(self.convolution(x))).flatten(1))
-
-
-class Branching(Tiny):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) if x.sum() > 0 else super().forward(-x)
 
 
 class TwoArguments(Tiny):
@@ -139,14 +133,20 @@ def test_a_shipped_scene_classifier(seed):
     assert classifier.classes == CLASSES
     assert x.shape == (20, 3, SIZE, SIZE)
     step = classifier.graph.find(classifier.cam_layer)
-    assert step.operation == "ReLU"
+    assert step.operation == "relu"
     assert step.shape[2:] == (16, 16)
     right = classifier.predict(x).argmax(1) == torch.tensor([s.label for s in samples("test", 20)])
     assert right.float().mean() >= 0.8
     assert classifier.weights == f"shipped, seed {seed}"
 
 
-@pytest.mark.parametrize("name", [SMALL, "mobilenet_v3_small", "shufflenet_v2_x0_5", "mnasnet0_5"])
+SLOW = [
+    pytest.param(n, marks=pytest.mark.slow)
+    for n in ("mobilenet_v3_small", "shufflenet_v2_x0_5", "mnasnet0_5")
+]
+
+
+@pytest.mark.parametrize("name", [SMALL, *SLOW])
 def test_a_random_network_is_the_same_every_time_and_leaves_the_random_state(name):
     torch.manual_seed(11)
     before = torch.get_rng_state()
@@ -395,44 +395,6 @@ def test_preprocessing_is_the_published_weights_own(name):
     assert double.preprocess([picture, picture]).shape == (2, 3, 224, 224)
 
 
-EXPECTED_LAYERS = {
-    "vgg16": "features.29", "squeezenet1_0": "features", "alexnet": "features.11",
-    "resnet50": "layer4", "googlenet": "inception5b", "inception_v3": "Mixed_7c",
-    "densenet121": "relu", "mobilenet_v2": "features", "mobilenet_v3_large": "features",
-    "mobilenet_v3_small": "features", "efficientnet_b0": "features", "vgg11_bn": "features.27",
-    "shufflenet_v2_x1_0": "conv5", "mnasnet0_5": "layers", "convnext_tiny": "features",
-    "swin_t": "permute",
-}  # fmt: skip
-NOT_ACTIVATED = ("convnext_tiny", "swin_t")
-DIPPING = ("mobilenet_v3_large", "mobilenet_v3_small", "efficientnet_b0")  # SiLU, Hardswish
-
-
-@pytest.mark.parametrize("name", EXPECTED_LAYERS)
-def test_the_cam_layer_is_the_last_activated_map_before_the_classes(name):
-    auxiliary = {"aux_logits": False, "init_weights": False}
-    with torch.device("meta"):
-        extra = auxiliary if name in ("googlenet", "inception_v3") else {}
-        module = zoo.get_model(name, weights=None, **extra).eval()
-    graph = Graph(module, (3, 224, 224))
-    step, reason = find_cam_layer(graph)
-    assert step.path == EXPECTED_LAYERS[name]
-    _, channels, h, w = step.shape
-    assert channels >= 256
-    assert 5 <= h == w <= 14
-    if name in NOT_ACTIVATED:
-        assert "no activation comes last, so it can be negative" in reason
-    else:
-        assert reason.startswith(f"last activated feature map ({h} x {w}) before ")
-        assert step.nonnegative == (name not in DIPPING)
-
-
-def test_a_map_whose_channels_come_last_is_no_cam_layer():
-    with torch.device("meta"):
-        module = zoo.convnext_tiny(weights=None).eval()
-    with pytest.raises(ValueError, match=r"cam_layer must give feature maps .* gives \(1, 7, 7, 3"):
-        wrap(module, size=224, cam_layer="features.7.2.block.4")
-
-
 def test_wrap_takes_names_numbers_and_layers():
     classifier = wrap(
         Tiny().eval(), ["a", "b", "c"], mean=[0.5] * 3, std=[0.25] * 3, size=(40, 50),
@@ -518,16 +480,12 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
               "layer must be a known name, got 'rleu'; did you mean relu"),
     "no positions": (lambda: wrap(Tiny().eval(), cam_layer="pool"), ValueError,
                      r"cam_layer must give feature maps \(N, C, h, w\) with h \* w > 1, .*; "
-                     r"pool \(AdaptiveAvgPool2d\) gives \(1, 4, 1, 1\)"),
+                     r"pool \(adaptive_avg_pool2d\) gives \(1, 4, 1, 1\)"),
     "no map": (lambda: wrap(Tiny().eval(), cam_layer="classes"), ValueError,
-               r"cam_layer must give .* classes \(Linear\) gives \(1, 3\)"),
-    "branch": (lambda: wrap(Branching().eval()), GraphError,
-               "module must be traceable by torch.fx, Branching is not: .*; its forward must"),
+               r"cam_layer must give .* classes \(linear\) gives \(1, 3\)"),
     "two arguments": (lambda: wrap(TwoArguments().eval()), GraphError,
-                      "module must take one tensor of images .* got 2 arguments"),
-    "tuple": (lambda: wrap(Tuple().eval()), GraphError, "got 1 arguments and a tuple returned"),
-    "two channels": (lambda: wrap(nn.Sequential(nn.Conv2d(2, 3, 1))), ValueError,
-                     "module must read 1 or 3 channels, .* names first reads 2"),
+                      r"module must compute outputs .*forward\(\) missing 1 required positional"),
+    "tuple": (lambda: wrap(Tuple().eval()), GraphError, "must return one tensor, .* a tuple of 2"),
     "not finite": (lambda: wrap(_with_nan()), ValueError,
                    "module must have finite weights and statistics, classes.bias has NaN"),
     "statistics": (lambda: wrap(_with_nan(nn.BatchNorm1d(3))), ValueError,
@@ -542,23 +500,24 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "one text": (lambda: wrap(Tiny().eval(), "cat"), TypeError, "classes must be a name for each"),
     "a file": (lambda: load_model("mine.py"), ValueError, "module:function, as mine:make, got"),
     "maps": (lambda: wrap(Maps().eval(), size=20), GraphError,
-             r"module must return logits \(N, K\), got shape \(1, 4, 18, 18\)"),
+             r"module must have a feature map \(N, C, H, W\); name a layer"),
     "no linear": (lambda: wrap(NoClasses().eval()), GraphError,
                   "module must have a linear layer or convolution that gives the classes"),
     "flat": (lambda: wrap(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval(), size=2), GraphError,
              "module must have a feature map"),
     "size": (lambda: wrap(Tiny().eval(), size=2), GraphError,
-             r"module must take images \(N, 3, 2, 2\); after "),
-    "mean": (lambda: wrap(Tiny().eval(), mean=[0, 0]), ValueError, "mean and std must have 1 or 3"),
+             r"module must take images \(N, 3, 2, 2\); "),
+    "mean": (lambda: wrap(Tiny().eval(), mean=[0, 0]), GraphError,
+             r"module must take images \(N, 2, 224, 224\); .* mean and std have 2 values, one for"),
     "grey": (lambda: wrap(Tiny().eval(), mean=[0.5]), GraphError,
-             r"module must take images \(N, 1, 224, 224\); after "),
+             r"module must take images \(N, 1, 224, 224\); .* mean and std have 1 values, one for"),
     "x dtype": (lambda: tiny().predict(images().double()), TypeError,
                 "x must be torch.float32 on cpu as the classifier's weights, got torch.float64 on"),
     "x integers": (lambda: tiny().predict(images().int()), TypeError, "x must be a floating-point"),
     "x channels": (lambda: tiny().predict(images(c=1)), ValueError, r"x must have 3 channels, got"),
     "x NaN": (lambda: tiny().predict(images() * torch.nan), ValueError, "x must be finite, got"),
     "x rank": (lambda: tiny().predict(images()[0]), ValueError, r"x must have shape \(N, C, H, W"),
-    "x small": (lambda: tiny().predict(images(side=2)), GraphError, "x must fit the network; "),
+    "x small": (lambda: tiny().predict(images(side=2)), GraphError, "module must take images "),
     "device": (lambda: wrap(Tiny().eval().to("meta")).check(images()), TypeError,
                "x must be torch.float32 on meta as the classifier's weights, got torch"),
 }  # fmt: skip
@@ -592,19 +551,19 @@ def test_what_cannot_be_explained_is_refused_in_words(case):
         call()
 
 
-def test_wrap_refuses_a_module_whose_hook_changes_what_it_computes():
+def test_a_hook_that_changes_results_is_part_of_the_network():
     network = torch.nn.Sequential(
         torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
     ).append(torch.nn.Linear(4, 2))
     network.eval()
     seen = []
     handle = network[0].register_forward_hook(lambda module, inputs, output: seen.append(1))
-    wrap(network, size=16)
+    classifier = wrap(network, size=16)
     handle.remove()
-    assert seen == [1]
+    assert seen == [1, 1]  # captured, and asked
     network[0].register_forward_hook(lambda module, inputs, output: output * 9 + 3)
-    with pytest.raises(ValueError, match="hooks that change results are not traced"):
-        wrap(network, size=16)
+    x = images(side=16)
+    assert torch.allclose(classifier.predict(x), network(x).detach(), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -774,7 +733,7 @@ PREPROCESSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "mean of texts": ({"mean": ["0.5"] * 3}, TypeError, "mean and std must be a number, got str"),
     "mean empty": ({"mean": []}, TypeError, "mean must be a list .* got list"),
     "mean a set": ({"mean": {0.4, 0.5, 0.6}}, TypeError, "mean must be a list .* got set"),
-    "two channels": ({"mean": [0.5, 0.5]}, ValueError, "must have 1 or 3 values each, got 2, 2"),
+    "two channels": ({"mean": [0.5, 0.5]}, GraphError, "mean and std have 2 values, one for each"),
     "unequal": ({"mean": [0.5] * 3, "std": [0.5]}, ValueError, "1 or 3 values each, got 3, 1"),
     "one channel": ({"mean": [0.5], "std": [0.5]}, GraphError, r"must take images \(N, 1, 224"),
     "size below": ({"size": -16}, ValueError, r"size must be pixels >= 1, .* got int -16"),
@@ -786,7 +745,7 @@ PREPROCESSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "size of three": ({"size": (3, 16, 16)}, ValueError, "size must be .* got tuple .3, 16, 16."),
     "size of one": ({"size": (16,)}, ValueError, "size must be .* got tuple .16,."),
     "both": ({"size": 16, "transform": Transform()}, ValueError, "size must be left out where tr"),
-    "a function": ({"transform": np.asarray}, TypeError, "transform must be a Transform, got"),
+    "a function": ({"transform": np.asarray}, TypeError, "transform must be a Transform, .* got"),
 }
 
 

@@ -115,6 +115,7 @@ def test_the_sdist_gives_the_same_wheel(built, tmp_path):
         }
 
 
+@pytest.mark.slow
 def test_the_wheel_explains_a_photograph_away_from_the_checkout(installed, tmp_path):
     where = tmp_path / "elsewhere"
     script = (

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from networks import untrained
 from pytorch_grad_cam import GradCAMPlusPlus
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
@@ -22,7 +23,6 @@ from xaiutils.methods.record import CannotExplain
 from xaiutils.models import Classifier, load_model, wrap
 from xaiutils.scene_net import data_folder
 from xaiutils.scenes import samples
-from xaiutils.tokens import as_maps
 
 RECORDS = {record.name: record for record in TABLE}
 FIRST, SECOND = RECORDS["captum_lrp_first_call"], RECORDS["captum_lrp_second_call"]
@@ -131,7 +131,7 @@ def test_what_captum_leaves_is_left_on_the_copy():
     with torch.no_grad():
         maps = FIRST(classifier, noise(), TARGETS)
     assert not maps.requires_grad
-    assert not calls
+    assert calls in ([], [1])  # once at most, where the network is captured anew for the hook
     assert classifier.module.features[0].rule == "the caller's"
     assert not any(hasattr(part, "activations") for part in classifier.module.modules())
     assert torch.equal(maps, FIRST(small(), noise(), TARGETS))
@@ -210,7 +210,7 @@ def test_the_hybrids_are_their_pairs(name, cam, lrp):
 
 
 def test_a_resnet_runs_and_is_wrong_and_the_docstring_says_so():
-    classifier = load_model("resnet18", "random")
+    classifier = untrained("resnet18")
     x = noise(1, 64)
     logit = float(classifier.predict(x)[0, 7])
     for record in (FIRST, SECOND):
@@ -278,7 +278,7 @@ def test_a_layer_of_a_new_type_is_refused_once_its_rule_is_gone():
     [("squeezenet1_0", None), ("googlenet", None), ("mobilenet_v2", "ReLU6")],
 )
 def test_refusals_are_right_about_torchvision(name, missing):
-    classifier = load_model(name, "random")
+    classifier = untrained(name)
     net = with_rules(classifier.module, bias=False)
     if missing is None:
         assert FIRST.refuses(classifier) is None
@@ -303,7 +303,7 @@ def test_the_librarys_cam_of_a_transformer_differs_from_ours_by_its_epsilon_alon
     classifier, x = small_transformer(), noise(2, 32)
     record = classifier.graph.run(x, leaf=classifier.graph.find(classifier.cam_layer))
     (g,) = torch.autograd.grad(record.logits[:, 2].sum(), record.leaf)
-    a, g = (as_maps(value, (x.shape[2], x.shape[3])) for value in (record.leaf.detach(), g))
+    a, g = (value[:, 1:].mT.unflatten(2, (4, 4)) for value in (record.leaf.detach(), g))
     expected = to_image(grad_cam_plus_plus(a, g, epsilon=1e-6), (x.shape[2], x.shape[3]))
     assert expected.flatten(1).any(1).all()
     assert torch.allclose(TARGETED(classifier, x, 2), expected, atol=1e-4)

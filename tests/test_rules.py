@@ -512,7 +512,7 @@ def test_z_box_must_come_first() -> None:
 def test_a_composite_without_a_row_for_a_layer_names_it() -> None:
     graph = Graph(small_net(0).eval(), (2, 8, 8))
     only = Composite("halves", (Row((LINEAR,), "anywhere", rules.z()),), "test")
-    with pytest.raises(GraphError, match=r"halves has no rule for 0 \(Conv2d\) in the body"):
+    with pytest.raises(GraphError, match=r"halves has no rule for 0 \(conv2d\) in the body"):
         Plan(graph, only, None)
 
 

@@ -2,7 +2,7 @@
 
 ``python tests/test_support.py`` runs all pairs (minutes), or those of the networks that it is
 given, and writes docs/methods.md anew; the test runs the quick ones and compares all refusals. On
-ViT-B/16, where a pass takes long, all but two of them are marked slow.
+torchvision's networks, where a pass takes long, all but a few of them are marked slow.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ PAIRS = [
         marks=[pytest.mark.slow]
         * (
             (name == "vit_b_16" and method.name not in ON_VIT)
-            or (name == "vgg16" and method.name not in ON_VGG)
+            or (name in ("vgg16", "googlenet", "resnet18") and method.name not in ON_VGG)
         ),
         id=f"{method.name}-{name}",
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import untrained
 from torch import Tensor, nn
 
 from xaiutils import passes
@@ -52,11 +53,12 @@ def noise(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize(
-    "name", ["scenes_vgg_seed0", "resnet18", "googlenet", "densenet121", "mobilenet_v3_small"]
-)
+SLOW = [pytest.param(n, marks=pytest.mark.slow) for n in ("googlenet", "densenet121")]
+
+
+@pytest.mark.parametrize("name", ["scenes_vgg_seed0", "resnet18", "mobilenet_v3_small", *SLOW])
 def test_the_twin_computes_what_the_network_computes(name: str) -> None:
-    classifier = load_model(name, None if name.startswith("scenes") else "random")
+    classifier = load_model(name) if name.startswith("scenes") else untrained(name)
     x = noise(2, 3, 64, 64)
     with torch.no_grad():
         expected, found = classifier.module(x), Twin(classifier.graph)(x)

@@ -13,9 +13,12 @@ __version__ = "1.0.0"
 
 _HOME = {
     "checks": (),
+    "arrays": ("Arrays",),
     "images": ("Sample", "Transform", "denormalise", "load_image", "sample_photograph"),
     "imagenet": ("open_imagenet", "sample_target"),
     "registry": ("MODELS",),
+    "targets": (),
+    "transforms": ("read_transform",),
     "models": ("Classifier", "load_model", "wrap"),
     "cam": ("CAMS",),
     "rules": (),

@@ -69,7 +69,7 @@ def agreement_rows(cases: Iterable[Case]) -> pd.DataFrame:
     for case in cases:
         with remember():
             found = explain(case.classifier, case.x)
-            predicted = int(found.target)
+            predicted = int(found.target[0])
             asked = case.asking(predicted)
             faithful = METRICS["idsds"](asked, METHODS["hybrid"], attribution=found.hybrid[0])
         chooses = case.classifier.chooses

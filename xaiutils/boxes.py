@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from xaiutils.arrays import Arrays
 from xaiutils.images import Sample, Transform
 
 
@@ -32,12 +33,14 @@ class BoxTarget:
         return float(self.mask.mean())
 
 
-def sample_target(sample: Sample, transform: Transform) -> BoxTarget:
+def sample_target(sample: Sample, transform: Transform | Arrays) -> BoxTarget:
     """The union of a sample's boxes, through the transform of its picture.
 
     Raises:
         ValueError: the sample has no boxes (a picture that nobody annotated has no target).
     """
+    if isinstance(transform, Arrays):
+        raise ValueError(f"sample must have a mask instead of boxes for arrays, {sample.id!r} has")
     if not sample.boxes:
         raise ValueError(f"sample must have boxes, got none for {sample.id!r}")
     size = (sample.image.height, sample.image.width)

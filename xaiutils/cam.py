@@ -17,6 +17,8 @@ from torch import Tensor
 from xaiutils import checks
 from xaiutils.checks import Registry
 
+_LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
 
 def grad_cam(a: Tensor, g: Tensor) -> Tensor:
     r"""Grad-CAM: :math:`\sum_k w_k A_k`, :math:`w_k = \frac1{hw}\sum_{ij} g_{kij}`.
@@ -150,28 +152,31 @@ CAMS: Registry[Cam] = Registry(
 )
 
 
-def to_image(raw: Tensor, size: tuple[int, int]) -> Tensor:
+def to_image(raw: Tensor, size: tuple[int, ...]) -> Tensor:
     """A map as a figure shows it, ``m = min_max(upsample(relu(raw)))``, bilinear.
 
-    The raw map is (N, h, w), ``size`` is (H, W), the result (N, H, W) in [0, 1]. An image whose map
-    is nowhere positive, or the same everywhere, gets zeros.
+    The raw map is (N, h, w), ``size`` is (H, W), the result (N, H, W) in [0, 1]; of a signal
+    (N, l), (L,) and (N, L), linear, of a volume trilinear. An image whose map is nowhere positive,
+    or the same everywhere, gets zeros.
 
     Raises:
         TypeError, ValueError: ``raw`` is no finite batch of maps.
     """
-    checks.maps("raw", raw)
+    checks.maps("raw", raw, len(size))
     # Scaled before as well: upsampling a constant rounds, and min-max would make that a map.
     positive = min_max(raw.clamp(min=0))
-    grown = F.interpolate(positive[:, None], size, mode="bilinear", align_corners=False)
+    mode = _LINEAR[len(size)]
+    grown = F.interpolate(positive[:, None], size, mode=mode, align_corners=False)
     return min_max(grown[:, 0])
 
 
 def min_max(maps: Tensor) -> Tensor:
     """Each map m of (N, H, W) scaled to [0, 1]: ``m' = (m - min m) / (max m - min m)``.
 
-    A constant map becomes 0.
+    A constant map becomes 0. The space may have other dimensions.
     """
-    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    space = tuple(range(1, maps.ndim))
+    low, high = maps.amin(space, keepdim=True), maps.amax(space, keepdim=True)
     return ((maps - low) / (high - low)).where(high > low, torch.zeros_like(maps))
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 Value = TypeVar("Value")
+SPACE = {1: "L", 2: "H, W", 3: "D, H, W"}  # by the number of dimensions
 
 
 def choice(argument: str, value: str, options: Iterable[str]) -> str:
@@ -200,13 +201,16 @@ def dense(argument: str, value: torch.Tensor, form: str, *, floating: bool = Fal
     return value
 
 
-def images(argument: str, x: torch.Tensor, channels: int | None = None) -> torch.Tensor:
+def images(
+    argument: str, x: torch.Tensor, channels: int | None = None, dimensions: int = 2
+) -> torch.Tensor:
     """Return ``x`` if it is a finite float batch ``(N, C, H, W)`` with N >= 1.
 
     Args:
         argument: What the message calls it.
         x: What came.
         channels: C, where it is known.
+        dimensions: Of the space: 1 of a signal (N, C, L), 3 of a volume (N, C, D, H, W).
 
     Raises:
         TypeError: It is no tensor, not a dense one, or one of integers or complex numbers.
@@ -214,9 +218,10 @@ def images(argument: str, x: torch.Tensor, channels: int | None = None) -> torch
     """
     import torch
 
-    dense(argument, x, "(N, C, H, W)", floating=True)
-    if x.ndim != 4 or x.shape[0] == 0:
-        raise ValueError(f"{argument} must have shape (N, C, H, W) with N >= 1, got {shape(x)}")
+    form = f"(N, C, {SPACE[dimensions]})"
+    dense(argument, x, form, floating=True)
+    if x.ndim != 2 + dimensions or x.shape[0] == 0:
+        raise ValueError(f"{argument} must have shape {form} with N >= 1, got {shape(x)}")
     if channels is not None and x.shape[1] != channels:
         raise ValueError(f"{argument} must have {channels} channels, got {shape(x)}")
     if not torch.isfinite(x).all():
@@ -224,8 +229,13 @@ def images(argument: str, x: torch.Tensor, channels: int | None = None) -> torch
     return x
 
 
-def maps(argument: str, value: torch.Tensor) -> torch.Tensor:
+def maps(argument: str, value: torch.Tensor, dimensions: int = 2) -> torch.Tensor:
     """Return ``value`` if it is a finite float batch of maps ``(N, H, W)``.
+
+    Args:
+        argument: What the message calls it.
+        value: What came.
+        dimensions: Of the space: 1 of a signal (N, L), 3 of a volume (N, D, H, W).
 
     Raises:
         TypeError: It is no tensor, not a dense one, or one of integers or complex numbers.
@@ -233,9 +243,10 @@ def maps(argument: str, value: torch.Tensor) -> torch.Tensor:
     """
     import torch
 
-    dense(argument, value, "(N, H, W)", floating=True)
-    if value.ndim != 3:
-        raise ValueError(f"{argument} must have shape (N, H, W), got {shape(value)}")
+    form = f"(N, {SPACE[dimensions]})"
+    dense(argument, value, form, floating=True)
+    if value.ndim != 1 + dimensions:
+        raise ValueError(f"{argument} must have shape {form}, got {shape(value)}")
     if not torch.isfinite(value).all():
         raise ValueError(f"{argument} must be finite, got NaN or infinity")
     return value

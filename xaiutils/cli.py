@@ -70,7 +70,7 @@ def _methods(options: argparse.Namespace) -> None:
     for family in FAMILIES:
         print(family)
         for method in (m for m in METHODS.values() if m.family == family):
-            reason = method.refuses(classifier)
+            reason = method.refusal(classifier)
             print(f"  {method.name:40} {method.passes if reason is None else 'no: ' + reason}")
 
 

@@ -13,7 +13,7 @@ from xaiutils import checks
 from xaiutils.files import plain, write_whole
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    import numpy as np
     from torch import Tensor
 
     from xaiutils.explanation import Explanation
@@ -21,11 +21,26 @@ if TYPE_CHECKING:
     from xaiutils.models import Classifier
 
 
+SIZES = ("network", "original")
+STAGES = {
+    "cam": "CAM",
+    "bounded": "bounding figure",
+    "relevance": "LRP",
+    "product": "product",
+    "hybrid": "hybrid",
+}
+
+
 def add_explain(commands: Any) -> None:
     """Add the command to the subparsers ``commands``."""
-    explain = commands.add_parser("explain", help="explain pictures: a PNG and an NPZ for each")
+    explain = commands.add_parser(
+        "explain", help="explain pictures: a figure, an overlay and an NPZ for each"
+    )
     explain.add_argument(
-        "pictures", nargs="+", metavar="PICTURE", help="a file, a folder, or sample:chelsea"
+        "pictures",
+        nargs="+",
+        metavar="PICTURE",
+        help="a file, a folder, or sample:chelsea; an .npy file for a network of arrays",
     )
     explain.add_argument(
         "--model", default="scenes_vgg_seed0", help="a name in MODELS, or module:function"
@@ -53,6 +68,13 @@ def add_explain(commands: Any) -> None:
     explain.add_argument(
         "--full-scale", type=float, help="the value that is white, such as 4095 for 12 bits"
     )
+    explain.add_argument(
+        "--size",
+        choices=SIZES,
+        default=SIZES[0],
+        help="of the maps in figure and NPZ: as the network saw the picture, or the picture's own "
+        "pixels, NaN where the network did not look; the overlay always has the picture's",
+    )
     explain.add_argument("--out", type=Path, default=Path("results/explained"), help="folder")
     explain.set_defaults(run=_explain)
 
@@ -73,7 +95,8 @@ def _explain(options: argparse.Namespace) -> None:
     names = _file_names(pictures)
     if options.method is not None:
         names = [f"{name}_{method_named(options.method).name}" for name in names]
-    _keep(pictures, [options.out / f"{name}.png" for name in names])
+    written = [options.out / f"{name}{end}" for name in names for end in (".png", "_overlay.png")]
+    _keep(pictures, written)
     options.out.mkdir(parents=True, exist_ok=True)
     by = _by_hybrid if options.method is None else _by_method
     failed = []
@@ -90,13 +113,25 @@ def _explain(options: argparse.Namespace) -> None:
         raise ValueError(f"{len(failed)} of {len(pictures)} pictures could not be explained")
 
 
-def _taken(classifier: Classifier, picture: str, full_scale: float | None) -> tuple[Image, Tensor]:
-    """The picture, and what the network gets of it."""
+def _taken(classifier: Classifier, picture: str, full_scale: float | None) -> tuple[Any, Tensor]:
+    """The picture, or the array of an .npy file, and what the network gets of it."""
+    import numpy as np
+
+    from xaiutils.arrays import Arrays
     from xaiutils.images import load_image
     from xaiutils.methods import CannotExplain
 
     try:
-        image = load_image(picture, full_scale=full_scale)
+        if isinstance(classifier.transform, Arrays):
+            path = checks.regular("PICTURE", Path(picture))
+            if path.suffix != ".npy":
+                raise ValueError(
+                    f"PICTURE must be an .npy file {classifier.transform.form}, got {path.name}: "
+                    "the network reads arrays"
+                )
+            image: Any = np.load(path, allow_pickle=False)
+        else:
+            image = load_image(picture, full_scale=full_scale)
         return image, classifier.preprocess(image)
     except (ValueError, OSError) as error:
         raise CannotExplain(str(error)) from error
@@ -118,7 +153,7 @@ def _files(pictures: Sequence[str]) -> list[str]:
 def _by_hybrid(
     options: argparse.Namespace,
     classifier: Classifier,
-    image: Image,
+    image: Any,
     x: Tensor,
     target: int | None,
     name: str,
@@ -136,18 +171,12 @@ def _by_hybrid(
         cam=options.cam,
     )
     said = _said(classifier, found.logits, int(found.target[0]))
-    figure = plots.stages(
-        classifier.picture(image),
-        cam=found.cam[0],
-        bounded=found.bounded[0],
-        relevance=found.relevance[0],
-        product=found.product[0],
-        hybrid=found.hybrid[0],
-        suptitle="\n".join((f"{classifier.name}: {said}", *_noted(found))),
-        clip=99.5,
-    )
+    place = _Place(options.size == "original", classifier, image)
+    title = "\n".join((f"{classifier.name}: {said}", *_noted(found)))
+    figure = place.figure({key: getattr(found, key)[0] for key in STAGES}, title)
     plots.save(figure, options.out / f"{name}.png", scale=2)
-    _save_maps(options.out / f"{name}.npz", classifier, found)
+    place.save_overlay(options.out / f"{name}_overlay.png", found.hybrid[0])
+    _save_maps(options.out / f"{name}.npz", classifier, found, place)
     told = "; ".join((_spent(classifier, found), *_noted(found)))
     return f"{said} -> {options.out / name}.png, .npz; {told}"
 
@@ -175,7 +204,7 @@ def _spent(classifier: Classifier, found: Explanation) -> str:
 def _by_method(
     options: argparse.Namespace,
     classifier: Classifier,
-    image: Image,
+    image: Any,
     x: Tensor,
     target: int | None,
     name: str,
@@ -195,23 +224,23 @@ def _by_method(
     cam = hybrid.class_activation_map(
         classifier, x, chosen, cam=options.cam, cam_layer=options.cam_layer
     )
-    bounded = hybrid.bound(cam, options.threshold)
-    inside = hybrid.fuse(bounded, found)
-    figure = plots.panels(
-        [classifier.picture(image), found[0], inside[0]],
-        titles=["picture", method.title, "in the bounding figure"],
-        suptitle=f"{classifier.name}: {said}",
-        clip=99.5,
-    )
+    space = x.ndim - 2
+    bounded = hybrid.bound(cam, options.threshold, dimensions=space)
+    inside = hybrid.fuse(bounded, found, dimensions=space)
+    place = _Place(options.size == "original", classifier, image)
+    drawn = {method.title: found[0], "in the bounding figure": inside[0]}
+    figure = place.figure(drawn, f"{classifier.name}: {said}")
     plots.save(figure, options.out / f"{name}.png", scale=2)
+    place.save_overlay(options.out / f"{name}_overlay.png", found[0])
     maps = partial(
         np.savez_compressed,
-        map=found[0].cpu().numpy(),
-        inside=inside[0].cpu().numpy(),
-        cam=cam[0].cpu().numpy(),
+        map=place.put(found[0]),
+        inside=place.put(inside[0]),
+        cam=place.put(cam[0]),
         target=chosen,
         target_name=classifier.classes[chosen],
         model=classifier.name,
+        setting_size=options.size,
         setting_threshold=options.threshold,
         setting_cam=options.cam,
         setting_cam_layer=classifier.cam_layer,
@@ -236,18 +265,78 @@ def _settings(options: argparse.Namespace, method: Method) -> dict[str, Any]:
     }
 
 
-def _save_maps(path: Path, classifier: Classifier, found: Explanation) -> None:
+class _Place:
+    """A picture, its maps where they are asked for, and what is drawn of them."""
+
+    def __init__(self, original: bool, classifier: Classifier, image: Any) -> None:
+        self.original, self.classifier, self.image = original, classifier, image
+
+    def put(self, map: Tensor) -> np.ndarray:
+        """A map (..., H, W) in the picture's own pixels if these are asked for."""
+        if self.original:
+            return self.classifier.to_picture(map, self.image)
+        return map.detach().cpu().numpy()
+
+    def picture(self, original: bool) -> np.ndarray:
+        """The picture itself, or what the network sees of it, (H, W, 3) uint8."""
+        import numpy as np
+
+        whole = original and not isinstance(self.image, np.ndarray)
+        return np.asarray(self.image) if whole else self.classifier.picture(self.image)
+
+    def figure(self, maps: dict[str, Tensor], title: str) -> Any:
+        """The stages of the hybrid, or other maps; of a signal lines, of a volume slices."""
+        import numpy as np
+
+        from xaiutils import plots
+
+        placed = {name: self.put(map) for name, map in maps.items()}
+        picture = self.picture(self.original)
+        dimensions = self.classifier.transform.dimensions
+        if dimensions != 2:
+            draw = plots.signal if dimensions == 1 else plots.slices
+            named = {STAGES.get(name, name): map for name, map in placed.items()}
+            return draw(picture, named, title=title, clip=99.5)
+        seen = np.isfinite(next(iter(placed.values())))
+        # Where the network did not look there is no map: what it saw is outlined.
+        look: dict[str, Any] = {"suptitle": title, "clip": 99.5}
+        look |= {} if seen.all() else {"mask": seen}
+        placed = {name: np.nan_to_num(map) for name, map in placed.items()}
+        if set(placed) == set(STAGES):
+            return plots.stages(picture, **placed, **look)  # type: ignore[arg-type]
+        return plots.panels([picture, *placed.values()], titles=["picture", *placed], **look)
+
+    def save_overlay(self, path: Path, map: Tensor) -> None:
+        """The map over its picture, pixel for pixel of the original, dark where nobody looked."""
+        import numpy as np
+
+        from xaiutils.plots.panel import Panel
+        from xaiutils.plots.raster import pixels, quick_png
+
+        if self.classifier.transform.dimensions != 2:
+            return
+        placed = self.classifier.to_picture(map, self.image)
+        seen = np.isfinite(placed)
+        panel = Panel(self.picture(original=True), np.nan_to_num(placed), clip=99.5)
+        drawn = pixels(panel)
+        drawn[~seen] //= 2
+        write_whole(path, lambda stream: stream.write(quick_png(drawn)))
+
+
+def _save_maps(path: Path, classifier: Classifier, found: Explanation, place: _Place) -> None:
     """All maps of one explained picture, with its target, logits, ledger, settings and notes."""
     import numpy as np
 
-    maps = ("cam", "bounded", "relevance", "product", "hybrid", "relevance_per_channel", "logits")
-    arrays: dict[str, Any] = {key: getattr(found, key)[0].cpu().numpy() for key in maps}
+    maps = (*STAGES, "relevance_per_channel")
+    arrays: dict[str, Any] = {key: place.put(getattr(found, key)[0]) for key in maps}
+    arrays |= {"logits": found.logits[0].cpu().numpy()}
     target = int(found.target[0])
     arrays |= {"target": target, "target_name": classifier.classes[target]}
     arrays |= {"model": classifier.name}
     shares = found.conservation.shares()
     arrays |= {f"share_{key}": float(share[0]) for key, share in shares.items()}
     arrays |= plain({f"setting_{key}": value for key, value in found.settings.items()})
+    arrays |= {"setting_size": "original" if place.original else "network"}
     arrays |= {"notes": np.array(_noted(found), dtype=str)}
     write_whole(path, lambda stream: np.savez_compressed(stream, **arrays))
 

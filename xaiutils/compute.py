@@ -1,160 +1,138 @@
-"""How one step of a traced network is computed, recorded, and judged by its sign."""
+"""How one step of a captured network is computed and recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from xaiutils.operations import (
-    AVERAGE,
     BATCH_NORM,
-    GATE,
+    EXTREMES,
+    JOINS,
     LAYER_NORM,
-    NONNEGATIVE,
     PASS,
-    PRODUCT,
-    RELU,
-    RESPONSE_NORM,
-    ROUTING,
-    SOFTMAX,
     SUM,
     WEIGHTED,
     batch_norm_parameters,
-    lookup,
 )
-from xaiutils.steps import Recording, Step
+from xaiutils.steps import Recording, Step, detached, filled
 
 
 def last_uses(steps: list[Step], output: Step) -> dict[Step, list[Step]]:
     """For each step the values that nobody needs after it; the output is kept."""
-    last = {step: step.users[-1] if step.users else step for step in steps if step is not output}
+    place = {step: i for i, step in enumerate(steps)}
     uses: dict[Step, list[Step]] = {}
-    for step, user in last.items():
-        uses.setdefault(user, []).append(step)
+    for step in steps:
+        if step is not output:
+            uses.setdefault(max(step.users, key=place.__getitem__), []).append(step)
     return uses
-
-
-def is_nonnegative(step: Step) -> bool:
-    """Whether the result cannot be negative, whatever the picture: known from the graph alone."""
-    if lookup(NONNEGATIVE, step.target) is not None or step.kind in (GATE, SOFTMAX):
-        return True
-    keeps_sign = step.kind in (ROUTING, AVERAGE, PASS, RESPONSE_NORM)
-    if step.kind in (SUM, PRODUCT):  # two pictures; with a number nothing is known
-        subtracts = step.operation == "sub" or "alpha" in step.node.kwargs
-        keeps_sign = not subtracts and len(step.inputs) == 2
-    return keeps_sign and bool(step.inputs) and all(other.nonnegative for other in step.inputs)
 
 
 def note(
     record: Recording,
     step: Step,
-    env: Mapping[fx.Node, Any],
+    values: Mapping[Step, Any],
     weights: tuple[Tensor, Tensor | None] | None,
 ) -> None:
     """Record what ``step`` reads."""
-    record.inputs[step] = [env[other.node] for other in step.varying]
+    record.inputs[step] = [values[other] for other in step.varying]
     if weights is not None:
         record.weights[step] = weights
     if step.kind == LAYER_NORM:
-        record.norms[step] = _norm_parameters(step, env)
-    if step.kind == SUM and not _only_pictures(step):
-        zeros = {other.node: torch.zeros_like(env[other.node]) for other in step.varying}
-        record.constants[step] = compute(step, {**env, **zeros}, None, False)
-    elif step.kind == ROUTING and _joins_constants(step):
-        fed = {o.node: torch.full_like(env[o.node], o in step.varying) for o in step.inputs}
-        record.constants[step] = 1 - compute(step, {**env, **fed}, None, False)
+        record.norms[step] = _norm_parameters(step, values)
+    if step.kind == SUM:
+        zeros = {other: torch.zeros_like(values[other]) for other in step.varying}
+        if step.varying != step.inputs or any(
+            isinstance(a, int | float) and a for a in step.args[:2]
+        ):
+            record.constants[step] = step.compute({**values, **zeros})
+    elif step.operation in JOINS and _joins_constants(step):
+        ones, twos = (
+            {other: torch.full_like(values[other], n) for other in step.varying} for n in (1, 2)
+        )
+        moved = step.compute({**values, **twos}) - step.compute({**values, **ones})
+        record.constants[step] = (moved != 1).to(moved.dtype)
+    elif step.operation in EXTREMES and len(step.varying) == 1 < len(step.inputs):
+        record.constants[step] = _won_by_constant(step, values)
+
+
+def _joins_constants(step: Step) -> bool:
+    """Whether some of the result's places hold no picture."""
+    plain = step.operation in ("cat", "concat", "stack")
+    return not plain or step.varying != tuple(dict.fromkeys(step.args[0]))
+
+
+def _won_by_constant(step: Step, values: Mapping[Step, Any]) -> Tensor:
+    """1 where a maximum or minimum is a constant's, a half where it is that of both."""
+    result = step.compute(values)
+    own = values[step.varying[0]].expand_as(result)
+    (other,) = (values[one].expand_as(result) for one in step.inputs if one not in step.varying)
+    return (own != result).to(result) + ((own == other).to(result) / 2)
 
 
 def _norm_parameters(
-    step: Step, env: Mapping[fx.Node, Any]
+    step: Step, values: Mapping[Step, Any]
 ) -> tuple[tuple[int, ...], Tensor | None, Tensor | None, float | None]:
     """Of a norm the shape of its rows, each normalised alone, weight and bias, and epsilon."""
-    module: Any = step.module
-    centred = "rms" not in step.operation.lower()
-    names = ("weight", *(("bias",) if centred else ()), "eps")
-    if module is not None:
-        known: Any = {name: getattr(module, name) for name in names}
-        first = getattr(module, "normalized_shape", None) or getattr(module, "num_groups", None)
-    else:
-        names = ("first", *names)
-        given = dict(zip(names, step.node.args[1:], strict=False)) | step.node.kwargs
-        known = fx.node.map_arg(given, lambda node: env[node])
-        first = next(known[n] for n in ("first", "normalized_shape", "num_groups") if n in known)
-    x = env[step.inputs[0].node]
-    weight, bias = known.get("weight"), known.get("bias")
-    eps = known.get("eps", 1e-5 if centred else None)
-    if isinstance(first, Sequence):
-        return (*x.shape[: -len(first)], -1), weight, bias, eps
+    given = {key: filled(part, values) for key, part in step.given.items()}
+    x: Tensor = values[step.inputs[0]]
+    weight, bias, eps = given["weight"], given.get("bias"), given.get("eps")
+    if "normalized_shape" in given:
+        return (*x.shape[: -len(given["normalized_shape"])], -1), weight, bias, eps
     per_channel = (-1,) + (1,) * (x.ndim - 2)  # instance norm: one channel a group
     weight, bias = (v if v is None else v.view(per_channel) for v in (weight, bias))
-    return (x.shape[0], first or x.shape[1], -1), weight, bias, eps
+    return (x.shape[0], given.get("num_groups", x.shape[1]), -1), weight, bias, eps
 
 
-def weights_of(step: Step, env: Mapping[fx.Node, Any]) -> tuple[Tensor, Tensor | None]:
+def weights_of(step: Step, values: Mapping[Step, Any]) -> tuple[Tensor, Tensor | None]:
     """Weight and bias of a weighted step, with the batch norm that it has taken in."""
-    module: Any = step.module
-    if module is None:
-        args = fx.node.map_arg((*step.node.args, None, None), lambda node: env[node])
-        named = fx.node.map_arg(step.node.kwargs, lambda node: env[node])
-        return named.get("weight", args[1]), named.get("bias", args[2])  # type: ignore[return-value]
+    given = {key: filled(part, values) for key, part in step.given.items()}
     if step.kind == BATCH_NORM:
-        return batch_norm_parameters(module)
-    weight, bias = module.weight, module.bias
+        return batch_norm_parameters(
+            *(given[n] for n in ("weight", "bias", "running_mean", "running_var", "eps"))
+        )
+    weight, bias = given["weight"], given["bias"]
     if step.batch_norm is not None:
-        norm: Any = step.batch_norm
+        norm = {
+            key: filled(part, values)
+            for key, part in step.batch_norm.given.items()
+            if key != "input"
+        }
         with torch.no_grad():
             weight, bias = fuse_conv_bn_weights(
-                weight, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+                weight,
+                bias,
+                *(norm[n] for n in ("running_mean", "running_var", "eps", "weight", "bias")),
             )
     return weight, bias
 
 
 def compute(
     step: Step,
-    env: Mapping[fx.Node, Any],
+    values: Mapping[Step, Any],
     weights: tuple[Tensor, Tensor | None] | None,
     overwrite: bool,
 ) -> Any:
-    """The result of one step, from the values in ``env``."""
+    """The result of one step."""
     if weights is not None:
-        return step.apply(env[step.inputs[0].node], *weights)
+        return step.apply(values[step.inputs[0]], *weights)
     if step.kind == PASS:
-        return env[step.inputs[0].node]
+        value = values[step.varying[0]]
+        return detached(value) if step.operation == "detach" else value
     if overwrite:
-        return torch.relu_(env[step.inputs[0].node])
-    args = fx.node.map_arg(step.node.args, lambda node: env[node])
-    kwargs = fx.node.map_arg(step.node.kwargs, lambda node: env[node])
-    if step.module is not None:
-        return step.module(*args, **kwargs)
-    if step.node.op == "call_method":
-        return getattr(args[0], str(step.node.target))(*args[1:], **kwargs)
-    return step.node.target(*args, **kwargs)  # type: ignore[operator]
+        return torch.relu_(values[step.inputs[0]])
+    return step.compute(values)
 
 
 def may_overwrite(step: Step, taken: Container[Step]) -> bool:
     """Whether a ReLU may work in place: nobody else reads what the layer before it computed."""
-    if lookup(RELU, step.target) is None:
+    if step.operation != "relu":
         return False
     before = step.inputs[0]
     while before.kind == PASS and before.users == [step] and before not in taken:
         before, step = before.inputs[0], before
     return before.kind in WEIGHTED and before.users == [step] and before not in taken
-
-
-def _joins_constants(step: Step) -> bool:
-    """Whether some of the result's places hold no picture: padding, or a constant joined on."""
-    joins = step.target in (torch.cat, torch.concat, torch.stack)
-    pads = isinstance(step.module, nn.ZeroPad2d) or step.target is F.pad
-    return pads or (joins and step.varying != step.inputs)
-
-
-def _only_pictures(step: Step) -> bool:
-    """Whether every summand depends on the picture."""
-    values = (*step.node.args, *step.node.kwargs.values())
-    numbers = [a for a in values if isinstance(a, int | float) and a != 0]
-    return not numbers and step.varying == step.inputs

@@ -7,6 +7,7 @@ so that neither the number of workers nor the order of the pictures changes a bi
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -245,7 +246,9 @@ def _run(jobs: list[_Job], workers: int, progress: bool) -> list[pd.DataFrame]:
                 torch.set_num_threads(threads)
         elif left:
             try:
-                with ProcessPoolExecutor(workers, initializer=end_with_parent) as pool:
+                # Forked ones cannot differentiate, once a network was captured.
+                spawned = multiprocessing.get_context("spawn")
+                with ProcessPoolExecutor(workers, spawned, end_with_parent) as pool:
                     made = pool.map(_work, [jobs[index] for index in left])
                     for index, part in zip(left, made, strict=True):
                         found[index] = part

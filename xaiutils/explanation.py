@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from xaiutils.ledger import Ledger, quotient
+from xaiutils.targets import Question
 
 
 @dataclass
 class Explanation:
     """Every stage of the hybrid for N images; all maps are (N, H, W).
 
+    Of signals they are (N, L), of volumes (N, D, H, W).
+
     Attributes:
-        target: (N,) the class that both factors explain.
-        logits: (N, K).
+        target: (N,) the class that both factors explain; or the score of each image, as
+            `xaiutils.targets.Scores`.
+        logits: (N, K), or what the network gives, (N, ...).
         cam: Class activation map, in [0, 1].
         bounded: Bounding figure, in [0, 1].
         relevance: Mean over colour channels of the relevance, signed, in logits / C.
@@ -27,7 +31,7 @@ class Explanation:
         notes: What went other than expected, one sentence each, naming the image.
     """
 
-    target: Tensor
+    target: Question
     logits: Tensor
     cam: Tensor
     bounded: Tensor
@@ -45,4 +49,5 @@ class Explanation:
 
         0 where the relevance adds up to 0.
         """
-        return quotient(self.product.sum((1, 2)), self.relevance.sum((1, 2)))
+        space = tuple(range(1, self.product.ndim))
+        return quotient(self.product.sum(space), self.relevance.sum(space))

@@ -28,7 +28,7 @@ def weights(classifier: Classifier) -> str:
 
 def network(classifier: Classifier) -> dict[str, str]:
     """What else decides answers and maps: operations, CAM layer, preprocessing, outputs."""
-    steps = (f"{step.node.format_node()} {step.module!r}" for step in classifier.graph.steps)
+    steps = (f"{one.name} {one.function} {one.args}" for one in classifier.graph.steps)
     other = {} if classifier.outputs == SOFTMAX else {"outputs": classifier.outputs}
     return {
         "operations": hashlib.sha256("\n".join(steps).encode()).hexdigest()[:16],

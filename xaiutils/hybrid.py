@@ -8,8 +8,9 @@ threshold :math:`t` and the composite relevance :math:`L` (mean over colour chan
 .. math:: P = \mathrm{minmax}(\mathrm{relu}(C - t)), \qquad E = G_\sigma * (P \odot L).
 
 `explain` computes them from one forward pass: the activations of the CAM layer, the gradient of
-the logit behind them, and one walk back of relevance. `grad_cam_plus_plus` and `relevance` give
-each half alone. The caller's module, its gradients and the random state stay as they were.
+the score behind them (of a class its logit; `xaiutils.targets` has others), and one walk back of
+relevance. `grad_cam_plus_plus` and `relevance` give each half alone. The caller's module, its
+gradients and the random state stay as they were.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from xaiutils import checks
@@ -27,8 +27,9 @@ from xaiutils.explanation import Explanation
 from xaiutils.ledger import Ledger
 from xaiutils.lrp import Relevance
 from xaiutils.models import Classifier
-from xaiutils.one_pass import Target, look, notes_of
+from xaiutils.one_pass import CamLayer, Target, layers_named, look, notes_of
 from xaiutils.rules import Rule
+from xaiutils.targets import Question, Scores
 
 THRESHOLD = 0.2  # arbitrary until calibrated; the paper gives none
 SIGMA_SHARE = 1 / 64  # of the image's height; arbitrary until calibrated
@@ -42,7 +43,7 @@ _OTHERS: dict[str, str | Composite] = {  # as one writes them, in the order of t
 }
 
 
-def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
+def bound(cam: Tensor, threshold: float = THRESHOLD, *, dimensions: int = 2) -> Tensor:
     r"""Step 2, the bounding figure: :math:`P = \mathrm{minmax}(\mathrm{relu}(C - t))`.
 
     Dhore et al., section III-B. For a map with minimum 0 and maximum 1 it is
@@ -51,6 +52,7 @@ def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
     Args:
         cam: (N, H, W) in [0, 1].
         threshold: t in [0, 1).
+        dimensions: 1 for maps of signals (N, L), 3 for those of volumes (N, D, H, W).
 
     Returns:
         (N, H, W) in [0, 1]; zeros for an image whose map nowhere exceeds the threshold, or is
@@ -59,7 +61,7 @@ def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
     Raises:
         ValueError: A map beyond [0, 1], a threshold beyond [0, 1).
     """
-    checks.maps("cam", cam)
+    checks.maps("cam", cam, dimensions)
     threshold = checks.number("threshold", threshold, low=0, below=1)
     low, high = float(cam.min()), float(cam.max())
     if low < 0 or high > 1 + 1e-6:
@@ -67,12 +69,13 @@ def bound(cam: Tensor, threshold: float = THRESHOLD) -> Tensor:
     return min_max((cam - threshold).clamp(min=0))
 
 
-def fuse(bounded: Tensor, relevance: Tensor) -> Tensor:
+def fuse(bounded: Tensor, relevance: Tensor, *, dimensions: int = 2) -> Tensor:
     r"""Step 4, fusion: the elementwise product :math:`P \odot L` (section III-B), with L's sign.
 
     Args:
         bounded: The bounding figure, (N, H, W) in [0, 1].
         relevance: Relevance averaged over the colour channels, (N, H, W), signed.
+        dimensions: As in `bound`.
 
     Returns:
         (N, H, W). Relevance outside the figure is lost: conservation ends here.
@@ -80,30 +83,47 @@ def fuse(bounded: Tensor, relevance: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: They are no finite maps of one shape.
     """
-    checks.maps("bounded", bounded)
-    checks.maps("relevance", relevance)
+    checks.maps("bounded", bounded, dimensions)
+    checks.maps("relevance", relevance, dimensions)
     checks.same_shape("bounded", bounded, "relevance", relevance)
     return bounded * relevance
 
 
-def smooth(map: Tensor, sigma: float) -> Tensor:
-    r"""Step 5, smoothing: :math:`G_\sigma * m`, SciPy's Gaussian (section III-B).
+def smooth(map: Tensor, sigma: float, *, dimensions: int = 2) -> Tensor:
+    r"""Step 5, smoothing: :math:`G_\sigma * m`, SciPy's Gaussian (section III-B), on map's device.
 
     The border is reflected about the pixels' edge, which keeps the sum; the kernel ends at 4 σ.
 
     Args:
         map: (N, H, W), signed.
         sigma: Standard deviation in pixels, >= 0; 0 changes nothing.
+        dimensions: As in `bound`; sigma is the same in each.
 
     Raises:
         TypeError, ValueError: ``map`` is no finite batch of maps, or ``sigma`` is below 0.
     """
-    checks.maps("map", map)
+    checks.maps("map", map, dimensions)
     sigma = checks.number("sigma", sigma, low=0)
     if sigma == 0:
         return map.clone()
-    smoothed = gaussian_filter(map.detach().cpu().numpy(), (0, sigma, sigma), mode="reflect")
-    return torch.from_numpy(smoothed).to(map)
+    smoothed = map.detach()
+    for axis in range(map.ndim - dimensions, map.ndim):
+        line = _gaussian(map.shape[axis], sigma, map)
+        moved = smoothed.movedim(axis, -1).to(line) @ line
+        smoothed = moved.movedim(-1, axis).to(map)
+    return smoothed.contiguous()
+
+
+def _gaussian(size: int, sigma: float, like: Tensor) -> Tensor:
+    """The symmetric matrix (size, size) that smooths a line of pixels, reflected at its ends."""
+    wide = torch.float32 if like.device.type == "mps" else torch.float64  # as SciPy sums
+    reach = int(4 * sigma + 0.5)
+    offsets = torch.arange(-reach, reach + 1, device=like.device)
+    weights = torch.exp(-0.5 * (offsets.to(wide) / sigma).square())
+    # Reflection repeats a line with its mirror image: a ring of twice its length.
+    ring = weights.new_zeros(2 * size).index_add(0, offsets % (2 * size), weights / weights.sum())
+    i = torch.arange(size, device=like.device)
+    return ring[(i - i[:, None]) % (2 * size)] + ring[(-1 - i - i[:, None]) % (2 * size)]
 
 
 def explain(
@@ -115,7 +135,7 @@ def explain(
     sigma: float | None = None,
     composite: str | Composite = "paper",
     cam: str = "grad_cam_plus_plus",
-    cam_layer: str | None = None,
+    cam_layer: CamLayer = None,
     input_rule: Rule | None = None,
     start: str = "logit",
     gates: str = "signal",
@@ -129,18 +149,21 @@ def explain(
     Args:
         classifier: From `load_model` or `wrap`.
         x: (N, C, H, W), preprocessed by the classifier.
-        target: Class index, or one per image; by default the predicted class of each image.
+        target: Class index or name, a score from `xaiutils.targets`, or a function of the output
+            (N, ...) that gives (N,); or a list of one per image. By default the predicted class of
+            each image.
         threshold: Of the bounding figure, in [0, 1). 0.2 is arbitrary: the paper gives none.
-        sigma: Of the Gaussian, in pixels. The default, H / 64, is as arbitrary.
+        sigma: Of the Gaussian, in pixels. The default, H / 64 (L / 64), is as arbitrary.
         composite: A name in `COMPOSITES` or a composite such as ``paper(alpha=2, beta=1)``.
         cam: A name in `CAMS`.
-        cam_layer: Another layer for the CAM alone; the composite's head stays where it is,
-            behind the classifier's own ``cam_layer``.
+        cam_layer: Another layer for the CAM alone, or several, whose maps are averaged as in
+            `class_activation_map`; the composite's head stays where it is, behind the
+            classifier's own ``cam_layer``.
         input_rule: A rule for the layer that reads the image, before the composite's own.
         start: ``"logit"``: relevance starts with the logit and is in its units. ``"one"``: it
             starts with 1, so that each pixel gets its share of the logit; where logits differ in
             sign the two turn maps over against each other, and comparisons across classes need
-            this one.
+            this one. `xaiutils.targets.start_of` says what both are for a score.
         gates: ``"signal"``: of a product, as in squeeze and excitation, the signal takes all
             relevance and its gate counts as a constant; ``"half"``: each factor takes half.
 
@@ -154,21 +177,24 @@ def explain(
     seen = look(classifier, x, target, cam, cam_layer, composite, input_rule, start, gates)
     assert seen.cam is not None
     assert seen.relevance is not None
-    sigma = x.shape[-2] * SIGMA_SHARE if sigma is None else sigma
+    space = x.ndim - 2
+    sigma = x.shape[-2 if space > 1 else -1] * SIGMA_SHARE if sigma is None else sigma
     mean = seen.relevance.map.mean(1)
-    bounded = bound(seen.cam, threshold)
-    product = fuse(bounded, mean)
+    bounded = bound(seen.cam, threshold, dimensions=space)
+    product = fuse(bounded, mean, dimensions=space)
     settings: dict[str, str | float] = {
         "threshold": threshold,
         "sigma": sigma,
         "composite": composite_named(composite).name,
         "cam": cam,
-        "cam_layer": cam_layer or classifier.cam_layer,
+        "cam_layer": ", ".join(layers_named(cam_layer, classifier.cam_layer)),
         "input_rule": "" if input_rule is None else input_rule.name,
         "start": start,
         "gates": gates,
         "head_after": classifier.cam_layer,
     }
+    if isinstance(seen.target, Scores):
+        settings["score"] = seen.target.name
     return Explanation(
         target=seen.target,
         logits=seen.logits,
@@ -176,7 +202,7 @@ def explain(
         bounded=bounded,
         relevance=mean,
         product=product,
-        hybrid=smooth(product, sigma),
+        hybrid=smooth(product, sigma, dimensions=space),
         conservation=seen.relevance.ledger,
         relevance_per_channel=seen.relevance.map,
         settings=settings,
@@ -196,6 +222,8 @@ def _far(classifier: Classifier, x: Tensor) -> list[str]:
     their width. Rounding, resampling and a little noise stay nearer; pixels in 0..255 or -1..1,
     and pixels that were normalised twice or for another network, do not.
     """
+    if classifier.transform.limits is None:
+        return []
     x = x.detach()
     low, high = classifier.bounds(x)
     far = ((x - (low + high) / 2).abs() > high - low).flatten(1).any(1)
@@ -210,7 +238,7 @@ def _far(classifier: Classifier, x: Tensor) -> list[str]:
 def _lost(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     ledger: Ledger,
     input_rule: Rule | None,
     start: str,
@@ -239,7 +267,7 @@ def _lost(
         for i, share in zip(left, other.ledger.shares()["input"].tolist(), strict=True):
             if KEPT <= share <= MADE:
                 keeps[i] = f"composite={written} keeps {share:.0%}"
-    what = "logit" if start == "logit" else "start"
+    what = "logit" if start == "logit" and isinstance(target, Tensor) else "start"
     notes = []
     for i in poor:
         terms = {name: share[i] for name, share in shares.items()}
@@ -256,14 +284,17 @@ def class_activation_map(
     target: Target = None,
     *,
     cam: str = "grad_cam_plus_plus",
-    cam_layer: str | None = None,
+    cam_layer: CamLayer = None,
 ) -> Tensor:
-    """The CAM of each image: `to_image` of the raw map, (N, H, W) in [0, 1].
+    r"""The CAM of each image: `to_image` of the raw map, (N, H, W) in [0, 1].
+
+    Of several layers the mean of their maps, :math:`\mathrm{minmax}(\frac1L \sum_l C_l)`, each
+    scaled to [0, 1] at the picture's size before, as grad-cam does with ``target_layers``.
 
     Args:
         classifier, x, target: As in `explain`.
         cam: In `CAMS`, which names each one's source (by default Chattopadhay et al. 2018).
-        cam_layer: Module path; by default the classifier's.
+        cam_layer: Module path, or a list of them; by default the classifier's.
     """
     seen = look(classifier, x, target, cam, cam_layer)
     assert seen.cam is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from xaiutils import cam_layer, tokens
+from xaiutils import cam_layer
 from xaiutils.composites import Composite
 from xaiutils.hybrid import THRESHOLD, bound, class_activation_map, fuse, relevance, smooth
 from xaiutils.models import Classifier, checked_classifier
@@ -56,20 +56,18 @@ def explain_layers(
         layers: Names; by default the last map of each size up to the CAM layer.
         sigma: Of the Gaussian in pixels; none by default, the maps are coarse already.
     """
-    graph = checked_classifier(classifier).graph
+    graph = checked_classifier(classifier).graph_for(classifier.check(x))
     chosen = cam_layer.blocks(graph, classifier.cam_layer)
     if layers is not None:
         chosen = [graph.find(name) for name in layers]
     if target is None:
         target = classifier.predicted(classifier.predict(x))
-    for step in chosen:
-        cam_layer.require_map(graph, step)
+    read_as = {step: cam_layer.reading(graph, step) for step in chosen}
     found = relevance(classifier, x, target, composite, layers=[s.path for s in chosen])
     size = (x.shape[-2], x.shape[-1])
     views = []
     for step in chosen:
-        at_layer = found.layers[step.path]
-        at_layer = tokens.as_maps(at_layer, size) if at_layer.ndim == 3 else at_layer
+        at_layer = read_as[step].as_maps(found.layers[step.path])
         summed = at_layer.sum(1, keepdim=True)
         grown = F.interpolate(summed, size, mode="bilinear", align_corners=False)[:, 0]
         own = class_activation_map(classifier, x, target, cam=cam, cam_layer=step.path)

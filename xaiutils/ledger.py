@@ -49,10 +49,6 @@ class Ledger:
 
     def book(self, step: Step, bias: Tensor, epsilon: Tensor, unreceived: Tensor) -> None:
         """Add what ``step`` kept as ``bias``, ``epsilon`` and ``unreceived``, each (N,)."""
-        # Windows of one picture stand one after the other in the first dimension.
-        bias, epsilon, unreceived = (
-            term.reshape(len(self.start), -1).sum(1) for term in (bias, epsilon, unreceived)
-        )
         self.bias, self.epsilon = self.bias + bias, self.epsilon + epsilon
         self.unreceived = self.unreceived + unreceived
         zero = torch.zeros_like(bias)

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from xaiutils import checks, memo, tokens
-from xaiutils.cam import CAMS, to_image, undefined_alphas
-from xaiutils.cam_layer import require_map
+from xaiutils import checks, memo, targets
+from xaiutils.cam import CAMS, min_max, to_image, undefined_alphas
+from xaiutils.cam_layer import reading
 from xaiutils.composites import Composite, composite_named
 from xaiutils.lrp import Relevance, propagate
 from xaiutils.models import Classifier, checked_classifier
 from xaiutils.plan import Plan
+from xaiutils.positions import Positions
 from xaiutils.rules import Rule
-from xaiutils.steps import Recording
+from xaiutils.steps import Recording, Step
+from xaiutils.targets import Question, Score, Scores
+from xaiutils.uncaptured import Uncaptured, require_gradient
 
-Target = int | Iterable[int] | Tensor | None
+One = int | str | Score | Callable[[Tensor], Tensor]
+Target = One | Iterable[One] | Tensor | None
+CamLayer = str | Sequence[str] | None
 
 
 @dataclass
@@ -28,14 +33,14 @@ class Seen:
     """What `look` found; ``cam`` and ``relevance`` are None where they were not asked for.
 
     Attributes:
-        target: (N,), the class explained.
-        logits: (N, K).
+        target: (N,), the class explained, or the score of each image.
+        logits: (N, K), or what the network gives, (N, ...).
         cam: (N, H, W) in [0, 1].
         relevance: With its ledger.
         notes: What a reader should know of single images.
     """
 
-    target: Tensor
+    target: Question
     logits: Tensor
     cam: Tensor | None
     relevance: Relevance | None
@@ -44,17 +49,16 @@ class Seen:
 
 @dataclass(frozen=True)
 class _Gradients:
-    """What every CAM is made of: activations of a layer and the gradient of the logit there."""
+    """What CAMs are made of: activations of each layer and the gradient of the score there."""
 
-    target: Tensor
+    target: Question
     logits: Tensor
-    activations: Tensor
-    gradient: Tensor
+    at_layers: list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class _Walk:
-    target: Tensor
+    target: Question
     logits: Tensor
     relevance: Relevance
     notes: list[str]
@@ -65,7 +69,7 @@ def look(
     x: Tensor,
     target: Target,
     cam: str | None = None,
-    cam_layer: str | None = None,
+    cam_layer: CamLayer = None,
     composite: str | Composite | None = None,
     input_rule: Rule | None = None,
     start: str = "logit",
@@ -77,26 +81,29 @@ def look(
     Inside `xaiutils.memo.remember` the two halves are kept, each by itself: a CAM of another kind
     needs the same gradients, a hybrid the same relevance.
     """
-    graph = checked_classifier(classifier).graph
-    classifier.check(x)
+    known = checked_classifier(classifier).maps_for(classifier.check(x))
     x = x.contiguous()  # laid out last, a backward pass can kill the process: training.py
-    checks.choice("start", start, ("logit", "one"))
-    classes: Tensor | None = None
-    if target is not None:
-        classes = checks.targets("target", target, len(x), graph.classes)
-    asked = (classifier.module, classifier.outputs, x, classes)
+    checks.choice("start", start, targets.STARTS)
+    question = classifier.asked(target, len(x))
+    asked = (classifier.module, classifier.outputs, x, targets.key_of(question))
     first = second = None
     if cam is not None:
         checks.choice("cam", cam, CAMS)
-        leaf = graph.find(cam_layer or classifier.cam_layer)
-        require_map(graph, leaf)
-        first = _Half("gradients", *asked, leaf.path)
+        leaves = [known.find(name) for name in layers_named(cam_layer, classifier.cam_layer)]
+        read_as = [reading(known, leaf) for leaf in leaves]
+        first = _Half("gradients", *asked, tuple(leaf.path for leaf in leaves))
     if composite is not None:
         chosen, named = composite_named(composite), tuple(layers)
         rules = (memo.Same(chosen), memo.Same(input_rule), start, gates, classifier.cam_layer)
-        bounds = (classifier.transform.mean, classifier.transform.std)  # for rules of the input
+        look = classifier.transform
+        bounds = (look.mean, look.std, look.limits)  # for rules of the input
         second = _Half("relevance", *asked, *rules, *bounds, named)
-    if (first and first.answer is None) or (second and second.answer is None):
+    if isinstance(known, Uncaptured) and second is None:
+        if first and first.answer is None:
+            with torch.inference_mode(False):
+                first.keep(_one_by_one(classifier, known, x, question, leaves))
+    elif (first and first.answer is None) or (second and second.answer is None):
+        graph = classifier.graph_for(x) if isinstance(known, Uncaptured) else known
         plan = None
         if second and second.answer is None:
             chosen = chosen if input_rule is None else chosen.with_input_rule(input_rule)
@@ -105,28 +112,46 @@ def look(
             x,
             inputs_of=plan.inputs_of if plan else (),
             graph_of=plan.graph_of if plan else (),
-            leaf=leaf if first and first.answer is None else None,
+            leaf=leaves if first and first.answer is None else (),
         )
-        broken = ~record.logits.detach().isfinite().all(1)
-        if broken.any():
-            raise ValueError(
-                "classifier must give finite logits, got NaN or infinity for "
-                f"{_images(broken)}: x or the weights are too large for {x.dtype}"
-            )
+        _require_finite(record.logits, x)
         with torch.inference_mode(False):
             if first and first.answer is None:
-                first.keep(_gradients(classifier, record, classes))
+                first.keep(_gradients(classifier, record, question, leaves))
             if second and plan:
                 read = [graph.find(name) for name in named]
-                second.keep(_walk(classifier, plan, record, x, classes, start, read))
+                second.keep(_walk(classifier, plan, record, x, question, start, read))
     found = next(half.answer for half in (first, second) if half)
     seen = Seen(found.target, found.logits, None, None, [])
     if first:
-        seen.cam = _cam(first.answer, str(cam), tuple(x.shape[-2:]), seen.notes)
+        seen.cam = _cam(first.answer, str(cam), read_as, tuple(x.shape[2:]), seen.notes)
+    if isinstance(found.target, Scores):
+        says = "the score hardly depends on the output here: what is shown is rounding"
+        seen.notes += notes_of(targets.faint(found.logits, found.target), says)
     if second:
         seen.relevance = second.answer.relevance
         seen.notes += second.answer.notes
     return seen
+
+
+def layers_named(cam_layer: CamLayer, own: str) -> tuple[str, ...]:
+    """The layers of a CAM: those given, or the classifier's own.
+
+    Raises:
+        TypeError, ValueError: Neither a name nor a list of different names.
+    """
+    if cam_layer is None or isinstance(cam_layer, str):
+        return (cam_layer or own,)
+    if not isinstance(cam_layer, list | tuple) or not all(isinstance(n, str) for n in cam_layer):
+        raise TypeError(
+            "cam_layer must be the name of a layer, or a list of names, "
+            f"got {checks.describe(cam_layer)}"
+        )
+    if not cam_layer or len(set(cam_layer)) < len(cam_layer):
+        raise ValueError(
+            f"cam_layer must name at least one layer, and each once, got {list(cam_layer)}"
+        )
+    return tuple(cam_layer)
 
 
 def notes_of(which: Tensor, text: str) -> list[str]:
@@ -148,17 +173,53 @@ class _Half:
             self.memo.keep(self.key, answer)
 
 
-def _targets(classifier: Classifier, record: Recording, classes: Tensor | None) -> Tensor:
-    return classifier.predicted(record.logits.detach()).cpu() if classes is None else classes
+def _targets(classifier: Classifier, record: Recording, question: Question | None) -> Question:
+    return classifier.predicted(record.logits.detach()).cpu() if question is None else question
 
 
-def _gradients(classifier: Classifier, record: Recording, classes: Tensor | None) -> _Gradients:
-    a = record.leaf
-    assert a is not None
-    target = _targets(classifier, record, classes)
-    index = target.to(record.logits.device, copy=True)[:, None]  # usable in gradients
-    (g,) = torch.autograd.grad(record.logits.gather(1, index).sum(), a, retain_graph=True)
-    return _Gradients(target, record.logits.detach(), a.detach(), g)
+def _gradients(
+    classifier: Classifier, record: Recording, question: Question | None, leaves: list[Step]
+) -> _Gradients:
+    found = [record.leaves[leaf] for leaf in leaves]
+    target = _targets(classifier, record, question)
+    slope = targets.slope(record.logits.detach(), target)
+    g = torch.autograd.grad(
+        require_gradient(record.logits), found, slope, retain_graph=True, allow_unused=True,
+        materialize_grads=True,
+    )  # fmt: skip
+    at_layers = [(a.detach(), at) for a, at in zip(found, g, strict=True)]
+    return _Gradients(target, record.logits.detach(), at_layers)
+
+
+def _one_by_one(
+    classifier: Classifier,
+    network: Uncaptured,
+    x: Tensor,
+    question: Question | None,
+    leaves: list[Step],
+) -> _Gradients:
+    """The same of a network without a graph, which is given each image alone."""
+    found = []
+    for i, record in enumerate(network.run(x, leaves)):
+        _require_finite(record.logits, x)
+        one = None if question is None else question[i : i + 1]
+        found.append(_gradients(classifier, record, one, leaves))
+    at_layers = [
+        (torch.cat([a for a, _ in layer]), torch.cat([g for _, g in layer]))
+        for layer in zip(*(one.at_layers for one in found), strict=True)
+    ]
+    if question is None:
+        question = torch.cat([one.target for one in found])  # type: ignore[misc]
+    return _Gradients(question, torch.cat([one.logits for one in found]), at_layers)
+
+
+def _require_finite(logits: Tensor, x: Tensor) -> None:
+    broken = ~logits.detach().flatten(1).isfinite().all(1)
+    if broken.any():
+        raise ValueError(
+            "classifier must give finite logits, got NaN or infinity for "
+            f"{_images(broken)}: x or the weights are too large for {x.dtype}"
+        )
 
 
 def _walk(
@@ -166,17 +227,20 @@ def _walk(
     plan: Plan,
     record: Recording,
     x: Tensor,
-    classes: Tensor | None,
+    question: Question | None,
     start: str,
     read: list[Any],
 ) -> _Walk:
-    target, logits = _targets(classifier, record, classes), record.logits.detach()
-    index = target.to(logits.device, copy=True)[:, None]
-    value = logits.gather(1, index) if start == "logit" else torch.ones_like(logits[:, :1])
-    notes = notes_of(value[:, 0] == 0, "relevance starts from a logit of exactly 0")
-    spread = torch.zeros_like(logits).scatter(1, index, value)
-    low, high = (bound.expand_as(x[:1]) for bound in classifier.bounds(x))
-    found = propagate(plan, record, spread, bounds=(low, high), read=read, forget=True)
+    target, logits = _targets(classifier, record, question), record.logits.detach()
+    spread = targets.start_of(logits, target, start)
+    notes = notes_of(
+        (spread == 0).reshape(len(x), -1).all(1), "relevance starts from a logit of exactly 0"
+    )
+    bounds = None
+    if classifier.transform.limits is not None:
+        low, high = classifier.bounds(x)
+        bounds = low.expand_as(x[:1]), high.expand_as(x[:1])
+    found = propagate(plan, record, spread, bounds=bounds, read=read, forget=True)
     broken = ~found.map.isfinite().flatten(1).all(1)
     if broken.any():
         raise ValueError(
@@ -185,21 +249,28 @@ def _walk(
             "epsilon"
         )
     notes += notes_of((found.map == 0).flatten(1).all(1), "the relevance is zero everywhere")
-    return _Walk(target, logits, found, notes + _negative(plan, logits.gather(1, index), start))
+    return _Walk(target, logits, found, notes + _negative(plan, logits, target, start))
 
 
-def _negative(plan: Plan, logits: Tensor, start: str) -> list[str]:
-    """A note for each image whose logit, of (N, 1), is negative: what red and blue mean."""
+def _negative(plan: Plan, logits: Tensor, target: Question, start: str) -> list[str]:
+    """A note for each image whose logit, or score, is negative: what red and blue mean."""
     rule = next(reversed(plan.rules.values()), None)  # of the layer that gives the classes
     # Shares in an output have the sign of what they add to it over that of the output; other rules
     # hand down the sign of what arrives.
     by_output = rule is None or rule.plain or re.fullmatch(r"gamma\(.*\)", rule.name) is not None
+    what, values = "logit", targets.answer(logits, target)
     says = "red and blue stay as with a positive one"
+    if isinstance(target, Scores):
+        what = "score"
     if (start == "one") == by_output:
         other = "logit" if start == "one" else "one"
         says = f'red and blue change places, as against a positive one; start="{other}" keeps them'
-    found = [(i, logit) for i, logit in enumerate(logits[:, 0].tolist()) if logit < 0]
-    return [f"image {i}: the logit is negative ({logit:.3g}): {says}" for i, logit in found]
+        if isinstance(target, Scores):  # it is the outputs' signs that turn them over
+            what = "sum of the outputs that the score reads"
+            g = targets.slope(logits, target, held=True).abs()
+            values = (g * logits).reshape(len(g), -1).sum(1)
+    each = enumerate(values.tolist())
+    return [f"image {i}: the {what} is negative ({v:.3g}): {says}" for i, v in each if v < 0]
 
 
 def _images(which: Tensor) -> str:
@@ -207,14 +278,23 @@ def _images(which: Tensor) -> str:
     return f"image {', '.join(map(str, which.nonzero()[:, 0].tolist()))}"
 
 
-def _cam(found: _Gradients, cam: str, size: tuple[int, ...], notes: list[str]) -> Tensor:
-    a, g = found.activations, found.gradient
-    if a.ndim == 3:
-        a, g = (tokens.as_maps(value, (size[0], size[1])) for value in (a, g))
-    if cam == "grad_cam_plus_plus":
-        notes += notes_of(
-            undefined_alphas(a, g) > 0, "Grad-CAM++ counts some alphas as 0: 2 + g ΣA is not > 0"
-        )
-    result = to_image(CAMS[cam].function(a, g), (size[0], size[1]))
+def _cam(
+    found: _Gradients, cam: str, read_as: list[Positions], size: tuple[int, ...], notes: list[str]
+) -> Tensor:
+    """The map of the layer; of several the mean of their maps, scaled to [0, 1] again."""
+    maps, undefined = [], torch.zeros(len(found.logits), device=found.logits.device)
+    for read, at_layer in zip(read_as, found.at_layers, strict=True):
+        a, g = map(read.as_maps, at_layer)
+        space = a.shape[2:]
+        if len(space) != 2:  # to a CAM all positions are alike: those of signals, volumes in a grid
+            a, g = (value.reshape(*value.shape[:2], space[0], -1) for value in (a, g))
+        if cam == "grad_cam_plus_plus":
+            undefined = undefined + undefined_alphas(a, g)
+        maps.append(to_image(CAMS[cam].function(a, g).reshape(-1, *space), size))
+    if any(read.guess for read in read_as):
+        says = "rows and columns of the CAM layer are told by its shape alone"
+        notes += notes_of(torch.ones(len(found.logits), dtype=torch.bool), says)
+    notes += notes_of(undefined > 0, "Grad-CAM++ counts some alphas as 0: 2 + g ΣA is not > 0")
+    result = maps[0] if len(maps) == 1 else min_max(torch.stack(maps).mean(0))
     notes += notes_of((result == 0).flatten(1).all(1), "the CAM is nowhere positive, or constant")
     return result

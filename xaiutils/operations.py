@@ -1,196 +1,182 @@
 """What each operation of a network does, which is all that a relevance rule needs to know of it.
 
-`KINDS` sorts modules, functions and tensor methods into a few kinds. An operation that is not in
+`KINDS` sorts PyTorch's own operations, by their names in ATen, into a few kinds. One that is not in
 the table is `UNKNOWN`: it runs in the forward pass, and relevance refuses it by name.
 """
 
 from __future__ import annotations
 
-import math
-import operator
-from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 CONVOLUTION = "convolution"  # linear in its input, with a weight and a bias
 LINEAR = "linear"
 BATCH_NORM = "batch_norm"  # one that follows no convolution: a diagonal convolution
-AVERAGE = "average"  # linear, without parameters: average pooling, mean
+AVERAGE = "average"  # linear, without parameters: average pooling, mean, interpolation
 ROUTING = "routing"  # every output is one of the inputs: reshape, concat, max pooling
-ACTIVATION = "activation"  # elementwise, zero at zero
+ACTIVATION = "activation"  # elementwise, zero at zero or next to it
 PASS = "pass"  # hands its input on as it is: dropout in eval mode, a folded batch norm
 GATE = "gate"  # elementwise, says how much passes: sigmoid
 SOFTMAX = "softmax"
-RESPONSE_NORM = "response_norm"  # local: divides by what is near
 LAYER_NORM = "layer_norm"  # and its kin, by what the picture itself has: group, instance
 MATMUL = "matmul"  # the product of two matrices, or einsum of two tensors
 SUM = "sum"
 PRODUCT = "product"
+QUOTIENT = "quotient"  # what divides counts as a constant: a norm, a local response norm
 CONSTANT = "constant"  # does not depend on the picture
 UNKNOWN = "unknown"
 
 WEIGHTED = (CONVOLUTION, LINEAR, BATCH_NORM)
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
-MODULES: dict[str, tuple[type[nn.Module], ...]] = {
-    CONVOLUTION: (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED),
-    LINEAR: (nn.Linear,),
-    BATCH_NORM: (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
-    AVERAGE: (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-    + (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Upsample),
-    ROUTING: (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
-    + (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
-    + (nn.Flatten, nn.Unflatten, nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d)
-    + (nn.CircularPad2d, nn.ChannelShuffle, nn.PixelShuffle, nn.PixelUnshuffle),
-    PASS: (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout),
-    ACTIVATION: (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.SiLU)
-    + (nn.GELU, nn.Mish, nn.Hardswish, nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Softshrink),
-    GATE: (nn.Sigmoid, nn.Hardsigmoid),
-    SOFTMAX: (nn.Softmax,),
-    RESPONSE_NORM: (nn.LocalResponseNorm,),
-    LAYER_NORM: (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d),
+_BY_KIND: dict[str, str] = {
+    CONVOLUTION: "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
+    LINEAR: "linear",
+    BATCH_NORM: "batch_norm",
+    AVERAGE: "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
+    "adaptive_avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d mean sum upsample_nearest1d "
+    "upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d "
+    "_upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d upsample_trilinear3d "
+    "upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa col2im",
+    ROUTING: "max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices "
+    "max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d flatten "
+    "reshape reshape_as view view_as _unsafe_view permute transpose t numpy_T swapaxes movedim "
+    "moveaxis swapdims mT mH adjoint squeeze unsqueeze cat "
+    "concat stack chunk split split_with_sizes tensor_split unbind unflatten amax amin max min "
+    "maximum minimum pad constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
+    "replication_pad1d replication_pad2d replication_pad3d roll flip getitem select slice narrow "
+    "index_select index gather expand expand_as repeat repeat_interleave tile contiguous clone "
+    "pixel_shuffle pixel_unshuffle channel_shuffle masked_fill where slice_scatter select_scatter "
+    "index_put copy diagonal to _to_copy type_as im2col",
+    PASS: "dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout alias detach "
+    "lift_fresh",
+    ACTIVATION: "relu relu6 leaky_relu prelu elu selu celu silu gelu mish hardswish tanh hardtanh "
+    "softsign softshrink hardshrink tanhshrink threshold clamp clip clamp_min clamp_max softplus "
+    "pow abs square",
+    GATE: "sigmoid hardsigmoid",
+    SOFTMAX: "softmax _softmax _safe_softmax",
+    LAYER_NORM: "layer_norm rms_norm group_norm instance_norm",
+    MATMUL: "matmul bmm mm einsum",
+    SUM: "add sub rsub",
+    PRODUCT: "mul neg",
+    QUOTIENT: "div",
 }
-FUNCTIONS: dict[str, tuple[Callable[..., Any], ...]] = {
-    CONVOLUTION: (F.conv1d, F.conv2d, F.conv3d),
-    LINEAR: (F.linear,),
-    AVERAGE: (F.avg_pool1d, F.avg_pool2d, F.adaptive_avg_pool1d, F.adaptive_avg_pool2d)
-    + (torch.mean, torch.sum, F.interpolate),
-    ROUTING: (F.max_pool1d, F.max_pool2d, torch.max_pool2d, F.adaptive_max_pool2d, torch.flatten)
-    + (torch.reshape, torch.permute, torch.transpose, torch.squeeze, torch.unsqueeze)
-    + (torch.cat, torch.concat, torch.stack, torch.chunk, torch.split, torch.unbind)
-    + (torch.swapaxes, torch.unflatten, torch.amax, F.pad)
-    + (torch.roll, torch.flip, operator.getitem),
-    PASS: (F.dropout, F.dropout2d, F.alpha_dropout, torch.clone),
-    ACTIVATION: (F.relu, torch.relu, F.relu6, F.leaky_relu, F.elu, F.selu, F.celu, F.silu)
-    + (F.gelu, F.mish, F.hardswish, torch.tanh, F.hardtanh, F.softsign, F.softshrink)
-    + (torch.clamp, torch.clip),
-    GATE: (torch.sigmoid, F.sigmoid, F.hardsigmoid),
-    SOFTMAX: (F.softmax, torch.softmax),
-    RESPONSE_NORM: (F.local_response_norm,),
-    LAYER_NORM: (F.layer_norm, F.rms_norm, F.group_norm),
-    MATMUL: (torch.matmul, operator.matmul, torch.bmm, torch.einsum),
-    SUM: (operator.add, operator.sub, torch.add, torch.sub),
-    PRODUCT: (operator.mul, operator.truediv, torch.mul, torch.div),
-}
-METHODS: dict[str, tuple[str, ...]] = {
-    AVERAGE: ("mean", "sum"),
-    ROUTING: ("view", "reshape", "flatten", "permute", "transpose", "squeeze", "unsqueeze")
-    + ("contiguous", "chunk", "split", "unbind", "expand", "repeat", "unflatten", "swapaxes")
-    + ("amax",),
-    PASS: ("clone",),
-    ACTIVATION: ("relu", "tanh", "clamp", "clip"),
-    GATE: ("sigmoid",),
-    SOFTMAX: ("softmax",),
-    MATMUL: ("matmul", "bmm"),
-    SUM: ("add", "sub"),
-    PRODUCT: ("mul", "div"),
-}
-KINDS: dict[Any, str] = {
-    target: kind
-    for table in (MODULES, FUNCTIONS, METHODS)
-    for kind, targets in table.items()
-    for target in targets
-}
-TORCHVISION: dict[str, str] = {  # by name: to import it takes a second, which few networks need
-    "torchvision.ops.misc.Permute": ROUTING,
-    "torchvision.ops.stochastic_depth.stochastic_depth": PASS,
-}
-SAFE: dict[Any, Any] = {  # a value that somebody else may read is never overwritten
-    operator.iadd: operator.add,
-    operator.isub: operator.sub,
-    operator.imul: operator.mul,
-    operator.itruediv: operator.truediv,
-    torch.relu_: torch.relu,
-    F.relu_: torch.relu,
-    **{f"{name}_": name for name in ("relu", "clamp", "add", "sub", "mul", "div")},
-    "view": "reshape",  # the same numbers, whatever the memory layout
-}
-UPSAMPLINGS = ("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "area")  # not cubic
-RELU = (nn.ReLU, F.relu, torch.relu, "relu")
-NONNEGATIVE = (*RELU, nn.ReLU6, F.relu6)
-CLAMPS = (torch.clamp, torch.clip, "clamp", "clip", F.hardtanh)
+KINDS: dict[str, str] = {name: kind for kind, names in _BY_KIND.items() for name in names.split()}
+_NONNEGATIVE = (
+    *("relu", "sigmoid", "hardsigmoid", "softmax", "_softmax", "_safe_softmax", "softplus"),
+    *("relu6", "exp", "abs", "square", "sqrt", "rsqrt", "linalg_vector_norm", "norm", "var", "std"),
+)
+# What neither creates nor loses a sign: nonnegative if all its inputs are.
+_KEEPS_SIGN = (ROUTING, AVERAGE, PASS, MATMUL, SUM, PRODUCT, QUOTIENT)
+_SIGNED = ("upsample_bicubic2d", "_upsample_bicubic2d_aa", "sub", "rsub", "neg")
+# Of what they read the first alone counts, or nothing but its form.
+LIKE = ("expand_as", "view_as", "reshape_as", "type_as")
+FORMS = ("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full")
+# Some places of their result hold no picture where an input, or what they pad with, is constant.
+JOINS = (
+    *("cat", "concat", "stack", "pad", "constant_pad_nd", "masked_fill", "where", "index_put"),
+    *("slice_scatter", "select_scatter", "im2col"),
+)
+EXTREMES = ("maximum", "minimum", "max", "min")  # of two tensors
 
 
-def lookup(table: Any, target: Any) -> Any:
-    """The entry for ``target``: for a module that of the nearest class it descends from."""
-    if isinstance(target, nn.Module):
-        return next((c for c in type(target).__mro__ if c in table), None)
-    return target if target in table else None
+def kind_of(step: Any) -> str:  # noqa: PLR0911, PLR0912, one rule a line
+    """What a step does, if its arguments let it do what its operation's kind says."""
+    if not step.varying:
+        return CONSTANT
+    kind, first = KINDS.get(step.operation, UNKNOWN), step.inputs[:1]
+    given = step.given
+    if kind in WEIGHTED and step.varying != first:
+        return UNKNOWN  # weights made from the picture: not linear in it
+    if kind == BATCH_NORM and (given["training"] or given["running_mean"] is None):
+        return UNKNOWN  # by the batch's own statistics
+    if kind == QUOTIENT:
+        if given.get("rounding_mode") is not None:
+            return UNKNOWN
+        if step.varying == first:
+            return PRODUCT  # by a constant
+        whole, divisor = step.args[:2]
+        norm = divisor.nonnegative or _is_sum_of(divisor, whole)
+        return kind if whole in step.varying and norm else UNKNOWN
+    if step.operation in ("clamp", "clip", "clamp_min", "clamp_max", "hardtanh"):
+        low = given.get("min_val", given.get("min"))
+        high = given.get("max_val", given.get("max"))
+        plain = all(end is None or isinstance(end, int | float) for end in (low, high))
+        near = plain and (low is None or low <= NEAR) and (high is None or high >= 0)
+        return kind if near else UNKNOWN  # else what it gives is not the picture's
+    if step.operation == "threshold":
+        return kind if abs(given["value"]) <= NEAR else UNKNOWN
+    if step.operation in ("to", "_to_copy", "view") and isinstance(given.get("dtype"), torch.dtype):
+        plain = step.operation != "view" and given["dtype"].is_floating_point
+        return kind if plain else UNKNOWN
+    if step.operation == "index_put" and given["accumulate"]:
+        return SUM
+    if step.operation == "pow":
+        power = given.get("exponent")
+        plain = isinstance(power, int | float) or (power is not None and power not in step.varying)
+        return kind if plain and step.args[0] in step.varying else UNKNOWN
+    if step.operation == "instance_norm" and not given["use_input_stats"]:
+        return UNKNOWN
+    if step.operation in ("index", "gather", "index_select", "masked_fill", "where"):
+        chosen = {"masked_fill": "mask", "where": "condition", "index": "indices"}
+        by = given[chosen.get(step.operation, "index")]
+        parts = by if isinstance(by, list | tuple) else [by]
+        return UNKNOWN if any(part in step.varying for part in parts) else kind
+    return kind
 
 
-def kind_of(target: Any) -> str:
-    """The kind of a module, a function or, by its name, a tensor method."""
-    found = lookup(KINDS, target)
-    if found is not None:
-        return KINDS[found]
-    named = type(target) if isinstance(target, nn.Module) else target
-    names = (getattr(named, "__module__", ""), getattr(named, "__qualname__", ""))
-    return TORCHVISION.get(".".join(map(str, names)), UNKNOWN)
+def _is_sum_of(step: Any, whole: Any) -> bool:
+    """Whether it is a sum or mean of ``whole``, of whose parts the shares are then taken."""
+    while step.kind in (ROUTING, AVERAGE, PASS) and len(step.varying) == 1:
+        step = step.varying[0]
+        if step is whole:
+            return True
+    return False
 
 
-def is_of_its_kind(step: Any) -> bool:
-    """Whether the arguments of a step let it do what its kind says."""
-    if step.target is F.pad:
-        given = dict(zip(("mode", "value"), step.node.args[2:], strict=False)) | step.node.kwargs
-        return given.get("mode", "constant") != "constant" or not given.get("value")
-    if step.target is F.interpolate:
-        mode = (*step.node.args[3:4], step.node.kwargs.get("mode"), "nearest")
-        return next(m for m in mode if m is not None) in UPSAMPLINGS
-    if step.target in CLAMPS or isinstance(step.module, nn.Hardtanh):
-        low, high = _limits(step)
-        return low <= 0 <= high  # zero at zero
-    if isinstance(step.module, nn.modules.instancenorm._InstanceNorm):
-        return not step.module.track_running_stats
-    return not isinstance(step.module, nn.Upsample) or step.module.mode in UPSAMPLINGS
+NEAR = 1e-2  # a clamp from below at up to this much guards a root or a logarithm
 
 
-def _limits(step: Any) -> list[float]:
-    """Between which numbers a clamp keeps its input; what is no number compares with none."""
-    if step.module is not None:
-        return [step.module.min_val, step.module.max_val]
-    names = ("min_val", "max_val") if step.target is F.hardtanh else ("min", "max")
-    given = dict(zip(names, step.node.args[1:], strict=False)) | step.node.kwargs
-    wide = {"min_val": -1, "max_val": 1, "min": -math.inf, "max": math.inf}
-    limits = [wide[name] if given.get(name) is None else given[name] for name in names]
-    return [value if isinstance(value, int | float) else math.nan for value in limits]
+def is_nonnegative(step: Any) -> bool:  # noqa: PLR0911
+    """Whether the result cannot be negative, whatever the picture: known from the graph alone."""
+    given = step.given
+    if step.kind == CONSTANT:
+        return False
+    if step.operation in _NONNEGATIVE:
+        return bool(given.get("beta", 1) > 0)  # of softplus
+    if (given.get("divisor_override") or 1) < 0:
+        return False
+    if step.operation in ("clamp", "clip", "clamp_min", "hardtanh"):
+        low = given.get("min_val", given.get("min"))
+        return isinstance(low, int | float) and low >= 0
+    if step.operation == "pow":
+        power = given.get("exponent")
+        even = isinstance(power, int | float) and power % 2 == 0
+        return even or step.inputs[0].nonnegative
+    if step.operation == "mul" and len(step.inputs) == 1 == len({*step.args} - {None}):
+        return True  # by itself
+    if step.operation in ("add", "sub") and given.get("alpha", 1) != 1:
+        return False
+    value = given.get("value")
+    if step.operation in JOINS and isinstance(value, int | float) and value < 0:
+        return False  # what it pads with
+    numbers = [a for a in step.args if isinstance(a, int | float) and not isinstance(a, bool)]
+    by_number = step.kind in (SUM, PRODUCT, QUOTIENT) and numbers
+    if by_number and not all(number >= 0 for number in numbers):
+        return False
+    keeps = step.kind in _KEEPS_SIGN and step.operation not in _SIGNED
+    plain = step.kind in (ROUTING, AVERAGE, PASS) and step.operation not in (*JOINS, *EXTREMES)
+    read = step.varying if plain else step.inputs  # without sizes and indices
+    return keeps and all(other.nonnegative for other in read)
 
 
-def affine(
-    module: nn.Module | None,
-    args: tuple[Any, ...],
-    options: dict[str, Any],
-    x: Tensor,
-    w: Tensor,
-    b: Tensor | None,
-) -> Tensor:
-    """A convolution, linear layer or batch norm applied to ``x`` with the weight and bias given.
-
-    A rule calls this with weights of its own (their positive part, ones, squares) and keeps
-    stride, padding, dilation and groups. ``args`` are those of a functional call after the bias,
-    ``options`` its keywords.
-    """
-    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        return module._conv_forward(x, w, b)
-    if isinstance(module, TRANSPOSED):
-        transposed = {3: F.conv_transpose1d, 4: F.conv_transpose2d, 5: F.conv_transpose3d}[w.ndim]
-        m: Any = module  # its own forward takes the module's weight alone
-        return transposed(x, w, b, m.stride, m.padding, m.output_padding, m.groups, m.dilation)
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        per_channel = (1, -1) + (1,) * (x.ndim - 2)
-        return x * w.view(per_channel) + (0 if b is None else b.view(per_channel))
-    if w.ndim == 2:
-        return F.linear(x, w, b)
-    convolution = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[w.ndim]
-    return convolution(x, w, b, *args, **options)
-
-
-def batch_norm_parameters(module: Any) -> tuple[Tensor, Tensor]:
+def batch_norm_parameters(
+    weight: Tensor | None, bias: Tensor | None, mean: Tensor, variance: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
     """Batch norm in eval mode as ``scale * x + shift``, one number each per channel."""
-    scale = torch.rsqrt(module.running_var + module.eps)
-    if module.weight is not None:
-        scale = scale * module.weight
-    shift = -module.running_mean * scale
-    return scale, shift if module.bias is None else shift + module.bias
+    scale = torch.rsqrt(variance + eps)
+    if weight is not None:
+        scale = scale * weight
+    shift = -mean * scale
+    return scale, shift if bias is None else shift + bias

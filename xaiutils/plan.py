@@ -15,7 +15,7 @@ from xaiutils.operations import (
     MATMUL,
     PASS,
     PRODUCT,
-    RESPONSE_NORM,
+    QUOTIENT,
     ROUTING,
     SOFTMAX,
     SUM,
@@ -25,8 +25,8 @@ from xaiutils.rules import Rule
 from xaiutils.steps import GraphError, Step
 
 _HANDED_DOWN = (
-    *(*WEIGHTED, ACTIVATION, AVERAGE, PASS, PRODUCT, ROUTING, SUM),
-    *(LAYER_NORM, MATMUL, RESPONSE_NORM, SOFTMAX),
+    *(*WEIGHTED, ACTIVATION, AVERAGE, GATE, PASS, PRODUCT, ROUTING, SUM),
+    *(LAYER_NORM, MATMUL, QUOTIENT, SOFTMAX),
 )
 _BY_GRADIENT = (
     AVERAGE,
@@ -37,16 +37,18 @@ _BY_GRADIENT = (
     SUM,
 )  # shares use result and derivative
 
+_BOUNDED = ("tanh", "hardtanh", "relu6", "softsign", "sign")
+
 
 class Plan:
     """What relevance will need of a forward pass: the rule of each step that it will visit.
 
     Args:
-        graph: The traced network.
+        graph: The captured network.
         composite: Gives each weighted step its rule.
         head_after: The CAM layer; everything after it is the head.
-        gates: ``"signal"``: of a product the signal takes all and its gate counts as a constant;
-            ``"half"``: each factor takes half.
+        gates: ``"signal"``: of a product the signal takes all and its gate counts as a constant, of
+            two signals each takes half (the uniform rule of AttnLRP); ``"half"``: always so.
 
     Raises:
         GraphError: A step on the way from the logits to the picture has no rule; it is named.
@@ -72,28 +74,26 @@ class Plan:
         if step.kind == MATMUL and self.composite.attention == "value":
             values = tuple(i for i in step.varying if _behind_routing(i).kind != SOFTMAX)
             return values if len(values) == 1 else step.varying
+        if step.kind == QUOTIENT:
+            return step.varying[:1]
         if step.kind != PRODUCT or len(step.varying) < 2 or self.gates == "half":
             return step.varying
         signals = tuple(i for i in step.varying if not _is_gate(i, step))
-        if len(signals) != 1:
-            raise GraphError(
-                f"{step} multiplies two results, and which of them is the signal cannot be told "
-                '(neither is a gate, or both are); gates="half" gives each of them half'
-            )
-        return signals
+        if len(signals) > 1:  # a gate may be written out, and is bounded then
+            signals = tuple(i for i in signals if not _is_bounded(i)) or signals
+        return signals or tuple(i for i in step.varying if not _is_bounded(i)) or step.varying
 
     def _visit(self) -> set[Step]:
-        visited = {self.graph.output}
+        visited, last = {self.graph.output}, _behind_routing(self.graph.output)
         for step in reversed(self.graph.steps):
             if step not in visited or step is self.graph.input:
                 continue
-            half_gate = self.gates == "half" and step.kind == GATE
-            final = step is self.graph.output and step.kind == SOFTMAX
-            if final or (step.kind not in _HANDED_DOWN and not half_gate):
+            final = step is last and step.kind in (SOFTMAX, GATE)  # made of logits: start there
+            if final or step.kind not in _HANDED_DOWN:
                 raise GraphError(
                     f"no relevance rule for {step.operation}, at {step.path} in the network; put "
-                    "an operation that has one in its place (a final softmax can be left out), "
-                    "or use a CAM alone"
+                    "an operation that has one in its place (a final softmax or sigmoid can be "
+                    "left out), or use a CAM alone"
                 )
             visited.update(self.receivers(step))
         if self.graph.input not in visited:
@@ -122,15 +122,25 @@ class Plan:
 
 
 def _is_gate(step: Step, product: Step) -> bool:
-    """Whether a factor says how much of the other passes: a sigmoid, or one value per channel."""
-    if _behind_routing(step).kind in (GATE, SOFTMAX):
-        return True
+    """Whether a factor says how much of the other passes.
+
+    It is a sigmoid, or one value per channel.
+    """
     small, whole = torch.Size(step.shape or ()), torch.Size(product.shape or ())
-    return small.numel() < whole.numel()
+    if small.numel() < whole.numel():
+        return True
+    return _behind_routing(step).kind in (GATE, SOFTMAX)
+
+
+def _is_bounded(step: Step) -> bool:
+    """Whether it is what a gate is, but for constants: ``relu6(x + 3) / 6``."""
+    while step.kind in (ROUTING, PASS, PRODUCT, SUM) and len(step.varying) == 1:
+        step = step.varying[0]
+    return step.kind in (GATE, SOFTMAX) or step.operation in _BOUNDED
 
 
 def _behind_routing(step: Step) -> Step:
     """The step whose values ``step`` only hands on, or ``step`` itself."""
-    while step.kind in (ROUTING, PASS) and len(step.inputs) == 1:
-        step = step.inputs[0]
+    while step.kind in (ROUTING, PASS) and len(step.varying) == 1:
+        step = step.varying[0]
     return step

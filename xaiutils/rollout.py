@@ -2,26 +2,26 @@ r"""Attention rollout: where a vision transformer's class token has looked, for 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from xaiutils import tokens
 from xaiutils.cam import to_image
-from xaiutils.cam_layer import is_attention
+from xaiutils.cam_layer import attended
 from xaiutils.models import Classifier, checked_classifier
+from xaiutils.positions import Positions
 from xaiutils.steps import GraphError, Step
 
 
-def attention_steps(classifier: Classifier) -> list[Step]:
-    """The softmaxes of the network's attentions over patches, in order."""
-    height, width = (checked_classifier(classifier).graph.input.shape or ())[2:]
-    found = []
-    for step in classifier.graph.steps:
-        shape = step.shape or ()
-        square = len(shape) == 4 and shape[2] == shape[3]
-        if square and is_attention(step) and tokens.grid(shape[2], height, width) is not None:
-            found.append(step)
-    return found
+def attention_steps(classifier: Classifier) -> dict[Step, Positions]:
+    """The softmaxes of the network's attentions over patches, in order, and those patches."""
+    read = attended(checked_classifier(classifier).graph).items()
+    return {step: found for step, found in read if _is_over_tokens(step, found)}
+
+
+def _is_over_tokens(step: Step, read: Positions) -> bool:
+    return (step.shape or ())[2:] == (read.shape[read.places[0]],) * 2
 
 
 def attention_rollout(classifier: Classifier, x: Tensor) -> Tensor:
@@ -57,8 +57,7 @@ def attention_rollout(classifier: Classifier, x: Tensor) -> Tensor:
         mixed = (weights + torch.eye(weights.shape[-1]).to(weights)) / 2
         total = mixed if total is None else mixed @ total
     assert total is not None
-    height, width = x.shape[2:]
-    rows, columns = tokens.grid(total.shape[-1], height, width) or (0, 0)
-    patches = rows * columns
-    row = total[:, 0] if total.shape[-1] > patches else total.mean(1)
-    return to_image(row[:, -patches:].unflatten(1, (rows, columns)), (height, width))
+    patches = steps[step]
+    row = total[:, 0] if patches.skip else total.mean(1)
+    places = row.narrow(1, patches.skip, math.prod(patches.size)).unflatten(1, patches.size)
+    return to_image(places, (x.shape[2], x.shape[3]))

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,8 +32,8 @@ class Part:
     """One fraction of a rule: ``factor`` times the shares of ``terms`` in their sum and ``bias``.
 
     ``terms`` are pairs of an input (N, ...) and a weight. ``where`` limits the part to the outputs
-    it is meant for (the gamma rule's two signs). ``sign`` is 1 or -1 where the
-    denominator can only be >= 0 or <= 0, else 0.
+    it is meant for (the gamma rule's two signs). ``sign`` is 1 or -1 where the denominator can only
+    be >= 0 or <= 0, else 0; ``above`` says that relevance stands only where it is above zero.
     """
 
     terms: tuple[tuple[Tensor, Tensor], ...]
@@ -40,6 +41,7 @@ class Part:
     factor: float = 1.0
     where: Callable[[Tensor], Tensor] | None = None
     sign: int = 0
+    above: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Situation:
 
     ``x`` is (N, ...), ``w`` the weight and ``b`` the bias. ``nonnegative`` says that no input can
     be below zero, so that negative halves are left out; ``bounds`` are the lowest and highest
-    possible inputs (for the first layer).
+    possible inputs (for the first layer). ``above`` says that relevance stands only at outputs
+    above zero, as it does in front of a ReLU.
     """
 
     x: Tensor
@@ -56,6 +59,7 @@ class Situation:
     b: Tensor | None
     nonnegative: bool = False
     bounds: tuple[Tensor, Tensor] | None = None
+    above: bool = False
 
     def positive(self) -> list[tuple[Tensor, Tensor]]:
         """The terms that push upwards: x⁺ with w⁺, and x⁻ with w⁻ where x can be negative.
@@ -87,6 +91,8 @@ class Rule:
         epsilon: The stabiliser.
         plain: Whether it divides by the output of the step itself, which is known already.
         needs_bounds: Whether it asks for the bounds of the input.
+        zero_at_zero: Whether an input of exactly zero always receives zero.
+        reads_output: Whether the output of the step itself saves it work.
     """
 
     name: str
@@ -94,6 +100,8 @@ class Rule:
     epsilon: float = STABILISER
     plain: bool = False
     needs_bounds: bool = False
+    zero_at_zero: bool = False
+    reads_output: bool = False
 
 
 def _plain(s: Situation) -> list[Part]:
@@ -107,8 +115,9 @@ def z(*, bias: bool = True) -> Rule:
     ``bias=False`` leaves the bias out of :math:`z_j`.
     """
     if bias:
-        return Rule("z", _plain, epsilon=0.0, plain=True)
-    return Rule("z, no bias", lambda s: [Part(((s.x, s.w),))], epsilon=0.0)
+        return Rule("z", _plain, epsilon=0.0, plain=True, zero_at_zero=True)
+    without = Rule("z, no bias", lambda s: [Part(((s.x, s.w),))], epsilon=0.0)
+    return replace(without, zero_at_zero=True)
 
 
 def epsilon(value: float = STABILISER) -> Rule:
@@ -118,13 +127,14 @@ def epsilon(value: float = STABILISER) -> Rule:
         TypeError, ValueError: ``value`` is below 0.
     """
     value = checks.number("epsilon", value, low=0)
-    return Rule(f"epsilon({value:g})", _plain, epsilon=value, plain=True)
+    return Rule(f"epsilon({value:g})", _plain, epsilon=value, plain=True, zero_at_zero=True)
 
 
 def _alpha_beta(s: Situation, alpha: float, beta: float, bias: bool) -> list[Part]:
-    b = s.b if bias else None
+    b, whole = s.b if bias else None, bias or s.b is None
     up, down = (None, None) if b is None else (b.clamp(min=0), b.clamp(max=0))
-    parts = [Part(tuple(s.positive()), up, alpha, sign=1)] if alpha else []
+    positive = Part(tuple(s.positive()), up, alpha, sign=1, above=s.above and whole)
+    parts = [positive] if alpha else []
     return parts + ([Part(tuple(s.negative()), down, -beta, sign=-1)] if beta else [])
 
 
@@ -152,7 +162,8 @@ def alpha_beta(
         raise ValueError(f"alpha - beta must be 1, got {alpha:g} - {beta:g} = {alpha - beta:g}")
     name = f"alpha{alpha:g}_beta{beta:g}" + ("" if bias else ", no bias")
     parts = partial(_alpha_beta, alpha=alpha, beta=beta, bias=bias)
-    return Rule(name, parts, checks.number("stabiliser", stabiliser, low=0))
+    stabiliser = checks.number("stabiliser", stabiliser, low=0)
+    return Rule(name, parts, stabiliser, zero_at_zero=True)
 
 
 def z_plus(*, bias: bool = True) -> Rule:
@@ -169,14 +180,16 @@ def _below(output: Tensor) -> Tensor:
 
 
 def _gamma(s: Situation, value: float, bias: bool) -> list[Part]:
-    parts = []
-    for where, favoured in ((_above, s.positive()), (_below, s.negative())):
+    b, whole = s.b if bias else None, bias or s.b is None
+    up, down = (None, None) if b is None else (b.clamp(min=0), b.clamp(max=0))
+
+    def part(favoured: list[tuple[Tensor, Tensor]], more: Tensor | None, **options: Any) -> Part:
         terms = tuple((x, s.w + value * w) for x, w in favoured)
-        b = s.b if bias else None
-        if b is not None:
-            b = b + value * (b.clamp(min=0) if where is _above else b.clamp(max=0))
-        parts.append(Part(terms, b, where=where))
-    return parts
+        return Part(terms, b if b is None or more is None else b + value * more, **options)
+
+    if s.above and whole:  # one sign is enough
+        return [part(s.positive(), up, sign=1, above=True)]
+    return [part(s.positive(), up, where=_above), part(s.negative(), down, where=_below)]
 
 
 def gamma(value: float = 0.25, *, bias: bool = True) -> Rule:
@@ -191,7 +204,8 @@ def gamma(value: float = 0.25, *, bias: bool = True) -> Rule:
     """
     value = checks.number("gamma", value, low=0)
     name = f"gamma({value:g})" + ("" if bias else ", no bias")
-    return Rule(name, partial(_gamma, value=value, bias=bias))
+    parts = partial(_gamma, value=value, bias=bias)
+    return Rule(name, parts, zero_at_zero=True, reads_output=True)
 
 
 def flat() -> Rule:
@@ -211,7 +225,10 @@ def w_squared(*, bias: bool = True) -> Rule:
 
 def _z_box(s: Situation) -> list[Part]:
     if s.bounds is None:
-        raise ValueError("the z_box rule must know the input's bounds, got none: give low and high")
+        raise ValueError(
+            "the z_box rule must know the input's bounds, got none: give the limits of the data, "
+            "wrap(..., limits=(least, largest))"
+        )
     low, high = (bound.expand_as(s.x) for bound in s.bounds)
     return [Part(((s.x, s.w), (-low, s.w.clamp(min=0)), (-high, s.w.clamp(max=0))))]
 

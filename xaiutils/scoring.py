@@ -29,6 +29,7 @@ from xaiutils.metrics.case import Case
 from xaiutils.metrics.record import Explainer, Metric, Score
 from xaiutils.models import Classifier
 from xaiutils.score_table import COLUMNS
+from xaiutils.targets import Question, key_of
 
 ORACLE = "oracle_mask"
 
@@ -69,17 +70,16 @@ class Contender:
             for key, value in sorted(settings.items())
         ]
 
-        def explain(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+        def explain(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
             look = classifier.transform
-            asked = (classifier.module, classifier.cam_layer, look.mean, look.std, x, target.cpu())
+            network = (classifier.module, classifier.cam_layer, classifier.outputs)
+            asked = (*network, look.mean, look.std, x, key_of(target))
 
             def compute() -> Tensor:
                 with nullcontext() if ours else left_alone(method.name, classifier.module):
                     return method(classifier, x, target, seed=seed, **settings)
 
-            return memo.once(
-                compute, *("map", Same(method), seed, chosen, classifier.outputs, *asked)
-            )
+            return memo.once(compute, "map", Same(method), seed, chosen, *asked)
 
         return explain
 
@@ -208,7 +208,7 @@ def _one(
 
 
 def _oracle(case: Case) -> Explainer:
-    def explain(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+    def explain(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
         assert case.mask is not None
         return case.mask.to(x.device, torch.float32).expand(len(x), *x.shape[2:])
 

@@ -25,7 +25,7 @@ from xaiutils.operations import (
     MATMUL,
     PASS,
     PRODUCT,
-    RESPONSE_NORM,
+    QUOTIENT,
     ROUTING,
     SOFTMAX,
     SUM,
@@ -34,35 +34,43 @@ from xaiutils.plan import Plan
 from xaiutils.rules import STABILISER
 from xaiutils.steps import Recording, Step
 
-PASSED_ON = (ACTIVATION, PASS, GATE, RESPONSE_NORM)
+PASSED_ON = (ACTIVATION, PASS, GATE)
 
 
 def per_image(value: Tensor, step: Step) -> Tensor:
     """The sum of a result of ``step`` over everything but the images."""
-    return value.movedim(step.batch, 0).flatten(1).sum(1)
+    return step.per_picture(value)
 
 
 def divide(
-    step: Step, relevance: Tensor, z: Tensor, stabiliser: float, sign: int = 0
+    step: Step, relevance: Tensor, z: Tensor, stabiliser: float, sign: int = 0, above: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``relevance / z``, stabilised, and what the stabiliser and zero denominators took, (N,).
 
-    Where the sign of ``z`` is known, ``z`` must be a fresh tensor: it is overwritten.
+    Where the ``sign`` of ``z`` is known, ``z`` must be a fresh tensor: it is overwritten.
+    ``above`` says that relevance is zero where ``z`` is not above zero.
     """
+    if above and stabiliser:
+        z = (z.clamp_(min=0) if sign else z.clamp(min=0)).add_(stabiliser)
+        s = torch.div(relevance, z, out=z)
+        return s, stabiliser * per_image(s, step), relevance.new_zeros(step.pictures(z))
+    # Signs are numbers here, for truth values take several times as long on a CPU.
     if sign and z.device.type != "cpu":  # a fast convolution may round a sum of zeros off zero
         z.clamp_(min=0) if sign > 0 else z.clamp_(max=0)
-    if sign and bool(z.amin() > 0 if sign > 0 else z.amax() < 0):
-        unreceived = relevance.new_zeros(z.shape[step.batch])
+    nowhere = z.amin() > 0 if sign > 0 else z.amax() < 0 if sign else z.count_nonzero() == z.numel()
+    if bool(nowhere):
+        unreceived = relevance.new_zeros(step.pictures(z))
     else:
-        unreceived = per_image(relevance * (z == 0), step)
+        nonzero = z.sign().square_()
+        unreceived = per_image(torch.addcmul(relevance, relevance, nonzero, value=-1), step)
     if stabiliser == 0:
         return (relevance / z).masked_fill_(z == 0, 0), torch.zeros_like(unreceived), unreceived
     if sign:
         s = torch.div(relevance, z.add_(sign * stabiliser), out=z)
         return s, sign * stabiliser * per_image(s, step) - unreceived, unreceived
-    signs = torch.where(z < 0, -1.0, 1.0).to(z.dtype)  # 0.1 would become a float32 otherwise
-    s = relevance / (z + stabiliser * signs)
-    return s, stabiliser * per_image((s * signs).masked_fill_(z == 0, 0), step), unreceived
+    signs = torch.copysign(z.new_ones(()), z + 0)  # of zero +1, and of minus zero
+    s = relevance / torch.add(z, signs, alpha=stabiliser)
+    return s, stabiliser * per_image(signs.mul_(s), step) - unreceived, unreceived
 
 
 def _of_routing(
@@ -99,9 +107,11 @@ def _of_gated(
 
 
 def _size_of(factor: Step, product: Step, relevance: Tensor) -> list[int]:
-    """The size of a factor in this run, whose pictures may be larger than the traced one."""
-    sizes = zip(factor.shape or (), product.shape or (), relevance.shape, strict=True)
-    return [1 if own == 1 != whole else size for own, whole, size in sizes]
+    """The size of a factor in this run, whose pictures may be larger than the captured one."""
+    own = factor.shape or ()
+    missing = len(product.shape or ()) - len(own)  # a factor of fewer dimensions is repeated
+    sizes = zip(own, (product.shape or ())[missing:], relevance.shape[missing:], strict=True)
+    return [1 if size == 1 != whole else here for size, whole, here in sizes]
 
 
 def _of_matrices(
@@ -116,9 +126,10 @@ def _of_matrices(
     s, absorbed, unreceived = divide(step, relevance, record.outputs[step].detach(), STABILISER)
     ledger.book(step, torch.zeros_like(absorbed), absorbed, unreceived)
     receivers = plan.receivers(step)
+    parts = sum(factor in receivers for factor in step.read)  # one may stand on both sides
     found = zip(step.varying, record.inputs[step], record.vjp(step, s), strict=True)
     return tuple(
-        value.detach() * gradient / len(receivers)
+        value.detach() * gradient / parts
         for factor, value, gradient in found
         if factor in receivers
     )
@@ -134,7 +145,7 @@ def _of_softmax(
     """
     x, s = record.inputs[step][0].detach(), record.outputs[step].detach()
     x = x.masked_fill(x == -torch.inf, 0)  # masked out: s and the relevance are 0 there
-    dim = _dimension(step)
+    dim = int(step.given["dim"])
     expected = (s * x).sum(dim, keepdim=True)
     zero = torch.zeros_like(ledger.bias)
     ledger.book(step, per_image(relevance * (1 - x + expected), step), zero, zero)
@@ -158,7 +169,7 @@ def _of_norm(
         return (relevance,)
     x, y = record.inputs[step][0].detach(), record.outputs[step].detach()
     rows, gamma, beta, eps = record.norms[step]
-    centred = "rms" not in step.operation.lower()
+    centred = step.operation != "rms_norm"
     s, absorbed, unreceived = divide(step, relevance, y, STABILISER)
     bias = torch.zeros_like(absorbed) if beta is None else per_image(s * beta, step)
     ledger.book(step, bias, absorbed, unreceived)
@@ -169,19 +180,12 @@ def _of_norm(
     return ((x * scaled * spread.rsqrt()).reshape(y.shape),)
 
 
-def _dimension(step: Step) -> int:
-    """The dimension over which a softmax adds up to 1."""
-    if step.module is not None:
-        return int(step.module.dim)  # type: ignore[arg-type]
-    given = step.node.kwargs.get("dim", step.node.args[1] if len(step.node.args) > 1 else -1)
-    return int(given)  # type: ignore[arg-type]
-
-
 SHARES: dict[str, Callable[..., tuple[Any, ...]]] = {
     ROUTING: _of_routing,
     AVERAGE: _in_proportion,
     SUM: _in_proportion,
     PRODUCT: _of_gated,
+    QUOTIENT: _of_gated,
     MATMUL: _of_matrices,
     LAYER_NORM: _of_norm,
     SOFTMAX: _of_softmax,

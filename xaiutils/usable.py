@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from xaiutils import chance
+from xaiutils.capture import read_output
 
 
 def require_usable(module: nn.Module) -> None:
@@ -41,31 +43,38 @@ def require_usable(module: nn.Module) -> None:
 
 
 def require_same(
-    module: nn.Module, predict: Callable[[Tensor], Tensor], shape: tuple[int, int, int]
+    module: nn.Module,
+    predict: Callable[[Tensor], Tensor],
+    shape: tuple[int, ...],
+    mixing: Callable[[Tensor], Any],
 ) -> None:
-    """Compare the traced network's logits with the module's, hooks and all, on a random picture.
+    """Compare what the captured network computes with the module's own, on random pictures.
+
+    Two are given to the one, the first of them alone to the other.
 
     Args:
         module: The network.
-        predict: Its traced copy: pictures (N, C, H, W) to logits (N, K).
-        shape: (C, H, W).
+        predict: As captured: pictures (N, C, H, W) to outputs (N, ...).
+        shape: (C, H, W), or with as many sides as the network's input has.
+        mixing: Gives of the pictures the `Step` that mixes them first, or None.
 
     Raises:
-        ValueError: They compute different logits.
+        ValueError: They compute different outputs.
     """
     like = example(module)
     if like.is_meta:
         return  # no numbers to compare
-    noise = torch.rand((1, *shape), generator=chance.torchs(0), device="cpu")
+    noise = torch.rand((2, *shape), generator=chance.torchs(0), device="cpu")
     x = noise.to(like.device, like.dtype)
     with chance.Drawn(0), torch.no_grad():
-        expected = module(x)
-    with chance.Drawn(1):  # where a network draws, the two must differ
-        worst = float((predict(x) - expected).abs().max())
+        expected = read_output(module(x[:1].clone()))
+    worst = float((predict(x)[:1] - expected).abs().max())
     if not worst <= 1e-3 * float(expected.abs().max()) + 1e-6:
+        step = mixing(x)
+        first = f"; the first to mix pictures is {step}, {step.line}" if step else ""
         raise ValueError(
-            "module must compute what its traced forward computes, but the logits differ by "
-            f"{worst:g}: hooks that change results are not traced, nor is chance in eval mode"
+            "module must compute the same for a picture alone and among others, and without "
+            f"chance, in eval mode; its outputs differ by {worst:g}{first}"
         )
 
 
@@ -75,18 +84,11 @@ def example(module: nn.Module) -> Tensor:
     return next(tensors, torch.empty(0))
 
 
-def channels_of(module: nn.Module) -> int:
-    """How many channels the first convolution reads.
+def channels_of(module: nn.Module) -> tuple[int, tuple[int, ...]]:
+    """How many channels the first convolution reads, and the dimensions of all, its own first.
 
-    Raises:
-        ValueError: Other than pictures have.
+    Of a network without one three channels, and no dimensions.
     """
-    convolutions = (m for m in module.modules() if isinstance(m, nn.Conv2d))
-    channels = next((m.in_channels for m in convolutions), 3)
-    if channels not in (1, 3):
-        raise ValueError(
-            "module must read 1 or 3 channels, as pictures have, and the convolution that it "
-            f"names first reads {channels}: give mean and std, one value or three, if another "
-            "reads the pictures; else wrap a module that makes its channels of a picture's"
-        )
-    return channels
+    found = [m for m in module.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d)]
+    dimensions = dict.fromkeys(len(m.kernel_size) for m in found)
+    return (found[0].in_channels if found else 3), tuple(dimensions)

@@ -302,6 +302,7 @@ def test_the_weights_that_the_environment_names_are_in_the_code(monkeypatch):
     assert expressions(net) == "...  # fill in: the network 'squeezenet1_1'"
 
 
+@pytest.mark.slow
 def test_code_for_what_only_its_owner_has_says_what_to_fill_in():
     mine = wrap(CLASSIFIER.module, size=128, mean=(0.5,) * 3, std=(0.2,) * 3)
     array = np.asarray(SUBJECT.sample.image)

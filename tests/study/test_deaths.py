@@ -76,7 +76,11 @@ def failed(opened):
 
 @pytest.mark.parametrize(
     ("how", "says"),
-    [("segfault", "SIGSEGV"), ("exit", "exit status 3"), ("kill", "SIGKILL")],
+    [
+        pytest.param("segfault", "SIGSEGV", marks=pytest.mark.slow),
+        ("exit", "exit status 3"),
+        ("kill", "SIGKILL"),
+    ],
 )
 def test_what_costs_three_processes_is_a_failed_row_and_the_others_go_on(
     begin, forked, undisturbed, how, says

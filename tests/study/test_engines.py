@@ -606,6 +606,7 @@ def test_memory_that_does_not_suffice_halves_the_batch_or_is_a_row(tmp_path, mon
     assert abs(values[0] - values[2]).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_bfloat16_is_another_study_near_the_first(tmp_path):
     asked = {"methods": ["hybrid", "lrp_paper"], "metrics": ["sparseness", "srg"], "images": 4}
     plain = create_study(tmp_path / "plain", **asked)

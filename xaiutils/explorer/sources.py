@@ -136,7 +136,7 @@ def _code(one: Classifier, work: Workload | None) -> str:
     elif not (one.name in SCENE_NETWORKS and one.weights.startswith("shipped")):
         return _yours("the network", one.name)
     given = ", ".join(map(json.dumps, words))
-    if one.cam_layer != choose_cam_layer(one.graph, None)[0]:
+    if one.cam_layer != choose_cam_layer(one.network, None)[0]:
         given += f", cam_layer={json.dumps(one.cam_layer)}"
     return f"xai.load_model({given})"
 

@@ -1,14 +1,33 @@
-"""Arguments that several methods share: the reference image, and a set of them."""
+"""What several methods share: the reference image, a set of them, and the network's answer."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xaiutils import chance, checks
 from xaiutils.models import Classifier
+from xaiutils.targets import Question, answer
 
 Baseline = float | Tensor
+
+
+class Answer(nn.Module):
+    """A network's twin that answers what is asked: images (n, C, H, W) to (n,).
+
+    Args:
+        twin: The network.
+        question: What is asked of each image; of all the same where it is one.
+    """
+
+    def __init__(self, twin: nn.Module, question: Question) -> None:
+        super().__init__()
+        self.twin, self.question = twin, question
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The answer to each image."""
+        return answer(self.twin(x), self.question)
 
 
 def reference(baseline: Baseline, x: Tensor) -> Tensor:
@@ -27,9 +46,11 @@ def reference(baseline: Baseline, x: Tensor) -> Tensor:
         return torch.full_like(x, checks.number("baseline", baseline))
     checks.dense("baseline", baseline, "(C, H, W)")
     channels, *size = x.shape[1:]
-    one = baseline[0] if baseline.ndim == 4 and len(baseline) == 1 else baseline
-    one = one[:, None, None] if one.ndim == 1 else one
-    if one.ndim != 3 or one.shape[0] != channels or list(one.shape[1:]) not in (size, [1, 1]):
+    one = baseline[0] if baseline.ndim == x.ndim and len(baseline) == 1 else baseline
+    flat = [1] * len(size)  # of a solid colour
+    one = one.view(-1, *flat) if one.ndim == 1 else one
+    fits = one.ndim == x.ndim - 1 and one.shape[0] == channels
+    if not fits or list(one.shape[1:]) not in (size, flat):
         raise ValueError(
             f"baseline must be a number or ({channels},), {tuple(x.shape[1:])} or "
             f"{(1, *x.shape[1:])} as one image, got {checks.shape(baseline)}"
@@ -50,7 +71,7 @@ def references(
     """
     if baselines is None:
         low, high = classifier.bounds(x)
-        shape = (checks.whole("n_baselines", count), x.shape[1], 1, 1)
+        shape = (checks.whole("n_baselines", count), x.shape[1], *[1] * (x.ndim - 2))
         drawn = torch.rand(shape, generator=chance.torchs(seed), device="cpu").to(x)
         return (low + drawn * (high - low)).expand(-1, -1, *x.shape[2:])
     if not isinstance(baselines, Tensor):
@@ -58,7 +79,7 @@ def references(
             f"baselines must be a tensor (n, C, H, W), got {checks.describe(baselines)}"
         )
     checks.dense("baselines", baselines, "(n, C, H, W)")
-    if baselines.ndim != 4 or len(baselines) == 0 or baselines.shape[1:] != x.shape[1:]:
+    if baselines.ndim != x.ndim or len(baselines) == 0 or baselines.shape[1:] != x.shape[1:]:
         raise ValueError(
             f"baselines must be (n, {', '.join(map(str, x.shape[1:]))}) with n >= 1, "
             f"got {checks.shape(baselines)}"

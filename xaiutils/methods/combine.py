@@ -22,6 +22,7 @@ from xaiutils import checks
 from xaiutils.hybrid import SIGMA_SHARE, THRESHOLD, bound, explain, fuse, smooth
 from xaiutils.methods.record import NONNEGATIVE, Method, Setting
 from xaiutils.models import Classifier
+from xaiutils.targets import Question
 
 _WHY = {
     "threshold": "explain's default; arbitrary until calibrated: the paper gives none",
@@ -71,7 +72,7 @@ def combine(
     def function(
         classifier: Classifier,
         x: Tensor,
-        target: Tensor,
+        target: Question,
         *,
         threshold: float,
         sigma: float | None,
@@ -83,10 +84,12 @@ def combine(
             record.compute(classifier, x, target, seed, _own(prefix, record, settings)).detach()
             for prefix, record in parts
         )
-        return smooth_as_explain(fuse(bound(figure, threshold), bounded.to(figure)), sigma)
+        space = x.ndim - 2
+        figure = bound(figure, threshold, dimensions=space)
+        return smooth_as_explain(fuse(figure, bounded.to(figure), dimensions=space), sigma)
 
     def refuses(classifier: Classifier) -> str | None:
-        reasons = ((record.name, record.refuses(classifier)) for _, record in parts)
+        reasons = ((record.name, record.refusal(classifier)) for _, record in parts)
         return next((f"{name}: {reason}" for name, reason in reasons if reason is not None), None)
 
     return Method(
@@ -98,6 +101,7 @@ def combine(
         source=f"Dhore et al., section III-B, of: {cam.source}; {method.source}",
         passes=" + ".join(f"({_passes(prefix, record)})" for prefix, record in parts),
         class_specific=cam.class_specific or method.class_specific,
+        classes_only=cam.classes_only or method.classes_only,
         stochastic=cam.stochastic or method.stochastic,
         needs=tuple(dict.fromkeys((*cam.needs, *method.needs))),
         settings=MappingProxyType(
@@ -117,7 +121,9 @@ def combine(
 
 def smooth_as_explain(map: Tensor, sigma: float | None) -> Tensor:
     """Step 5 with the width that `explain` takes: ``sigma`` pixels, or H / 64 for None."""
-    return smooth(map, map.shape[-2] * SIGMA_SHARE if sigma is None else sigma)
+    space = map.ndim - 1
+    sigma = map.shape[-2 if space > 1 else -1] * SIGMA_SHARE if sigma is None else sigma
+    return smooth(map, sigma, dimensions=space)
 
 
 def _check(threshold: float, sigma: float | None) -> None:

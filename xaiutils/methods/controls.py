@@ -23,46 +23,48 @@ from xaiutils.methods.combine import EXPLAIN_SETTINGS, smooth_as_explain
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, no_plan
 from xaiutils.models import Classifier
 from xaiutils.one_pass import look
+from xaiutils.targets import Question
 
 
-def random_map(classifier: Classifier, x: Tensor, target: Tensor, *, seed: int = 0) -> Tensor:
+def random_map(classifier: Classifier, x: Tensor, target: Question, *, seed: int = 0) -> Tensor:
     """Independent uniform values in [0, 1), (N, H, W): chance level.
 
     Drawn anew for every image and seed, and the same for every class: maps of different images
     must not share their luck.
     """
     maps = [
-        baselines.random_map(image[None], own)
+        baselines.random_map(image[None], own, dimensions=x.ndim - 2)
         for image, own in zip(x, _seeds(x, seed), strict=True)
     ]
     return torch.cat(maps).to(x.device)
 
 
-def centre_prior(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+def centre_prior(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
     """A Gaussian bump in the middle, sigma a quarter of each side: (N, H, W) in (0, 1]."""
-    return baselines.centre_prior(x).to(x.device)
+    return baselines.centre_prior(x, dimensions=x.ndim - 2).to(x.device)
 
 
-def sobel_edges(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+def sobel_edges(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
     """The magnitude of the picture's Sobel gradient, (N, H, W), not negative."""
     return baselines.sobel_edges(x).to(x.device)
 
 
 def bounded_cam(
-    classifier: Classifier, x: Tensor, target: Tensor, *, threshold: float, cam: str
+    classifier: Classifier, x: Tensor, target: Question, *, threshold: float, cam: str
 ) -> Tensor:
     """The bounding figure P = minmax(relu(C - t)) alone, (N, H, W) in [0, 1]: no LRP.
 
     Args:
         classifier, x, target, threshold, cam: As in `xaiutils.hybrid.explain`.
     """
-    return bound(class_activation_map(classifier, x, target, cam=cam), threshold)
+    found = class_activation_map(classifier, x, target, cam=cam)
+    return bound(found, threshold, dimensions=x.ndim - 2)
 
 
 def bounded_cam_smoothed(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     *,
     threshold: float,
     sigma: float | None,
@@ -80,7 +82,7 @@ def bounded_cam_smoothed(
 def lrp_smoothed(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     *,
     sigma: float | None,
     composite: str | Composite,
@@ -99,7 +101,7 @@ def lrp_smoothed(
 def bounded_noise(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     *,
     threshold: float,
     sigma: float | None,
@@ -119,13 +121,14 @@ def bounded_noise(
         for own in _seeds(x, seed)
     ]
     figure = bounded_cam(classifier, x, target, threshold=threshold, cam=cam)
-    return smooth_as_explain(fuse(figure, torch.stack(noise).to(figure)), sigma)
+    product = fuse(figure, torch.stack(noise).to(figure), dimensions=x.ndim - 2)
+    return smooth_as_explain(product, sigma)
 
 
 def bounded_edges(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     *,
     threshold: float,
     sigma: float | None,
@@ -146,7 +149,7 @@ def bounded_edges(
 def hybrid(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     *,
     threshold: float,
     sigma: float | None,
@@ -165,7 +168,9 @@ def hybrid(
     seen = look(classifier, x, target, cam, None, composite, None, start)
     assert seen.cam is not None
     assert seen.relevance is not None
-    product = fuse(bound(seen.cam, threshold), seen.relevance.map.mean(1))
+    space = x.ndim - 2
+    bounded = bound(seen.cam, threshold, dimensions=space)
+    product = fuse(bounded, seen.relevance.map.mean(1), dimensions=space)
     return smooth_as_explain(product, sigma)
 
 
@@ -210,6 +215,7 @@ TABLE: tuple[Method, ...] = (
         title="Sobel edges",
         function=sobel_edges,
         family="baseline",
+        pictures_only=True,
         sign=NONNEGATIVE,
         source="an edge detector as explanation: Adebayo et al. 2018, arXiv 1810.03292",
         passes="0",
@@ -262,6 +268,7 @@ TABLE: tuple[Method, ...] = (
         title="bounding figure x edges, smoothed",
         function=bounded_edges,
         family="control",
+        pictures_only=True,
         sign=NONNEGATIVE,
         source=f"{_PAPER}, with Sobel edges for LRP",
         passes="F + B",

@@ -13,15 +13,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from xaiutils.methods.arguments import Baseline, reference, references
+from xaiutils.methods.arguments import Answer, Baseline, reference, references
 from xaiutils.methods.gradients import BASELINE, COLOURS
 from xaiutils.methods.guided import hooking
 from xaiutils.methods.record import SIGNED, Method
 from xaiutils.models import Classifier
 from xaiutils.operations import AVERAGE, CONSTANT, PASS, PRODUCT, ROUTING, SUM, WEIGHTED
 from xaiutils.steps import Step
+from xaiutils.targets import Question
 from xaiutils.twin import Twin
 
 # Modules with a rule of captum's that sums to the difference (for softmax it does not).
@@ -30,7 +31,7 @@ LINEAR_KINDS = (*WEIGHTED, AVERAGE, ROUTING, PASS, SUM, CONSTANT)
 
 
 def deep_lift(
-    classifier: Classifier, x: Tensor, target: Tensor, baseline: Baseline = 0.0
+    classifier: Classifier, x: Tensor, target: Question, baseline: Baseline = 0.0
 ) -> Tensor:
     r"""DeepLIFT, rescale rule (Shrikumar et al. 2017, section 3.5.2; as a gradient: Ancona 2018).
 
@@ -47,14 +48,14 @@ def deep_lift(
     """
     x0 = reference(baseline, x)
     return torch.stack(
-        [_contributions(classifier, x[i], x0[i : i + 1], int(target[i])) for i in range(len(x))]
+        [_contributions(classifier, x[i], x0[i : i + 1], target[i : i + 1]) for i in range(len(x))]
     ).mean(1)
 
 
 def deep_lift_shap(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     baselines: Tensor | None = None,
     n_baselines: int = 8,
     *,
@@ -76,7 +77,7 @@ def deep_lift_shap(
     """
     xs = references(baselines, n_baselines, classifier, x, seed)
     return torch.stack(
-        [_contributions(classifier, x[i], xs, int(target[i])) for i in range(len(x))]
+        [_contributions(classifier, x[i], xs, target[i : i + 1]) for i in range(len(x))]
     ).mean(1)
 
 
@@ -97,28 +98,27 @@ def without_rule(classifier: Classifier) -> str | None:
 
 
 def _has_rule(step: Step, parts: nn.ModuleDict) -> bool:
-    if step.name in parts and type(parts[step.name]) in RULES:
+    if step.key in parts and type(parts[step.key]) in RULES:
         return True
     if step.kind == PRODUCT:  # linear where only one factor is of the picture, and only once
-        factors = [v for v in step.node.args if isinstance(v, fx.Node)]
-        return len(step.varying) == 1 and factors.count(step.varying[0].node) == 1
+        return len(step.varying) == 1 and step.read.count(step.varying[0]) == 1
     return step.kind in LINEAR_KINDS and "max" not in step.operation.lower()
 
 
-def _contributions(classifier: Classifier, x: Tensor, starts: Tensor, target: int) -> Tensor:
+def _contributions(classifier: Classifier, x: Tensor, starts: Tensor, target: Question) -> Tensor:
     """The mean over the references of DeepLIFT's contributions to one image, (C, H, W)."""
     from captum.attr import DeepLift
 
-    twin = Twin(classifier.graph)
+    twin = Twin(classifier.graph_for(starts))
     for name, part in twin.parts.items():
         if type(part) is nn.MaxPool2d:
             twin.parts[name] = nn.Sequential(SideBySide(part), nn.MaxPool2d(part.kernel_size))
-    method = DeepLift(twin)
+    method = DeepLift(Answer(twin, target))
     total = torch.zeros_like(x)
     with hooking():
         for x0 in starts:
             leaf = x[None].clone().requires_grad_()
-            total += method.attribute(leaf, x0[None], target)[0].detach() / len(starts)
+            total += method.attribute(leaf, x0[None])[0].detach() / len(starts)
     return total
 
 

@@ -1,8 +1,9 @@
 """Methods that ask the gradient of the class's logit by the image: captum's, on the twin network.
 
-With :math:`f_c` the logit of the explained class and :math:`x_0` the reference image (``baseline``,
-by default 0 in normalised units: the mean colour of the training). A pixel's value is the mean over
-the channels, with its sign; the saliency map alone takes the largest magnitude, as its paper does.
+With :math:`f_c` the logit of the explained class, or the score that is explained, and :math:`x_0`
+the reference image (``baseline``, by default 0 in normalised units: the mean colour of the
+training). A pixel's value is the mean over the channels, with its sign; the saliency map alone
+takes the largest magnitude, as its paper does.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import torch
 from torch import Tensor
 
 from xaiutils import chance, checks
-from xaiutils.methods.arguments import Baseline, reference, references
+from xaiutils.methods.arguments import Answer, Baseline, reference, references
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting
 from xaiutils.models import Classifier
-from xaiutils.twin import Twin
+from xaiutils.targets import Question
 
 
-def saliency(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+def saliency(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
     r"""Saliency map (Simonyan et al. 2013, section 3.1).
 
     .. math:: \max_k |\partial f_c / \partial x_k| \quad\text{over the channels } k.
@@ -27,11 +28,11 @@ def saliency(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
     """
     from captum.attr import Saliency
 
-    found = Saliency(Twin(classifier.graph)).attribute(leaf(x), target.to(x.device))
+    found = Saliency(Answer(classifier.hookable(x), target)).attribute(leaf(x))
     return found.amax(1)
 
 
-def gradient_x_input(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+def gradient_x_input(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
     r"""Gradient times input, :math:`x \odot \partial f_c / \partial x` (Shrikumar et al. 2016).
 
     x is in normalised units, so a pixel of the training's mean colour gets 0.
@@ -41,14 +42,14 @@ def gradient_x_input(classifier: Classifier, x: Tensor, target: Tensor) -> Tenso
     """
     from captum.attr import InputXGradient
 
-    found = InputXGradient(Twin(classifier.graph)).attribute(leaf(x), target.to(x.device))
+    found = InputXGradient(Answer(classifier.hookable(x), target)).attribute(leaf(x))
     return found.mean(1)
 
 
 def integrated_gradients(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     n_steps: int = 50,
     baseline: Baseline = 0.0,
     batch_size: int = 25,
@@ -75,13 +76,11 @@ def integrated_gradients(
 
     n_steps = checks.whole("n_steps", n_steps)
     batch_size = checks.whole("batch_size", batch_size)
-    x0 = reference(baseline, x)
-    method = IntegratedGradients(Twin(classifier.graph))
+    x0, twin = reference(baseline, x), classifier.hookable(x)
     maps = [
-        method.attribute(
+        IntegratedGradients(Answer(twin, target[i : i + 1])).attribute(
             x[i : i + 1],
             x0[i : i + 1],
-            int(target[i]),
             n_steps=n_steps,
             internal_batch_size=batch_size,
         )
@@ -93,7 +92,7 @@ def integrated_gradients(
 def smooth_grad(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     n_samples: int = 50,
     noise: float = 0.15,
     batch_size: int = 25,
@@ -123,20 +122,21 @@ def smooth_grad(
     n_samples = checks.whole("n_samples", n_samples)
     batch_size = checks.whole("batch_size", batch_size)
     noise = checks.number("noise", noise, low=0)
-    method, drawing = Saliency(Twin(classifier.graph)), chance.torchs(seed, x.device)
+    twin, drawing = classifier.hookable(x), chance.torchs(seed, x.device)
     total = torch.zeros_like(x)
     for i in range(len(x)):
+        method = Saliency(Answer(twin, target[i : i + 1]))
         deviation = torch.tensor(noise * float(x[i].max() - x[i].min()), device=x.device)
         for n in _parts(n_samples, batch_size):  # captum's NoiseTunnel draws globally
             noisy = x[i] + torch.normal(0, deviation.expand(n, *x.shape[1:]), generator=drawing)
-            total[i] += method.attribute(leaf(noisy), int(target[i]), abs=False).sum(0)
+            total[i] += method.attribute(leaf(noisy), abs=False).sum(0)
     return (total / n_samples).mean(1)
 
 
 def gradient_shap(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     n_samples: int = 50,
     baselines: Tensor | None = None,
     n_baselines: int = 8,
@@ -171,14 +171,15 @@ def gradient_shap(
     n_samples = checks.whole("n_samples", n_samples)
     batch_size = checks.whole("batch_size", batch_size)
     xs = references(baselines, n_baselines, classifier, x, seed)
-    method, drawing = Saliency(Twin(classifier.graph)), chance.numpys(seed)
+    twin, drawing = classifier.hookable(x), chance.numpys(seed)
     total = torch.zeros_like(x)
     for i in range(len(x)):
+        method = Saliency(Answer(twin, target[i : i + 1]))
         for n in _parts(n_samples, batch_size):  # captum's GradientShap draws globally
             starts = xs[drawing.choice(len(xs), n)]
-            way = torch.tensor(drawing.uniform(0, 1, n)).to(x)[:, None, None, None]
+            way = torch.tensor(drawing.uniform(0, 1, n)).to(x).view(-1, *[1] * (x.ndim - 1))
             places = leaf(way * x[i] + (1 - way) * starts)
-            found = (x[i] - starts) * method.attribute(places, int(target[i]), abs=False)
+            found = (x[i] - starts) * method.attribute(places, abs=False)
             total[i] += found.sum(0) / n * (n / n_samples)
     return total.mean(1)
 

@@ -12,16 +12,19 @@ from torch import Tensor, nn
 
 from xaiutils import checks
 from xaiutils.borrowed import silenced
+from xaiutils.cam_layer import reading
+from xaiutils.methods.arguments import Answer
 from xaiutils.methods.gradients import leaf
 from xaiutils.methods.record import SIGNED, Method, Setting
 from xaiutils.models import Classifier
 from xaiutils.operations import ACTIVATION, GATE
+from xaiutils.targets import Question
 from xaiutils.twin import Twin
 
 INTERPOLATIONS = ("bilinear", "nearest")
 
 
-def guided_backprop(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+def guided_backprop(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
     """Guided backpropagation (Springenberg et al. 2014, section 3.4).
 
     The gradient passes a ReLU only where the input and the gradient itself are positive; other
@@ -33,11 +36,11 @@ def guided_backprop(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor
     from captum.attr import GuidedBackprop
 
     with hooking():
-        method = GuidedBackprop(Twin(classifier.graph))
-        return method.attribute(leaf(x), target.to(x.device)).mean(1)
+        method = GuidedBackprop(Answer(Twin(classifier.graph_for(x)), target))
+        return method.attribute(leaf(x)).mean(1)
 
 
-def deconvolution(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+def deconvolution(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
     """Deconvolution (Zeiler and Fergus 2014, section 2.1; its gradient form: Simonyan et al. 2013).
 
     The gradient passes a ReLU where the gradient itself is positive, whatever the input. Behind
@@ -50,12 +53,12 @@ def deconvolution(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
     from captum.attr import Deconvolution
 
     with hooking():
-        method = Deconvolution(Twin(classifier.graph))
-        return method.attribute(leaf(x), target.to(x.device)).mean(1)
+        method = Deconvolution(Answer(Twin(classifier.graph_for(x)), target))
+        return method.attribute(leaf(x)).mean(1)
 
 
 def guided_grad_cam(
-    classifier: Classifier, x: Tensor, target: Tensor, interpolation: str = "bilinear"
+    classifier: Classifier, x: Tensor, target: Question, interpolation: str = "bilinear"
 ) -> Tensor:
     """Guided Grad-CAM (Selvaraju et al. 2017, section 3.2), at the classifier's CAM layer.
 
@@ -74,10 +77,10 @@ def guided_grad_cam(
     from captum.attr import GuidedGradCam
 
     checks.choice("interpolation", interpolation, INTERPOLATIONS)
-    twin = Twin(classifier.graph, classifier.cam_layer)
+    twin = Twin(classifier.graph_for(x), classifier.cam_layer)
     with hooking():
-        method = GuidedGradCam(twin, twin.cam_layer)
-        found = method.attribute(leaf(x), target.to(x.device), interpolate_mode=interpolation)
+        method = GuidedGradCam(Answer(twin, target), twin.cam_layer)
+        found = method.attribute(leaf(x), interpolate_mode=interpolation)
     return found.mean(1)
 
 
@@ -95,8 +98,9 @@ def _without_relu(classifier: Classifier) -> str | None:
 
 def _without_map(classifier: Classifier) -> str | None:
     """Why Guided Grad-CAM cannot explain this network, or None."""
-    if len(classifier.graph.find(classifier.cam_layer).shape or ()) != 4:
-        return "its CAM layer gives tokens, not feature maps; grad_cam reads both"
+    graph = classifier.graph
+    if kind := reading(graph, graph.find(classifier.cam_layer)).kind:
+        return f"its CAM layer gives {kind}, not feature maps; grad_cam reads both"
     return _without_relu(classifier)
 
 
@@ -140,5 +144,6 @@ TABLE: tuple[Method, ...] = (
             ),
         },
         refuses=_without_map,
+        pictures_only=True,
     ),
 )

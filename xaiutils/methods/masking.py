@@ -17,14 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaiutils import checks, tokens
+from xaiutils import checks
 from xaiutils.borrowed import environment_kept, seeing
 from xaiutils.methods.record import NONNEGATIVE, Method, Setting
 from xaiutils.models import Classifier
+from xaiutils.positions import Positions
+from xaiutils.targets import Question, answer
 from xaiutils.twin import Twin
+from xaiutils.uncaptured import Whole
 
 
-def score_cam(classifier: Classifier, x: Tensor, target: Tensor, *, batch_size: int = 16) -> Tensor:
+def score_cam(
+    classifier: Classifier, x: Tensor, target: Question, *, batch_size: int = 16
+) -> Tensor:
     r"""Score-CAM: :math:`\mathrm{relu}(\sum_k w_k A_k)`, weights by masking the picture.
 
     .. math:: w_k = \mathrm{softmax}_k\, S_t(x \odot M_k), \qquad
@@ -40,7 +45,7 @@ def score_cam(classifier: Classifier, x: Tensor, target: Tensor, *, batch_size: 
     Args:
         classifier: Its copy is asked once for A and once for each of A's C channels.
         x: (N, C, H, W), preprocessed.
-        target: (N,), one class per image.
+        target: (N,), one class or score per image.
         batch_size: Masked pictures per forward pass.
 
     Returns:
@@ -57,8 +62,8 @@ def score_cam(classifier: Classifier, x: Tensor, target: Tensor, *, batch_size: 
     class Quiet(ScoreCAM):
         get_cam_weights = _without_bar(ScoreCAM.get_cam_weights)
 
-    def prepared(twin: Twin) -> Any:
-        run = Quiet(twin, [twin.cam_layer], reshape_transform=as_maps(x))
+    def prepared(twin: Twin | Whole) -> Any:
+        run = Quiet(twin, [twin.cam_layer], reshape_transform=as_maps(classifier))
         run.batch_size = size
         return run
 
@@ -66,7 +71,7 @@ def score_cam(classifier: Classifier, x: Tensor, target: Tensor, *, batch_size: 
 
 
 def ablation_cam(
-    classifier: Classifier, x: Tensor, target: Tensor, *, batch_size: int = 32
+    classifier: Classifier, x: Tensor, target: Question, *, batch_size: int = 32
 ) -> Tensor:
     r"""Ablation-CAM: :math:`\mathrm{relu}(\sum_k w_k A_k)`, weights by switching channels off.
 
@@ -81,7 +86,7 @@ def ablation_cam(
     Args:
         classifier: Its copy is asked twice for A and the logit, and once for each channel of A.
         x: (N, C, H, W), preprocessed.
-        target: (N,), one class per image.
+        target: (N,), one class or score per image.
         batch_size: Channels switched off per forward pass.
 
     Returns:
@@ -95,6 +100,7 @@ def ablation_cam(
         from pytorch_grad_cam.ablation_layer import AblationLayerVit
 
     size = checks.whole("batch_size", batch_size)
+    size = 1 if classifier.network.uncaptured else size  # which computes one at a time
 
     class Quiet(AblationCAM):
         get_cam_weights = _without_bar(AblationCAM.get_cam_weights)
@@ -102,15 +108,17 @@ def ablation_cam(
     class Zeroed(AblationLayerVit):  # which copies maps and tokens alike
         def __call__(self, a: Tensor) -> Tensor:
             ablated = self.activations
-            channels = ablated if ablated.ndim == 4 else ablated.mT
+            channels = ablated.movedim(read.channel, 1)
             channels[range(len(ablated)), self.indices[: len(ablated)]] = 0
             return ablated
 
-    def prepared(twin: Twin) -> Any:
+    read = _read(classifier)
+
+    def prepared(twin: Twin | Whole) -> Any:
         return Quiet(
             twin,
             [twin.cam_layer],
-            reshape_transform=as_maps(x),
+            reshape_transform=as_maps(classifier),
             ablation_layer=Zeroed(),
             batch_size=size,
         )
@@ -118,35 +126,41 @@ def ablation_cam(
     maps = []
     for i in range(len(x)):
         with np.errstate(divide="ignore", invalid="ignore"):  # a logit of 0 is refused below
-            found, logit = _by_library(prepared, classifier, x, target, i)
-        if logit == 0:
+            found, score = _by_library(prepared, classifier, x, target, i)
+        if score == 0:
+            what = f"class {int(target[i])}" if isinstance(target, Tensor) else target[i].name
             raise ValueError(
                 "target must have a logit other than 0 for ablation_cam, which divides by it, "
-                f"got exactly 0 for class {int(target[i])} at image {i}"
+                f"got exactly 0 for {what} at image {i}"
             )
         maps.append(found)
     return torch.cat(maps)
 
 
-def as_maps(x: Tensor) -> Callable[[Tensor], Tensor]:
-    """For the library: what a layer gives for pictures as ``x``, tokens too, as (N, C, h, w)."""
-    height, width = x.shape[2:]
-    return lambda a: a if a.ndim == 4 else tokens.as_maps(a, (height, width)).contiguous()
+def as_maps(classifier: Classifier) -> Callable[[Tensor], Tensor]:
+    """For the library: what the CAM layer gives, tokens too, as (N, C, h, w)."""
+    read = _read(classifier)
+    return lambda a: a if read.plain else read.as_maps(a).contiguous()
+
+
+def _read(classifier: Classifier) -> Positions:
+    return classifier.reading()
 
 
 def _by_library(
-    prepared: Callable[[Twin], Any], classifier: Classifier, x: Tensor, target: Tensor, i: int
+    prepared: Callable[[Twin | Whole], Any],
+    classifier: Classifier,
+    x: Tensor,
+    target: Question,
+    i: int,
 ) -> tuple[Tensor, float]:
-    """The library's map of image ``i``, (1, H, W), and the logit that it explains."""
-    with environment_kept():
-        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-
+    """The library's map of image ``i``, (1, H, W), and the score that it explains."""
     # Not the library's own `with` block: that one swallows an IndexError.
-    run = prepared(Twin(classifier.graph, cam_layer=classifier.cam_layer))
-    index = int(target[i])
+    run = prepared(classifier.hookable(x, classifier.cam_layer))
+    own = target[i : i + 1]
     with torch.no_grad():
-        found = run(input_tensor=x[i : i + 1], targets=[ClassifierOutputTarget(index)])
-    return torch.from_numpy(found).to(x.device), float(run.outputs[0, index])
+        found = run(input_tensor=x[i : i + 1], targets=[lambda row: answer(row[None], own)[0]])
+        return torch.from_numpy(found).to(x.device), float(answer(run.outputs[:1], own))
 
 
 def _without_bar(function: Any) -> Any:
@@ -160,6 +174,7 @@ TABLE: tuple[Method, ...] = (
         title="Score-CAM",
         function=score_cam,
         family="CAM",
+        pictures_only=True,
         sign=NONNEGATIVE,
         source="Wang et al. 2020, arXiv 1910.01279, section 3, as in grad-cam 1.5.7",
         passes="(C + 1) * F",
@@ -172,6 +187,7 @@ TABLE: tuple[Method, ...] = (
         title="Ablation-CAM",
         function=ablation_cam,
         family="CAM",
+        pictures_only=True,
         sign=NONNEGATIVE,
         source="Desai and Ramaswamy 2020, WACV, section 3, as in grad-cam 1.5.7",
         passes="(C + 2) * F",

@@ -12,6 +12,7 @@ from xaiutils.composites import COMPOSITES
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, never, no_plan
 from xaiutils.models import Classifier
 from xaiutils.operations import AVERAGE, LINEAR, PASS, ROUTING
+from xaiutils.targets import Question
 
 TITLES = {
     "grad_cam_plus_plus": "Grad-CAM++",
@@ -45,19 +46,19 @@ START = Setting("logit", "in units of the logit; 'one' where classes are compare
 
 
 def _cam(
-    classifier: Classifier, x: Tensor, target: Tensor, *, cam: str, layer: str | None = None
+    classifier: Classifier, x: Tensor, target: Question, *, cam: str, layer: str | None = None
 ) -> Tensor:
     return hybrid.class_activation_map(classifier, x, target, cam=cam, cam_layer=layer)
 
 
 def _lrp(
-    classifier: Classifier, x: Tensor, target: Tensor, *, composite: str, start: str = "logit"
+    classifier: Classifier, x: Tensor, target: Question, *, composite: str, start: str = "logit"
 ) -> Tensor:
     found = hybrid.relevance(classifier, x, target, composite, start=start)
     return found.map.mean(1)
 
 
-def _rollout(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+def _rollout(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
     return rollout.attention_rollout(classifier, x)
 
 

@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 
 from xaiutils import chance, checks
-from xaiutils.methods.arguments import Baseline, reference
+from xaiutils.methods.arguments import Answer, Baseline, reference
 from xaiutils.methods.gradients import BASELINE
 from xaiutils.methods.record import SIGNED, Method, Setting
 from xaiutils.methods.segments import Forward, by_segment
 from xaiutils.models import Classifier
-from xaiutils.twin import Twin
+from xaiutils.targets import Question
 
 
 def occlusion(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     baseline: Baseline = 0.0,
     window: float = 1 / 8,
     stride: float = 1 / 2,
@@ -53,15 +53,13 @@ def occlusion(
     sides = [_share("window", window, side) for side in x.shape[2:]]
     steps = [_share("stride", stride, side) for side in sides]
     batch_size = checks.whole("batch_size", batch_size)
-    x0 = reference(baseline, x)
-    method = Occlusion(Twin(classifier.graph))
+    x0, twin = reference(baseline, x), classifier.hookable(x)
     maps = [
-        method.attribute(
+        Occlusion(Answer(twin, target[i : i + 1])).attribute(
             x[i : i + 1],
             (x.shape[1], *sides),
             (x.shape[1], *steps),
             x0[i : i + 1],
-            int(target[i]),
             perturbations_per_eval=batch_size,
         )
         for i in range(len(x))
@@ -72,7 +70,7 @@ def occlusion(
 def feature_ablation(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     baseline: Baseline = 0.0,
     segments: Tensor | None = None,
     batch_size: int = 32,
@@ -107,7 +105,7 @@ def feature_ablation(
 def shapley_sampling(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     n_samples: int = 25,
     baseline: Baseline = 0.0,
     segments: Tensor | None = None,

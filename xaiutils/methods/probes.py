@@ -19,8 +19,9 @@ from xaiutils.cam_layer import blocks
 from xaiutils.hybrid import class_activation_map, explain, relevance
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method
 from xaiutils.models import Classifier
+from xaiutils.targets import Question, key_of, slope
 
-Read = Callable[[Classifier, Tensor, Tensor, str], Tensor]
+Read = Callable[[Classifier, Tensor, Question, str], Tensor]
 
 
 def at_block(name: str, block: int) -> Method:
@@ -32,7 +33,7 @@ def at_block(name: str, block: int) -> Method:
     """
     read, sign, source = READ[name]
 
-    def function(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+    def function(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
         return read(classifier, x, target, _layers(classifier)[block])
 
     title = f"{name} at block {block}"
@@ -50,7 +51,7 @@ def removed(name: str) -> Method:
     return Method(name, name, function, "control", SIGNED, "own", passes="F + 2 * B")
 
 
-def _removed(classifier: Classifier, x: Tensor, target: Tensor, *, kind: str) -> Tensor:
+def _removed(classifier: Classifier, x: Tensor, target: Question, *, kind: str) -> Tensor:
     found = explain(classifier, x, target)
     maps = []
     for picture, figure, own in zip(x, found.bounded > 0, found.relevance, strict=True):
@@ -77,46 +78,48 @@ def _grown(maps: Tensor, x: Tensor) -> Tensor:
     return F.interpolate(summed, size, mode="bilinear", align_corners=False)[:, 0]
 
 
-def _relevance(classifier: Classifier, x: Tensor, target: Tensor, layer: str) -> Tensor:
+def _relevance(classifier: Classifier, x: Tensor, target: Question, layer: str) -> Tensor:
     found = relevance(classifier, x, target, layers=_layers(classifier))  # all, for the memo
     return _grown(found.layers[layer], x)
 
 
-def _gradient(classifier: Classifier, x: Tensor, target: Tensor, layer: str) -> Tensor:
+def _gradient(classifier: Classifier, x: Tensor, target: Question, layer: str) -> Tensor:
     return _grown(_differentiated(classifier, x, target, layer)[1], x)
 
 
-def _gradient_x_activation(classifier: Classifier, x: Tensor, target: Tensor, layer: str) -> Tensor:
+def _gradient_x_activation(
+    classifier: Classifier, x: Tensor, target: Question, layer: str
+) -> Tensor:
     activation, gradient = _differentiated(classifier, x, target, layer)
     return _grown(activation * gradient, x)
 
 
 def _differentiated(
-    classifier: Classifier, x: Tensor, target: Tensor, layer: str
+    classifier: Classifier, x: Tensor, target: Question, layer: str
 ) -> tuple[Tensor, Tensor]:
     """The activations of a layer and the gradient of the class's logit there."""
 
     def compute() -> tuple[Tensor, Tensor]:
-        graph = classifier.graph
+        graph = classifier.graph_for(x)
         record = graph.run(x, leaf=graph.find(layer))
         assert record.leaf is not None
-        index = target.to(record.logits.device)[:, None]
         with torch.inference_mode(False):
-            (g,) = torch.autograd.grad(record.logits.gather(1, index).sum(), record.leaf)
+            at = slope(record.logits.detach(), target)
+            (g,) = torch.autograd.grad(record.logits, record.leaf, at)
         return record.leaf.detach(), g
 
-    return memo.once(compute, "at block", classifier.module, x, target.cpu(), layer)
+    return memo.once(compute, "at block", classifier.module, x, key_of(target), layer)
 
 
-def _cam(classifier: Classifier, x: Tensor, target: Tensor, layer: str, *, cam: str) -> Tensor:
+def _cam(classifier: Classifier, x: Tensor, target: Question, layer: str, *, cam: str) -> Tensor:
     return class_activation_map(classifier, x, target, cam=cam, cam_layer=layer)
 
 
-def _relevance_cam(classifier: Classifier, x: Tensor, target: Tensor, layer: str) -> Tensor:
+def _relevance_cam(classifier: Classifier, x: Tensor, target: Question, layer: str) -> Tensor:
     return related.relevance_cam(classifier, x, target, layer=layer)
 
 
-def _fg_cam(classifier: Classifier, x: Tensor, target: Tensor, layer: str) -> Tensor:
+def _fg_cam(classifier: Classifier, x: Tensor, target: Question, layer: str) -> Tensor:
     return related.fg_cam(classifier, x, target, to=layer)
 
 

@@ -8,7 +8,6 @@ four pairs of such a CAM and such an LRP. Nothing here is a default anywhere.
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -21,9 +20,8 @@ from xaiutils import passes
 from xaiutils.borrowed import environment_kept
 from xaiutils.methods.combine import combine
 from xaiutils.methods.masking import as_maps
-from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting
+from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, no_graph
 from xaiutils.models import Classifier
-from xaiutils.tracing import unhook
 from xaiutils.twin import Twin
 
 
@@ -101,8 +99,9 @@ def grad_cam_plus_plus_no_target(classifier: Classifier, x: Tensor, target: Tens
 def _copy(module: nn.Module) -> nn.Module:
     """A deep copy without the caller's hooks and captum rules."""
     model = copy.deepcopy(module)
-    unhook(model)
     for part in model.modules():
+        for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
+            getattr(part, hooks).clear()
         if hasattr(part, "rule"):
             del part.rule
     return model
@@ -126,8 +125,8 @@ def _library_cam(classifier: Classifier, x: Tensor, target: Tensor | None) -> Te
         from pytorch_grad_cam import GradCAMPlusPlus
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    twin = Twin(classifier.graph, cam_layer=classifier.cam_layer)
-    run = GradCAMPlusPlus(twin, [twin.cam_layer], reshape_transform=as_maps(x))
+    twin = Twin(classifier.graph_for(x), cam_layer=classifier.cam_layer)
+    run = GradCAMPlusPlus(twin, [twin.cam_layer], reshape_transform=as_maps(classifier))
     targets = None if target is None else [ClassifierOutputTarget(t) for t in target.tolist()]
     with torch.enable_grad():
         found = run(input_tensor=x.clone().requires_grad_(), targets=targets)
@@ -141,7 +140,7 @@ def _refused(classifier: Classifier, *, given: tuple[type[nn.Module], ...]) -> s
     """
     from captum.attr._core.lrp import SUPPORTED_LAYERS_WITH_RULES, SUPPORTED_NON_LINEAR_LAYERS
 
-    named = classifier.module.named_modules()
+    calls, named = classifier.graph.calls, classifier.module.named_modules()
     layers = {path: part for path, part in named if path and not any(part.children())}
     for path, layer in layers.items():
         supported = type(layer) in (*SUPPORTED_LAYERS_WITH_RULES, *SUPPORTED_NON_LINEAR_LAYERS)
@@ -150,8 +149,6 @@ def _refused(classifier: Classifier, *, given: tuple[type[nn.Module], ...]) -> s
                 f"captum's LRP raises TypeError, it has no rule for {type(layer).__name__} "
                 f"({path}); use lrp_paper"
             )
-    steps = classifier.graph.steps
-    calls = Counter(str(step.node.target) for step in steps if step.node.op == "call_module")
     for path, layer in layers.items():
         if calls[path] > 1 and type(layer) not in SUPPORTED_NON_LINEAR_LAYERS:
             return (
@@ -170,6 +167,7 @@ _PARTS: tuple[Method, ...] = (
         title="LRP (captum, first call)",
         function=captum_lrp_first_call,
         family=_FAMILY,
+        classes_only=True,
         sign=SIGNED,
         source=f"{_CAPTUM}, Alpha1_Beta0_Rule on Conv2d, EpsilonRule on Linear",
         passes="2 * F + B",
@@ -187,6 +185,7 @@ _PARTS: tuple[Method, ...] = (
         title="LRP (captum, later calls)",
         function=captum_lrp_second_call,
         family=_FAMILY,
+        classes_only=True,
         sign=SIGNED,
         source=f"{_CAPTUM}, its rules gone: EpsilonRule(1e-9) everywhere",
         passes="2 * F + B",
@@ -197,19 +196,25 @@ _PARTS: tuple[Method, ...] = (
         title="Grad-CAM++ (grad-cam)",
         function=library_grad_cam_plus_plus,
         family=_FAMILY,
+        pictures_only=True,
+        classes_only=True,
         sign=NONNEGATIVE,
         source=f"{_GRAD_CAM}; Chattopadhay et al. 2018, eq. 19, with 1e-6 in the denominator",
         passes="F + B",
+        refuses=no_graph,
     ),
     Method(
         name="grad_cam_plus_plus_no_target",
         title="Grad-CAM++ (grad-cam, targets=None)",
         function=grad_cam_plus_plus_no_target,
         family=_FAMILY,
+        pictures_only=True,
+        classes_only=True,
         sign=NONNEGATIVE,
         source=f"{_GRAD_CAM} with targets=None",
         passes="F + B",
         class_specific=False,
+        refuses=no_graph,
     ),
 )
 _FIRST_CALL, _SECOND_CALL, _TARGET, _NO_TARGET = _PARTS

@@ -18,6 +18,7 @@ from xaiutils.models import Classifier, checked_classifier
 from xaiutils.one_pass import Target
 from xaiutils.plan import Plan
 from xaiutils.steps import GraphError
+from xaiutils.targets import Question, Scores, slope
 
 FAMILIES = (
     "CAM",
@@ -76,10 +77,16 @@ def never(classifier: Classifier) -> str | None:
     return None
 
 
+def no_graph(classifier: Classifier) -> str | None:
+    """Why a method that needs the graph alone cannot explain a classifier, or None."""
+    assert classifier.graph
+    return None
+
+
 def no_plan(classifier: Classifier, *, composite: Composite) -> str | None:
     """Why relevance by a composite cannot explain a classifier, or None: a step without a rule."""
-    graph = classifier.graph
     try:
+        graph = classifier.graph
         Plan(graph, composite, graph.find(classifier.cam_layer))
     except GraphError as error:
         return str(error)
@@ -93,14 +100,17 @@ class Method:
     Attributes:
         name: Its key in `METHODS`.
         title: What figures and tables call it.
-        function: ``(classifier, x, target, **settings)``: target (N,), maps (N, H, W). It must
-            leave the images as they are.
+        function: ``(classifier, x, target, **settings)``: maps (N, H, W). ``target`` holds class
+            indices (N,), or is `xaiutils.targets.Scores`: `xaiutils.targets.answer` and ``slope``
+            read both. It must leave the images as they are.
         family: One of `FAMILIES`.
         sign: ``"signed"``: positive speaks for the class; or ``"not negative"``.
         source: Paper and equation.
         passes: Cost for one image as a formula in F (forward pass), B (backward pass), the
             settings' names, S (segments), C (channels of the CAM layer) and K (classes).
         class_specific: Whether the map depends on the class that is explained.
+        classes_only: Whether it explains class indices alone, and no other score.
+        pictures_only: Whether it takes pictures (N, C, H, W) alone, no signals and no volumes.
         stochastic: Whether chance decides. Such a method takes each image alone, so that its map
             depends on the image and the seed and not on its neighbours in the batch. Its function
             is given ``seed`` and draws by a generator of its own: the random states of torch,
@@ -118,6 +128,8 @@ class Method:
     source: str
     passes: str = "F + B"
     class_specific: bool = True
+    classes_only: bool = False
+    pictures_only: bool = False
     stochastic: bool = False
     needs: tuple[str, ...] = ()
     settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}))
@@ -137,7 +149,7 @@ class Method:
             )
 
     def compute(
-        self, classifier: Classifier, x: Tensor, target: Tensor, seed: int, used: dict[str, Any]
+        self, classifier: Classifier, x: Tensor, target: Question, seed: int, used: dict[str, Any]
     ) -> Tensor:
         """What ``function`` gives for images ``x`` (N, C, H, W): maps (N, H, W), unchecked.
 
@@ -164,7 +176,8 @@ class Method:
         Args:
             classifier: From `load_model` or `wrap`; left as it is.
             x: (N, C, H, W), preprocessed by the classifier.
-            target: Class index, or one per image; by default the predicted class of each image.
+            target: As in `xaiutils.explain`: a class, a score, or one per image; by default the
+                predicted class of each image.
             seed: Decides all chance; the random states of torch, NumPy and Python are neither
                 read nor changed, so that threads do not disturb each other.
             progress: Show a bar of the images that the network answers. To cancel, call this
@@ -182,14 +195,14 @@ class Method:
         checked_classifier(classifier).check(x)
         seed = checks.seed("seed", seed)
         used = merged(self.name, self.settings, settings)
-        reason = self.refuses(classifier)
+        reason = self.refusal(classifier)
         if reason is not None:
-            raise CannotExplain(f"{self.name} cannot explain {classifier.name}: {reason}")
+            raise self._cannot(classifier, reason)
         total = self.expected(classifier, len(x), **settings) if progress else None
         watch = passes.watch(total, progress=progress, title=self.title)
         with watch, torch.inference_mode(False):
             x = x.clone() if x.is_inference() else x.detach()
-            targets = _targets(classifier, x, target)
+            targets = self._asked(classifier, x, target)
             if self.stochastic or self.needs:
                 maps = [
                     self._one(classifier, x[i : i + 1], targets[i : i + 1], seed, _row(used, i, x))
@@ -199,6 +212,32 @@ class Method:
             else:
                 result = self._one(classifier, x, targets, seed, used)
         return result
+
+    def refusal(self, classifier: Classifier) -> str | None:
+        """Why this method cannot explain a classifier, or None; one without a graph, perhaps."""
+        if self.pictures_only and (space := classifier.transform.dimensions) != 2:
+            read = {1: "signals (N, C, L)", 3: "volumes (N, C, D, H, W)"}[space]
+            return f"it takes pictures (N, C, H, W), and the network reads {read}; use hybrid"
+        try:
+            return self.refuses(classifier)
+        except GraphError as error:
+            return str(error)
+
+    def _cannot(self, classifier: Classifier, reason: str) -> CannotExplain:
+        return CannotExplain(f"{self.name} cannot explain {classifier.name}: {reason}")
+
+    def _asked(self, classifier: Classifier, x: Tensor, target: Target) -> Question:
+        question = classifier.asked(target, len(x))
+        if question is None:
+            return classifier.predicted(classifier.predict(x)).cpu()
+        if isinstance(question, Scores) and self.classes_only:
+            raise CannotExplain(
+                f"{self.name} explains one class among others, and no score, got {question.name}; "
+                "hybrid and the methods of captum explain scores"
+            )
+        if isinstance(question, Scores) and self.family == "gradient":
+            slope(classifier.predict(x), question)  # captum would return zeros without a word
+        return question
 
     def cost(
         self,
@@ -225,18 +264,23 @@ class Method:
             n: How many images.
             **settings: As in a call.
         """
-        shape = classifier.graph.find(classifier.cam_layer).shape or ()
-        C = shape[1 if len(shape) == 4 else -1]  # tokens have their channels last
         try:
+            read = classifier.reading()
+            C = read.shape[read.channel]
             return round(n * self.cost(1, 0, C=C, K=len(classifier.classes), **settings))
-        except (NameError, ArithmeticError):
-            return None  # a wrong setting: the method itself says what is wrong with it
+        except (NameError, ArithmeticError, GraphError):
+            return None  # a wrong setting, or no layer: the method itself says what is wrong
 
     def _one(
-        self, classifier: Classifier, x: Tensor, target: Tensor, seed: int, used: dict[str, Any]
+        self, classifier: Classifier, x: Tensor, target: Question, seed: int, used: dict[str, Any]
     ) -> Tensor:
         given = x.clone()
-        maps = self.compute(classifier, given, target, seed, used).detach().float()
+        try:
+            maps = self.compute(classifier, given, target, seed, used).detach().float()
+        except GraphError as error:
+            if not classifier.network.uncaptured:
+                raise
+            raise self._cannot(classifier, str(error)) from error
         if not torch.equal(given, x):
             raise meddled(self.name, ["x"])
         if maps.shape != (len(x), *x.shape[2:]):
@@ -250,12 +294,6 @@ class Method:
 def _takes_seed(function: Callable[..., Tensor]) -> bool:
     known = inspect.signature(function).parameters.values()
     return any(one.name == "seed" or one.kind is one.VAR_KEYWORD for one in known)
-
-
-def _targets(classifier: Classifier, x: Tensor, target: Target) -> Tensor:
-    if target is None:
-        return classifier.predicted(classifier.predict(x)).cpu()
-    return checks.targets("target", target, len(x), len(classifier.classes))
 
 
 def _row(used: dict[str, Any], i: int, x: Tensor) -> dict[str, Any]:

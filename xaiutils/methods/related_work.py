@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from xaiutils import related
+from xaiutils.cam_layer import reading
 from xaiutils.composites import Composite
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, no_plan
 from xaiutils.models import SOFTMAX, Classifier
@@ -26,8 +27,9 @@ def _no_rivals(classifier: Classifier, *, softmax: bool) -> str | None:
 
 
 def _no_maps(classifier: Classifier, *, composite: Composite) -> str | None:
-    if len(classifier.graph.find(classifier.cam_layer).shape or ()) != 4:
-        return "its CAM layer gives tokens, not feature maps, and z⁺ is made for ReLU networks"
+    graph = classifier.graph
+    if kind := reading(graph, graph.find(classifier.cam_layer)).kind:
+        return f"its CAM layer gives {kind}, not feature maps, and z⁺ is made for ReLU networks"
     return no_plan(classifier, composite=composite)
 
 
@@ -40,6 +42,8 @@ TABLE: tuple[Method, ...] = (
         NONNEGATIVE,
         "Lee et al. 2021, section 3",
         refuses=partial(_no_maps, composite=RELEVANCE_CAM),
+        pictures_only=True,
+        classes_only=True,
         settings={"layer": LAYER},
     ),
     Method(
@@ -50,6 +54,7 @@ TABLE: tuple[Method, ...] = (
         NONNEGATIVE,
         "Gu et al. 2018, section 4, dual by the other classes",
         refuses=partial(_no_rivals, softmax=False),
+        classes_only=True,
         passes="F + 2 * B",
     ),
     Method(
@@ -60,6 +65,7 @@ TABLE: tuple[Method, ...] = (
         NONNEGATIVE,
         "Gu et al. 2018, section 4, dual by negated weights",
         refuses=partial(_no_rivals, softmax=False),
+        classes_only=True,
         passes="F + 2 * B",
     ),
     Method(
@@ -70,6 +76,7 @@ TABLE: tuple[Method, ...] = (
         SIGNED,
         "Iwana et al. 2019, section 3",
         refuses=partial(_no_rivals, softmax=True),
+        classes_only=True,
         passes="F + 2 * B",
     ),
     Method(
@@ -80,6 +87,7 @@ TABLE: tuple[Method, ...] = (
         NONNEGATIVE,
         "Qiu et al. 2024, section 3",
         refuses=partial(_no_maps, composite=FG_CAM),
+        pictures_only=True,
         passes="F + 2 * B",
         settings={"layer": LAYER},
     ),
@@ -91,6 +99,7 @@ TABLE: tuple[Method, ...] = (
         NONNEGATIVE,
         "Qiu et al. 2024, section 3, denoised",
         refuses=partial(_no_maps, composite=FG_CAM),
+        pictures_only=True,
         passes="F + 2 * B",
         settings={"layer": LAYER, "keep": KEEP},
     ),
@@ -102,6 +111,7 @@ TABLE: tuple[Method, ...] = (
         NONNEGATIVE,
         "Qiu et al. 2024, section 3; weights of Wang et al. 2020",
         refuses=partial(_no_maps, composite=FG_CAM),
+        pictures_only=True,
         passes="(1 + C) * F + B",
         settings={"layer": LAYER, "batch": BATCH},
     ),

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from xaiutils import checks
-from xaiutils.images import denormalise
-from xaiutils.methods.arguments import Baseline, reference
+from xaiutils.images import Transform, denormalise
+from xaiutils.methods.arguments import Answer, Baseline, reference
 from xaiutils.methods.record import CannotExplain
 from xaiutils.models import Classifier, checked_classifier
-from xaiutils.twin import Twin
+from xaiutils.targets import Question
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -55,10 +55,21 @@ def slic(
     if compactness <= 0:
         raise ValueError(f"compactness must be > 0, got {compactness:g}")
     labels = []
-    for picture in denormalise(x, classifier.transform):
+    for picture in _pictures(classifier, x):
         found = superpixels(picture, n_segments, compactness, start_label=0, channel_axis=-1)
         labels.append(np.unique(found, return_inverse=True)[1].reshape(found.shape))
     return torch.from_numpy(np.stack(labels)).long()
+
+
+def _pictures(classifier: Classifier, x: Tensor) -> np.ndarray:
+    """What people see of the images, (N, H, W, 3); of arrays their preview."""
+    transform = classifier.transform
+    if isinstance(transform, Transform):
+        return denormalise(x, transform)
+    if transform.dimensions != 2:
+        raise ValueError("x must be images (N, C, H, W) for superpixels: give segments of your own")
+    std, mean = (x.new_tensor(value)[:, None, None] for value in (transform.std, transform.mean))
+    return np.stack([transform.picture(array) for array in x.detach() * std + mean])
 
 
 def check(segments: Tensor, x: Tensor) -> Tensor:
@@ -92,7 +103,7 @@ def check(segments: Tensor, x: Tensor) -> Tensor:
 def by_segment(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     baseline: Baseline,
     segments: Tensor | None,
     effects: Callable[[Forward, Tensor], Tensor],
@@ -103,7 +114,7 @@ def by_segment(
         classifier, x, target: As in `Method`.
         baseline: What an absent segment shows, see `reference`.
         segments: (N, H, W), checked; by default those of `slic`.
-        effects: Asks the network, which maps the presence of segments (n, S) to logits (n,), and
+        effects: Asks the network, which maps the presence of segments (n, S) to scores (n,), and
             gives the effect of each, (1, S), when it is shown the full image, ones (1, S).
 
     Returns:
@@ -114,18 +125,18 @@ def by_segment(
     """
     labels = _own(classifier, x) if segments is None else check(segments, x)
     labels = labels.to(x.device)
-    x0 = reference(baseline, x)
-    twin = Twin(classifier.graph)
+    x0, twin = reference(baseline, x), classifier.hookable(x)
     maps = []
     for i in range(len(x)):
+        asked = Answer(twin, target[i : i + 1])
 
-        def logit(present: Tensor, i: int = i) -> Tensor:
+        def score(present: Tensor, i: int = i, asked: Answer = asked) -> Tensor:
             """Of the image with only these segments, (n, S) to (n,)."""
             shown = present[:, None, labels[i]] > 0.5
-            return twin(torch.where(shown, x[i], x0[i]))[:, int(target[i])]
+            return asked(torch.where(shown, x[i], x0[i]))
 
         everything = x.new_ones(1, int(labels[i].max()) + 1)
-        maps.append(effects(logit, everything)[0][labels[i]])
+        maps.append(effects(score, everything)[0][labels[i]])
     return torch.stack(maps)
 
 

@@ -19,12 +19,13 @@ from xaiutils.methods.perturbation import SHARED
 from xaiutils.methods.record import SIGNED, Method, Setting
 from xaiutils.methods.segments import Forward, by_segment
 from xaiutils.models import Classifier
+from xaiutils.targets import Question
 
 
 def kernel_shap(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     n_samples: int = 1000,
     baseline: Baseline = 0.0,
     segments: Tensor | None = None,
@@ -80,7 +81,7 @@ def kernel_shap(
 def lime(
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     n_samples: int = 500,
     kernel_width: float = 0.25,
     alpha: float = 0.0,

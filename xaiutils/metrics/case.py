@@ -15,6 +15,7 @@ from xaiutils import checks, scenes
 from xaiutils.boxes import sample_target
 from xaiutils.images import Box, Sample
 from xaiutils.models import Classifier, checked_classifier
+from xaiutils.targets import Question, Score, answer
 from xaiutils.workloads import Workload
 
 
@@ -35,13 +36,13 @@ class Piece:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One picture and one class.
+    """One picture and what is explained of it, a class or a score.
 
     Attributes:
         id: Of the picture.
         classifier: The network that is explained.
         x: (1, C, H, W), preprocessed.
-        target: The class that is explained.
+        target: The class that is explained, by its index; or a score from `xaiutils.targets`.
         mask: (H, W) bool, where its object is (on ImageNet the union of its boxes); or None.
         rival: (H, W) bool, where an object of another class is; or None.
         boxes: Around its objects, (x0, y0, x1, y1) in pixels of the network's input.
@@ -56,7 +57,7 @@ class Case:
     id: str
     classifier: Classifier
     x: Tensor
-    target: int
+    target: int | Score
     mask: Tensor | None = None
     rival: Tensor | None = None
     boxes: tuple[Box, ...] = ()
@@ -69,8 +70,17 @@ class Case:
         self.classifier.check(self.x)
         if len(self.x) != 1:
             raise ValueError(f"x must be one picture (1, C, H, W), got {checks.shape(self.x)}")
-        last = len(self.classifier.classes) - 1
-        checks.number("target", checks.whole("target", self.target, low=0), high=last)
+        if isinstance(self.target, str) or (
+            callable(self.target) and not isinstance(self.target, Score)
+        ):
+            raise TypeError(
+                "target must be a class's index, or a score from xaiutils.targets, got "
+                f"{checks.describe(self.target)}; classifier.asked(target, 1)[0] gives it"
+            )
+        if not isinstance(self.target, Score):
+            last = len(self.classifier.classes) - 1
+            checks.number("target", checks.whole("target", self.target, low=0), high=last)
+        self.classifier.asked(self.target, 1)
         for name, value in (("mask", self.mask), ("rival", self.rival)):
             if value is None:
                 continue
@@ -93,22 +103,40 @@ class Case:
         )
 
     @property
+    def picture(self) -> bool:
+        """Whether it is a picture, and no signal and no volume."""
+        return self.x.ndim == 4
+
+    @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the network's input, and of every map."""
+        """Height and width of the network's input, and of every map.
+
+        Raises:
+            ValueError: It is a signal or a volume.
+        """
+        if self.x.ndim != 4:
+            got = checks.shape(self.x)
+            raise ValueError(f"x must be a picture (1, C, H, W) for this metric, got {got}")
         return self.x.shape[2], self.x.shape[3]
 
     @property
-    def targets(self) -> Tensor:
-        """The class as a tensor (1,)."""
-        return torch.tensor([self.target])
+    def targets(self) -> Question:
+        """What is asked: the class as a tensor (1,), or the score as `xaiutils.targets.Scores`."""
+        question = self.classifier.asked(self.target, 1)
+        assert question is not None
+        return question
+
+    def answer(self, output: Tensor) -> Tensor:
+        """What outputs (N, ...) of the network say to what is asked, (N,)."""
+        return answer(output, self.targets)
 
     def has(self, need: str) -> bool:
         """Whether a metric's need is met; an empty mask is none."""
         value = getattr(self, need)
         return bool(value.any()) if isinstance(value, Tensor) else bool(value)
 
-    def asking(self, target: int) -> Case:
-        """The same picture, asked about another class; the mask stays where it is."""
+    def asking(self, target: int | Score) -> Case:
+        """The same picture, asked about another class or score; the mask stays where it is."""
         return replace(self, target=target)
 
 

@@ -6,7 +6,7 @@ With the K logits f and the explained class c, the answer is the centred logit
 
 or the softmax probability. Where the outputs do not exclude each other there is nothing to centre:
 g is then the output itself, and the probability its sigmoid; a value such as an age has none, and
-stands for itself (`xaiutils.models.Classifier.outputs`).
+stands for itself (`xaiutils.models.Classifier.outputs`). So does a score (`xaiutils.targets`).
 
 :math:`x_j` is the picture with the :math:`k_j = \mathrm{round}(jN/S)` first of N pixels replaced in
 all channels, j = 0..S, and the area under the curve is the trapezoid rule over the share of pixels
@@ -35,6 +35,7 @@ from xaiutils.metrics.record import (
     picture_seed,
     require_order,
 )
+from xaiutils.targets import Scores
 
 STREAM = "pixel flipping"
 KINDS = ("morf", "lerf", "insertion")
@@ -67,22 +68,24 @@ def order(attribution: Tensor, seed: int) -> NDArray[np.intp]:
 
 
 def outputs(case: Case, pictures: Tensor, output: str = "centred") -> NDArray[np.float64]:
-    """The network's answer to each picture (N, C, H, W), for the case's class: (N,).
+    """The network's answer to each picture (N, C, H, W), to what the case asks: (N,).
 
     Args:
-        case: Whose class is explained.
+        case: Whose class, or score, is explained.
         pictures: Asked for in batches of `BATCH`.
         output: ``"centred"``: the logit minus the mean of all logits, which no common shift of
             the logits moves and which does not saturate; or ``"softmax"``: the probability. Of a
             network whose outputs do not exclude each other the output itself, and its sigmoid; of
-            values both are the value.
+            values both are the value. A score is asked as it is, whatever ``output`` says.
     """
     checks.choice("output", output, OUTPUTS)
-    answers = [case.classifier.predict(some) for some in pictures.split(BATCH)]
-    logits = torch.cat(answers).double().cpu()
     network = case.classifier
-    found = network.probabilities(logits) if output == "softmax" else network.centred(logits)
-    return found[:, case.target].numpy()
+    scale = network.probabilities if output == "softmax" else network.centred
+    found = []
+    for some in pictures.split(BATCH):
+        logits = network.predict(some).double().cpu()
+        found.append(case.answer(logits if isinstance(case.targets, Scores) else scale(logits)))
+    return torch.cat(found).detach().numpy()
 
 
 def replacement(case: Case, base: str) -> Tensor:
@@ -95,7 +98,8 @@ def replacement(case: Case, base: str) -> Tensor:
     """
     checks.choice("base", base, BASES)
     if base == "blur":
-        return smooth(case.x[0], case.x.shape[2] * BLUR_SHARE)[None]
+        sigma = case.x.shape[2:][-2:][0] * BLUR_SHARE  # of a signal its length
+        return smooth(case.x[0], sigma, dimensions=case.x.ndim - 2)[None]
     if base == "black":
         return case.classifier.bounds(case.x)[0].expand_as(case.x)
     return torch.zeros_like(case.x)

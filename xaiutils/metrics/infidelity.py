@@ -68,13 +68,12 @@ def infidelity(
     perturb = _squares if perturbation == "squares" else _gaussian
     found = captum_infidelity(
         # float64, since beta^2 A - 2 beta B + C loses its digits where a map is good
-        lambda x: case.classifier.predict(x).double(),
+        lambda x: case.answer(case.classifier.predict(x).double()),
         infidelity_perturb_func_decorator(multiply_by_inputs)(
             perturb(size, np.random.default_rng(seed))
         ),
         case.x,
         attribution.double().expand_as(case.x) / case.x.shape[1],
-        target=case.target,
         n_perturb_samples=samples,
         max_examples_per_batch=min(BATCH, samples),
         normalize=normalize,
@@ -134,6 +133,7 @@ TABLE: tuple[Metric, ...] = (
         low=0,
         high=math.inf,
         source="Yeh et al. 2019, arXiv 1901.09392; captum.metrics.infidelity, normalize=True",
+        needs=("picture",),
         anchors="the variance of the logit's drops for a random map, whose sums are all alike; 0 "
         "for the exact contributions of a linear network; the oracle is far below random",
         passes=_PASSES,

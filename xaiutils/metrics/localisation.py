@@ -231,7 +231,10 @@ TABLE: tuple[Metric, ...] = (
         source="Arras et al. 2022, arXiv 2003.07258, eq. 2, of the positive part",
         anchors="random map: the mask's share of the picture; oracle: 1",
         chance=mask_share,
-        needs=("mask",),
+        needs=(
+            "picture",
+            "mask",
+        ),
     ),
     Metric(
         name="pointing_game",
@@ -244,7 +247,10 @@ TABLE: tuple[Metric, ...] = (
         source="Zhang et al. 2018, International Journal of Computer Vision 126",
         anchors="random map: the mask's share of the picture; oracle: 1",
         chance=mask_share,
-        needs=("mask",),
+        needs=(
+            "picture",
+            "mask",
+        ),
         settings=MappingProxyType(
             {
                 "tolerance": Setting(
@@ -264,7 +270,10 @@ TABLE: tuple[Metric, ...] = (
         source="Wang et al. 2020 (Score-CAM), arXiv 1910.01279, of the positive part",
         anchors="random map: the boxes' share of the picture; oracle: 1",
         chance=_boxes_share,
-        needs=("boxes",),
+        needs=(
+            "picture",
+            "boxes",
+        ),
     ),
     Metric(
         name="own_share",
@@ -277,7 +286,7 @@ TABLE: tuple[Metric, ...] = (
         source="own; after the grids of Rao et al. 2022, arXiv 2205.10435, objects for cells",
         anchors="random map: the object's share of the area of both; oracle: 1",
         chance=_own_area,
-        needs=("mask", "rival"),
+        needs=("picture", "mask", "rival"),
     ),
     Metric(
         name="auc",
@@ -290,6 +299,9 @@ TABLE: tuple[Metric, ...] = (
         source="area under the ROC curve by ranks, Hanley and McNeil 1982, Radiology 143(1)",
         anchors="random map: 0.5; oracle: 1",
         chance=always(0.5),
-        needs=("mask",),
+        needs=(
+            "picture",
+            "mask",
+        ),
     ),
 )

@@ -146,7 +146,10 @@ TABLE: tuple[Metric, ...] = (
         anchors="random map: the largest box's share of the picture, for 80 % of the pixels hang "
         "together from edge to edge; oracle: 1 for an object in one piece",
         chance=_whole_picture,
-        needs=("boxes",),
+        needs=(
+            "picture",
+            "boxes",
+        ),
         settings=MappingProxyType(
             {
                 "threshold": Setting(

@@ -12,6 +12,7 @@ from xaiutils.methods.record import Setting
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.paper_quantus import judge
 from xaiutils.metrics.record import CannotScore, Explainer, Metric, always, mask_share
+from xaiutils.targets import Scores
 
 BASELINES = ("black", "white", "mean", "uniform")
 
@@ -142,9 +143,12 @@ def random_logit(case: Case, attribution: Tensor, explainer: Explainer, seed: in
     call it a distance and read 1 as the best.
 
     Raises:
-        CannotScore: The network has one class, or the other class has a map without an order.
+        CannotScore: The network has one class, a score is explained, or the other class has a map
+            without an order.
     """
     classes = len(case.classifier.classes)
+    if isinstance(case.targets, Scores):
+        raise CannotScore("a score is explained, and no class that could be compared with another")
     if classes == 1:
         raise CannotScore("the network has no other class")
     return judge("random_logit", case, attribution, explainer, seed, num_classes=classes, seed=seed)
@@ -188,6 +192,7 @@ TABLE: tuple[Metric, ...] = (
         low=-1,
         high=1,
         source="Bhatt et al. 2020, arXiv 2005.00631; quantus.FaithfulnessCorrelation",
+        needs=("picture",),
         anchors="0 for a random map, with a standard deviation of 1/sqrt(runs - 1) per picture; "
         "the oracle is above it, but far from 1, for so few values change",
         passes="(runs + 1) * F",

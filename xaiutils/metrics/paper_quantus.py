@@ -16,6 +16,7 @@ from xaiutils.borrowed import environment_kept, seeing, silenced
 from xaiutils.metrics.case import Case
 from xaiutils.metrics.record import BATCH, CannotScore, Explainer, require_order
 from xaiutils.models import Classifier
+from xaiutils.targets import Question, Scores, answer, key_of
 
 CLASSES: dict[str, str] = {
     "avg_sensitivity": "AvgSensitivity",
@@ -146,7 +147,7 @@ def _ask(
     metric: Any,
     classifier: Classifier,
     x: Tensor,
-    target: Tensor,
+    target: Question,
     maps: Tensor,
     masks: Tensor | None,
     explainer: Explainer,
@@ -160,7 +161,10 @@ def _ask(
 
     def explain(model: nn.Module, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
         pictures = torch.tensor(inputs).to(x)
-        found = explainer(classifier, pictures, torch.tensor(targets))
+        question: Question = torch.tensor(targets)
+        if isinstance(target, Scores):
+            question = target[[0] * len(inputs)]
+        found = explainer(classifier, pictures, question)
         if not isinstance(found, Tensor) or found.shape != (len(inputs), *x.shape[2:]):
             got = checks.shape(found) if isinstance(found, Tensor) else checks.describe(found)
             raise ValueError(f"explainer must return maps (N, H, W), got {got}")
@@ -169,9 +173,9 @@ def _ask(
     _draw_from(metric, seed)
     try:
         scores = metric(
-            model=_Logits(classifier, x, plainly),
+            model=_Logits(classifier, x, target, plainly),
             x_batch=_array(x),
-            y_batch=target.numpy(),
+            y_batch=np.zeros(len(x), int) if isinstance(target, Scores) else target.numpy(),
             a_batch=_array(maps)[:, None],
             s_batch=None if masks is None else _array(masks)[:, None],
             channel_first=True,
@@ -217,12 +221,14 @@ class _Logits(nn.Module):
     """The network that Quantus sees.
 
     `Classifier.predict`, so that answers are remembered, or plainly the module: the two differ in
-    last bits, and a correlation of tiny drops shows them.
+    last bits, and a correlation of tiny drops shows them. A score is the only logit, (N, 1).
     """
 
-    def __init__(self, classifier: Classifier, like: Tensor, plainly: bool) -> None:
+    def __init__(
+        self, classifier: Classifier, like: Tensor, question: Question, plainly: bool
+    ) -> None:
         super().__init__()
-        self.classifier = classifier
+        self.classifier, self.question = classifier, question
         self.kind = like.dtype, like.device
         self.plainly = plainly
         self.eval()
@@ -230,7 +236,10 @@ class _Logits(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         dtype, device = self.kind
         x = x.to(device, dtype)
-        return self.classifier.module(x) if self.plainly else self.classifier.predict(x)
+        found = self.classifier.module(x) if self.plainly else self.classifier.predict(x)
+        if isinstance(self.question, Scores):
+            return answer(found, self.question)[:, None]
+        return found
 
 
 class _Unchecked:
@@ -311,10 +320,11 @@ class _Drawn:
     def evaluate_batch(
         self, model: Any, x_batch: np.ndarray, y_batch: np.ndarray, a_batch: np.ndarray, **_: Any
     ) -> list[float]:
-        asked = torch.from_numpy(x_batch), torch.from_numpy(y_batch)
+        network, asked = model.get_model(), (torch.from_numpy(x_batch), torch.from_numpy(y_batch))
         drawn, drops = memo.once(
             lambda: self._draw(model, x_batch, int(y_batch[0])),
-            *("faithfulness_correlation", model.get_model().classifier.module, *asked),
+            *("faithfulness_correlation", network.classifier.module, key_of(network.question)),
+            *asked,
             *(self.nr_runs, self.subset_size, repr(self.perturb_func.keywords), self.drawn_from),
         )
         flat = np.broadcast_to(a_batch, x_batch.shape).reshape(-1)

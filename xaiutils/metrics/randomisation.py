@@ -21,6 +21,7 @@ from xaiutils.metrics.complexity import histogram_entropy
 from xaiutils.metrics.randomised import randomised_networks
 from xaiutils.metrics.record import BATCH, CannotScore, Explainer, Metric
 from xaiutils.models import Classifier
+from xaiutils.targets import Question, Scores
 
 WINDOW = 7  # px, of SSIM
 
@@ -83,12 +84,14 @@ def class_discrimination(
         others: How many classes at most.
 
     Raises:
-        CannotScore: The network has one class.
+        CannotScore: The network has one class, or a score is explained.
         TypeError, ValueError: A setting is unknown or out of range.
     """
     likeness = SIMILARITIES[checks.choice("similarity", similarity, SIMILARITIES)]
     count = checks.whole("others", others)
-    classes = [k for k in range(len(case.classifier.classes)) if k != case.target]
+    if isinstance(case.targets, Scores):
+        raise CannotScore("a score is explained, and no class that could be compared with others")
+    classes = [k for k in range(len(case.classifier.classes)) if k != int(case.targets)]
     if not classes:
         raise CannotScore("the network has one class, there is none to compare with")
     if len(classes) > count:
@@ -184,10 +187,12 @@ def emprt(
 
 
 def _explain(
-    case: Case, explainer: Explainer, classifier: Classifier, targets: Tensor
+    case: Case, explainer: Explainer, classifier: Classifier, targets: Question
 ) -> np.ndarray:
     """The maps of the picture for some classes, (n, H, W) float64."""
-    maps = explainer(classifier, case.x.expand(len(targets), -1, -1, -1).contiguous(), targets)
+    maps = explainer(
+        classifier, case.x.expand(len(targets), *case.x.shape[1:]).contiguous(), targets
+    )
     if not bool(maps.isfinite().all()):
         raise CannotScore(f"a map of {classifier.name} has NaN or infinite values")
     return _values(maps)
@@ -268,6 +273,7 @@ TABLE: tuple[Metric, ...] = (
         low=-1,
         high=float("inf"),
         source="Hedström et al. 2023, arXiv 2401.06465",
+        needs=("picture",),
         anchors="a map that asks no network: 0",
         passes="E",
         across_classes=True,

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from xaiutils import checks, memo
-from xaiutils.graph import Graph
 from xaiutils.models import Classifier
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
@@ -49,15 +48,14 @@ def _randomised(classifier: Classifier, stages: int, seed: int) -> tuple[Classif
     generator = torch.Generator().manual_seed(seed)
     drawn = [{id(p): _draw(p, generator) for p in layer} for layer in layers]
     tensors = (*classifier.module.parameters(), *classifier.module.buffers())
-    _, channels, height, width = classifier.graph.input.shape or ()
     found = []
     for stage in range(1, min(stages, len(layers)) + 1):
         top = -(-stage * len(layers) // min(stages, len(layers)))
         replaced = {key: value for layer in drawn[:top] for key, value in layer.items()}
         module = copy.deepcopy(classifier.module, {id(t): t for t in tensors} | replaced)
-        graph = Graph(module, (channels, height, width))
+        network = classifier.network.of(module)
         name = f"{classifier.name}, {top} of {len(layers)} layers random"
-        found.append(replace(classifier, name=name, module=module, graph=graph))
+        found.append(replace(classifier, name=name, module=module, network=network))
     return tuple(found)
 
 
@@ -65,16 +63,16 @@ def _layers(classifier: Classifier) -> list[list[nn.Parameter]]:
     """The parameters by layer, in the order of computation; each once, where it is first used."""
     seen: set[int] = set()
     found: list[list[nn.Parameter]] = []
-    for step in classifier.graph.steps:
-        path = str(step.node.target)
-        if step.node.op == "get_attr":
-            path = path.rpartition(".")[0]
-        elif step.node.op != "call_module":
-            continue
-        module = classifier.module.get_submodule(path)
+    source = classifier.network.source
+    parameters = dict(source.named_parameters(remove_duplicate=False))
+    held = [(step, one.holds) for step in classifier.graph.steps for one in step.read if one.holds]
+    for step, name in held:
+        module = source.get_submodule(step.module)
+        if not any(p is parameters.get(name) for p in module.parameters(recurse=False)):
+            module = source.get_submodule(name.rpartition(".")[0])
         fresh = [
             p
-            for p in module.parameters(recurse=step.node.op == "call_module")
+            for p in module.parameters(recurse=False)
             if p.is_floating_point() and id(p) not in seen
         ]
         seen.update(map(id, fresh))

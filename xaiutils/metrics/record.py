@@ -15,6 +15,7 @@ from xaiutils import checks
 from xaiutils.methods.record import Setting, merged, value_of
 from xaiutils.metrics.case import Case
 from xaiutils.models import VALUE, Classifier
+from xaiutils.targets import Question, Scores
 
 FAMILIES = (
     "robustness",
@@ -24,8 +25,9 @@ FAMILIES = (
     "randomisation",
 )
 BATCH = 32  # pictures in one question; always cut alike, so that a memo finds the answers again
-Explainer = Callable[[Classifier, Tensor, Tensor], Tensor]  # x (N, C, H, W), target (N,)
+Explainer = Callable[[Classifier, Tensor, Question], Tensor]  # x (N, C, H, W), target (N,)
 NEEDS: dict[str, str] = {
+    "picture": "a picture (N, C, H, W), no signal and no volume",
     "mask": "where the object is",
     "rival": "a second object",
     "boxes": "boxes around the object",
@@ -74,8 +76,8 @@ class Metric:
         function: ``(case, attribution (H, W), explainer, seed, **settings)`` to a number; raises
             `CannotScore`. The seed comes from the picture, the metric and the caller's seed.
         low, high: The range of the score.
-        of_probability: Whether that is a probability's range: scores of a network whose outputs
-            are values are in their units.
+        of_probability: Whether that is a probability's range: of a network whose outputs are
+            values, and of a case that asks for a score, it is in their units.
         source: Paper and equation, or the library that computes it.
         anchors: What a random map and the oracle (the object's mask as a map) score, in words.
         passes: Cost for one image as a formula in F (forward pass), E (one explanation) and the
@@ -148,7 +150,7 @@ class Metric:
             given = checks.describe(explainer)
             raise TypeError(f"explainer must be a function or an entry of METHODS, got {given}")
         explainer = _on_copies(explainer)
-        size = case.size
+        size = tuple(case.x.shape[2:])
         if attribution is None:
             maps = explainer(case.classifier, case.x, case.targets)
             if isinstance(maps, Tensor):
@@ -170,7 +172,8 @@ class Metric:
             value = float(self.function(case, attribution, explainer, drawn, **used))
         except CannotScore as reason:
             return Score(torch.nan, str(reason))
-        bounded = not self.of_probability or case.classifier.outputs != VALUE
+        free = case.classifier.outputs == VALUE or isinstance(case.targets, Scores)
+        bounded = not (self.of_probability and free)
         if bounded and not self.low - 1e-6 <= value <= self.high + 1e-6:
             raise ValueError(f"{self.name} must be in [{self.low}, {self.high}], got {value}")
         return Score(value)
@@ -194,7 +197,7 @@ class Metric:
 def _on_copies(explainer: Explainer) -> Explainer:
     """It may write into the pictures that it is given: they are its own."""
 
-    def explain(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+    def explain(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
         return explainer(classifier, x.clone(), target)
 
     return explain

@@ -160,6 +160,7 @@ TABLE: tuple[Metric, ...] = (
         low=-1,
         high=1,
         source="Hesse et al. 2024, arXiv 2407.11910, on networks not trained with deletion",
+        needs=("picture",),
         anchors="a random map scores 0 on average; the drops themselves as a map score 1; the "
         "oracle scores above chance",
         passes="(grid ** 2 + 1) * F",
@@ -175,6 +176,7 @@ TABLE: tuple[Metric, ...] = (
         low=-1,
         high=1,
         source="Ancona et al. 2018, arXiv 1711.06104, with patches for pixels",
+        needs=("picture",),
         anchors="a random map scores 0 on average; the oracle scores above chance",
         passes="(sizes * subsets + 1) * F",
         chance=always(0.0),

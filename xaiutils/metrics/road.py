@@ -147,6 +147,7 @@ TABLE: tuple[Metric, ...] = (
         low=-np.inf,
         high=np.inf,
         source="Rong et al. 2022, arXiv 2202.00449; combined as in grad-cam's ROADCombined",
+        needs=("picture",),
         anchors="a random map scores 0 on average; the oracle scores above it; a blur alone can "
         "raise the score",
         passes="2 * percentiles * F",

@@ -123,7 +123,7 @@ def sglrp(
         )
     share = (start / size).to(seen.logits)  # relevance is linear in its start: nothing underflows
     difference = contrast(seen.walk(share.clamp(min=0)), seen.walk(-share.clamp(max=0)))
-    return (difference * size[:, :, None]).float()
+    return (difference * size.view(-1, *[1] * (difference.ndim - 1))).float()
 
 
 def softmax_gradient(logits: Tensor, index: Tensor) -> Tensor:
@@ -150,7 +150,8 @@ def contrast(relevance: Tensor, dual: Tensor) -> Tensor:
     Where the dual sums to 0 it is left out.
     """
     r, d = relevance.double().sum(1), dual.double().sum(1)
-    mine, other = r.sum((1, 2), keepdim=True), d.sum((1, 2), keepdim=True)
+    whole = tuple(range(1, r.ndim))
+    mine, other = r.sum(whole, keepdim=True), d.sum(whole, keepdim=True)
     return r - d * (mine / other).masked_fill(other == 0, 0)
 
 
@@ -162,7 +163,7 @@ def _forward(
     *,
     softmax: bool = False,
 ) -> Pass:
-    graph: Graph = classifier.graph
+    graph: Graph = classifier.graph_for(classifier.check(x))
     if graph.classes < 2:
         raise ValueError("classifier must have two classes or more to contrast, got 1")
     if softmax and classifier.outputs != SOFTMAX:

@@ -24,6 +24,7 @@ from xaiutils.plan import Plan
 from xaiutils.related.walks import Pass, below, feature_map, forward, size_of
 from xaiutils.rules import flat, z_box, z_plus
 from xaiutils.steps import Step
+from xaiutils.targets import answer, slope
 
 BASES = ("grad_cam", "score_cam")
 _IDENTITY = replace(flat(), name="identity", epsilon=0.0)  # of a step with one input per output
@@ -95,10 +96,10 @@ def explanation_components(
     The weights are those of the base CAM:
 
     - ``"grad_cam"``: :math:`w_k = \frac1{hw}\sum_{ij} \partial f_c / \partial A_{kij}`;
-    - ``"score_cam"``: the probability of c (of an output that is a value, the value) for the image
-      times :math:`A_k`, upsampled and scaled to [0, 1] (Wang et al. 2020, arXiv 1910.01279; no
-      baseline is taken off). The image is the preprocessed one, so 0 stands for the mean colour.
-      One pass per channel.
+    - ``"score_cam"``: the probability of c (of an output that is a value, or a score, its value)
+      for the image times :math:`A_k`, upsampled and scaled to [0, 1] (Wang et al. 2020, arXiv
+      1910.01279; no baseline is taken off). The image is the preprocessed one, so 0 stands for the
+      mean colour. One pass per channel.
 
     On the way down convolutions follow z⁺ without bias, maximum pooling gives all to the winner,
     average pooling and ``+`` divide in proportion, activations pass on what they get; the layer
@@ -132,7 +133,7 @@ def explanation_components(
         raise ValueError("keep must be > 0 and <= 1, got 0")
     if not isinstance(batch, int) or batch < 1:
         raise ValueError(f"batch must be an integer >= 1, got {checks.describe(batch)}")
-    plan = Plan(classifier.graph, FG_CAM, None)
+    plan = Plan(classifier.graph_for(classifier.check(x)), FG_CAM, None)
     step = feature_map(classifier, plan, layer)
     visited = below(plan, step)
     end = _end(plan.graph, step, visited, to)
@@ -184,20 +185,23 @@ def _range(x: Tensor, needed: bool) -> tuple[Tensor, Tensor]:
 def _gradients(seen: Pass) -> Tensor:
     """Grad-CAM's weights, (N, C)."""
     assert seen.record.leaf is not None
-    score = seen.record.logits.gather(1, seen.index).sum()
-    (gradient,) = torch.autograd.grad(score, seen.record.leaf, retain_graph=True)
+    at = slope(seen.logits, seen.question)
+    (gradient,) = torch.autograd.grad(seen.record.logits, seen.record.leaf, at, retain_graph=True)
     return gradient.mean((2, 3))
 
 
 def _scores(classifier: Classifier, seen: Pass, x: Tensor, a: Tensor, batch: int) -> Tensor:
     """FG-CAM's weights after Score-CAM, (N, C)."""
     weights = []
-    for image, channels, index in zip(x, a, seen.index[:, 0].tolist(), strict=True):
+    for i, (image, channels) in enumerate(zip(x, a, strict=True)):
+        own = seen.question[i : i + 1]
         # Scaled before as well: upsampling a constant rounds, and min-max would blow that up.
         grown = F.interpolate(min_max(channels)[None], size_of(x), mode="bilinear")[0]
-        runs = [
-            classifier.probabilities(seen.plan.graph.run(image * masks[:, None]).logits)[:, index]
+        logits = [
+            seen.plan.graph.run(image * masks[:, None]).logits
             for masks in min_max(grown).split(batch)
         ]
+        classes = isinstance(own, Tensor)
+        runs = [answer(classifier.probabilities(f) if classes else f, own) for f in logits]
         weights.append(torch.cat(runs).detach())
     return torch.stack(weights)

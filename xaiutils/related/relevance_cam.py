@@ -45,7 +45,7 @@ def relevance_cam(
         TypeError, ValueError: An argument is wrong, or the network has an operation without a
             rule (GraphError).
     """
-    plan = Plan(classifier.graph, RELEVANCE_CAM, None)
+    plan = Plan(classifier.graph_for(classifier.check(x)), RELEVANCE_CAM, None)
     step = feature_map(classifier, plan, layer)
     seen = forward(classifier, plan, x, target, leaf=step)
     assert seen.record.leaf is not None

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaiutils import checks
-from xaiutils.cam_layer import require_map
+from xaiutils.cam_layer import reading
 from xaiutils.lrp import propagate
 from xaiutils.models import Classifier
 from xaiutils.one_pass import Target
 from xaiutils.plan import Plan
 from xaiutils.steps import Recording, Step
+from xaiutils.targets import Question
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,28 @@ class Pass:
         plan: The rules.
         record: What the pass left.
         logits: (N, K), without gradient.
-        index: (N, 1), the class that is explained.
+        question: The classes that are explained, or scores.
         bounds: Lowest and highest possible picture, for z_box.
     """
 
     plan: Plan
     record: Recording
     logits: Tensor
-    index: Tensor
+    question: Question
     bounds: tuple[Tensor, Tensor]
+
+    @property
+    def index(self) -> Tensor:
+        """(N, 1), the class that is explained.
+
+        Raises:
+            TypeError: A score is, which the method does not know.
+        """
+        if not isinstance(self.question, Tensor):
+            raise TypeError(
+                f"target must be a class index or name here, got the score {self.question.name}"
+            )
+        return self.question.to(self.logits.device)[:, None]
 
     def at_target(self, value: Tensor) -> Tensor:
         """``value`` (N, 1) at the explained class and 0 at all others, (N, K)."""
@@ -80,15 +93,17 @@ def forward(
     classifier.check(x)
     visited = plan.visited if visited is None else visited
     record = plan.graph.run(
-        x, inputs_of=plan.inputs_of & visited, graph_of=plan.graph_of & visited, leaf=leaf
+        x,
+        inputs_of=plan.inputs_of & visited,
+        graph_of=plan.graph_of & visited,
+        leaf=() if leaf is None else leaf,
     )
     logits = record.logits.detach()
-    if target is None:
-        chosen = classifier.predicted(logits).cpu()
-    else:
-        chosen = checks.targets("target", target, len(x), plan.graph.classes)
+    question = classifier.asked(target, len(x))
+    if question is None:
+        question = classifier.predicted(logits).cpu()
     low, high = (bound.expand_as(x[:1]) for bound in classifier.bounds(x))
-    return Pass(plan, record, logits, chosen.to(logits.device)[:, None], (low, high))
+    return Pass(plan, record, logits, question, (low, high))
 
 
 def feature_map(classifier: Classifier, plan: Plan, layer: str | None) -> Step:
@@ -98,8 +113,7 @@ def feature_map(classifier: Classifier, plan: Plan, layer: str | None) -> Step:
         ValueError: It gives no feature maps, or no relevance comes by.
     """
     step = plan.graph.find(layer or classifier.cam_layer)
-    require_map(plan.graph, step)
-    if len(step.shape or ()) != 4:
+    if not reading(plan.graph, step).plain:
         raise ValueError(f"layer must give feature maps (N, C, h, w), {step} gives {step.shape}")
     if step not in plan.visited:
         raise ValueError(f"layer must be one that relevance passes through, {step} is not")

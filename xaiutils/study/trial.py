@@ -21,6 +21,7 @@ from xaiutils.metrics import METRICS
 from xaiutils.metrics.case import Case, load_cases
 from xaiutils.models import Classifier
 from xaiutils.scoring import Contender
+from xaiutils.targets import Question
 from xaiutils.workloads import Workload
 
 ANSWERS = 16  # of the network, after which a setting is taken
@@ -91,6 +92,6 @@ def _picture(work: Workload) -> Case | None:
     return None
 
 
-def _ramp(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+def _ramp(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
     across = torch.linspace(0, 1, x.shape[2] * x.shape[3]).reshape(1, *x.shape[2:])
     return across.expand(len(x), *x.shape[2:])

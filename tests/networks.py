@@ -1,0 +1,13 @@
+"""Networks that several tests look at and none changes: built and captured once a process."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from xaiutils.models import Classifier, load_model
+
+
+@cache
+def untrained(name: str) -> Classifier:
+    """One of torchvision's, with random weights."""
+    return load_model(name, "random")

@@ -1,0 +1,120 @@
+"""Maps of what has no two dimensions: a signal as a line, a volume slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from xaiutils import checks
+from xaiutils.plots.panel import Panel, is_signed, limits_of
+from xaiutils.plots.panels import panels
+from xaiutils.plots.style import (
+    COLORS,
+    DIVERGING,
+    SEQUENTIAL,
+    WIDTH,
+    Array,
+    Figure,
+    checked_array,
+    entries,
+    headline,
+    styled,
+)
+
+
+@styled
+def signal(
+    values: Array, maps: Mapping[str, Array], *, clip: float | None = None, title: str = "",
+    xlabel: str = "position",
+) -> Figure:  # fmt: skip
+    """Show a signal as lines, and below it once more over each map, as the map's colours.
+
+    Args:
+        values: ``(lines, L)``; all are drawn in the first chart, the first one over each map.
+        maps: name to ``(L,)``; a map with a negative value has two colours, red is evidence for.
+        clip: percentile of a map's absolute values at which its colours end; a map from 0 to 1,
+            such as a CAM, is spared.
+        title: the finding. xlabel: of what the positions are, such as "seconds".
+
+    Raises:
+        TypeError, ValueError: no map, an array of wrong type or length, or with NaN.
+    """
+    lines = checked_array("values", values, "lines, L").astype(float)
+    found = {
+        name: checked_array(f"maps[{name!r}]", map, "L").astype(float)
+        for name, map in entries("maps", maps).items()
+    }
+    for name, map in found.items():
+        if len(map) != lines.shape[1]:
+            got = f"got {map.shape}"
+            raise ValueError(
+                f"maps[{name!r}] must have the signal's {lines.shape[1]} values, {got}"
+            )
+    figure = Figure(figsize=(WIDTH, 1.6 + 1.05 * len(found)), layout="constrained")
+    headline(figure, title)
+    tall = [1.3] + [1.0] * len(found)
+    charts = figure.subplots(1 + len(found), 1, sharex=True, height_ratios=tall, squeeze=False)
+    for i, line in enumerate(lines):
+        charts[0, 0].plot(line, color=COLORS[i % len(COLORS)], linewidth=1)
+    charts[0, 0].set_title("signal", fontsize=10)
+    first = lines[0]
+    low, high = float(first.min()), float(first.max())
+    room = 0.08 * (high - low) or 1.0
+    for axes, (name, map) in zip(charts[1:, 0], found.items(), strict=True):
+        panel = Panel(map=map[None], clip=_clip(map, clip))
+        ends = limits_of(panel)
+        shown = axes.imshow(
+            map[None],
+            cmap=DIVERGING if is_signed(panel) else SEQUENTIAL,
+            vmin=ends[0],
+            vmax=ends[1],
+            aspect="auto",
+            extent=(-0.5, len(map) - 0.5, low - room, high + room),
+        )
+        colour = "black" if is_signed(panel) else "white"
+        axes.plot(first, color=colour, linewidth=1)
+        axes.set_title(name, fontsize=10)
+        axes.set_yticks([])
+        figure.colorbar(shown, ax=axes, pad=0.01, fraction=0.03, ticks=list(ends), format="%.2g")
+    charts[-1, 0].set_xlabel(xlabel)
+    charts[-1, 0].set_xlim(-0.5, lines.shape[1] - 0.5)
+    return figure
+
+
+def slices(
+    volume: Array, maps: Mapping[str, Array], *, count: int = 5, clip: float | None = None,
+    title: str = "",
+) -> Figure:  # fmt: skip
+    """Show evenly spaced slices of a volume, and of each map over them, on one scale per map.
+
+    Args:
+        volume: ``(D, H, W, 3)``, uint8 or float in [0, 1].
+        maps: name to ``(D, H, W)``.
+        count: of slices along the first axis; all of them where there are fewer.
+        clip: as in `signal`, of the values of the whole volume.
+        title: the finding.
+
+    Raises:
+        TypeError, ValueError: no map, an array of wrong type or shape, or with NaN.
+    """
+    pictures = checked_array("volume", volume, "D, H, W, 3")
+    depth = len(pictures)
+    chosen = np.linspace(0, depth - 1, min(checks.whole("count", count), depth)).round().astype(int)
+    cells: list[Any] = [Panel(pictures[i], title=f"slice {i}") for i in chosen]
+    for name, map in entries("maps", maps).items():
+        values = checked_array(f"maps[{name!r}]", map, "D, H, W").astype(float)
+        if values.shape != pictures.shape[:3]:
+            got = f"got {values.shape}"
+            raise ValueError(f"maps[{name!r}] must have the volume's {pictures.shape[:3]}, {got}")
+        whole = Panel(map=values.reshape(depth, -1), clip=_clip(values, clip))
+        look: dict[str, Any] = {"signed": is_signed(whole), "limits": limits_of(whole)}
+        look |= {"caption": ""}
+        cells += [Panel(pictures[i], values[i], **look, colorbar=i == chosen[0]) for i in chosen]
+    rows = ["volume", *maps]
+    return panels(cells, columns=len(chosen), row_titles=rows, suptitle=title or None)
+
+
+def _clip(map: np.ndarray, clip: float | None) -> float | None:
+    return None if map.min() >= 0 and abs(map.max() - 1) < 1e-6 else clip
