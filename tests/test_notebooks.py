@@ -23,7 +23,8 @@ SANITIZE = re.compile(r"^regex: (.*)$\n^replace: (.*)$", re.MULTILINE)  # nbval'
 QUICK, LESSONS = NOTEBOOKS[0], NOTEBOOKS[1:]
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-DEAR = ("06", "07", "09", "10", "11", "13", "14", "16")  # whose set-up is the most part of their exercises
+# Their set-up is the most part of their exercises.
+DEAR = ("06", "07", "09", "10", "11", "13", "14", "16")
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
 

@@ -179,7 +179,7 @@ def region(klass: int | str, mask: Tensor) -> Score:
     Args:
         klass: c, index or name.
         mask: M, (h, w) bool, of the size of the output (N, K, h, w). By grad-cam the sum is
-            explained, which differs by the factor |M|.
+            explained, which differs by the factor :math:`|M|`.
 
     Raises:
         TypeError, ValueError: The mask is no bool tensor (h, w), or is empty. Asking raises it
