@@ -79,6 +79,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 # Two hundred networks of three libraries, explained: a quarter of an hour. Writes docs/models.md.
 models: $(READY) $(NETWORKS)

@@ -23,7 +23,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.shared import captum_lrp, machine, resident
-from xaiutils import hybrid, models
+from xaiutils import hybrid
+from xaiutils.network import classifier as models
 
 COMPOSITES = (
     "epsilon",

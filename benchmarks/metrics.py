@@ -4,8 +4,8 @@
 
 Time: one process, wall seconds, each part once. Before that each side scores one picture by
 everything, for the first passes through a large network are slow. The project's side is one
-`xaiutils.scoring.score` of all methods by all metrics. The plain side calls Quantus for each
-method and metric, four pictures at a time, with maps from grad-cam, captum and SciPy; a set of
+`xaiutils.metrics.scoring.score` of all methods by all metrics. The plain side calls Quantus for
+each method and metric, four pictures at a time, with maps from grad-cam, captum and SciPy; a set of
 methods costs the sum of its parts. FaithfulnessCorrelation takes longest by far and asks the
 network as often for one map as for another: one method is timed and stands for all, unless
 ``--every`` is given. ``--three`` times the smaller set twice, before and behind the plain side.
@@ -30,15 +30,14 @@ import numpy as np
 import torch
 
 from benchmarks.shared import captum_lrp, machine
-from xaiutils import scoring
-from xaiutils.decode import PHOTOGRAPHS
-from xaiutils.experiments import TABLE_ONE
+from xaiutils.cases.workloads import Workload, load_workload
+from xaiutils.evidence.experiments import TABLE_ONE
 from xaiutils.hybrid import SIGMA_SHARE, THRESHOLD
-from xaiutils.images import sample_photograph
-from xaiutils.metrics import Case, Metric, load_cases
+from xaiutils.metrics import Case, Metric, load_cases, scoring
 from xaiutils.metrics.paper_quantus import CLASSES
-from xaiutils.models import Classifier, load_model
-from xaiutils.workloads import Workload, load_workload
+from xaiutils.network.classifier import Classifier, load_model
+from xaiutils.pictures.decode import PHOTOGRAPHS
+from xaiutils.pictures.images import sample_photograph
 
 Explain = Callable[..., np.ndarray]
 BATCH = 4

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from benchmarks.shared import machine
 from xaiutils import hybrid
-from xaiutils.workloads import load_workload
+from xaiutils.cases.workloads import load_workload
 
 Box = tuple[int, int, int, int]  # first and last row, first and last column
 

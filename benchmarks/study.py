@@ -23,8 +23,8 @@ import torch
 
 from benchmarks.shared import resident
 from xaiutils import load_cases, score
-from xaiutils.study import create_study, read_log, run_study
-from xaiutils.workloads import load_workload
+from xaiutils.cases.workloads import load_workload
+from xaiutils.evidence.study import create_study, read_log, run_study
 
 METHODS = [
     *("hybrid", "lrp_paper", "grad_cam_plus_plus", "grad_cam", "bounded_noise"),

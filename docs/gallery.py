@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from xaiutils import plots
+from xaiutils.cases.workloads import Workload, load_workload
 from xaiutils.hybrid import explain
-from xaiutils.workloads import Workload, load_workload
 
 UNSURE = 0.5  # below this probability the two likeliest classes are explained
 

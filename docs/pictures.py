@@ -11,9 +11,9 @@ from pathlib import Path
 
 from xaiutils import plots
 from xaiutils.hybrid import explain
-from xaiutils.images import sample_photograph
 from xaiutils.methods import METHODS
-from xaiutils.models import load_model
+from xaiutils.network.classifier import load_model
+from xaiutils.pictures.images import sample_photograph
 
 NAMES = ("chelsea", "rocket")
 COLUMNS = ("picture", "Grad-CAM++", "bounding\nfigure", "LRP", "product", "hybrid", "noise for LRP")

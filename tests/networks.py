@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from xaiutils.models import Classifier, load_model
+from xaiutils.network.classifier import Classifier, load_model
 
 
 @cache

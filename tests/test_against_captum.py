@@ -16,12 +16,12 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from xaiutils.composites import COMPOSITES, Composite, Row
-from xaiutils.graph import Graph
-from xaiutils.lrp import Relevance, propagate
-from xaiutils.operations import CONVOLUTION, LINEAR, WEIGHTED
-from xaiutils.plan import Plan
-from xaiutils.rules import Rule, epsilon, z_plus
+from xaiutils.lrp.composites import COMPOSITES, Composite, Row
+from xaiutils.lrp.plan import Plan
+from xaiutils.lrp.rules import Rule, epsilon, z_plus
+from xaiutils.lrp.walk import Relevance, propagate
+from xaiutils.network.graph import Graph
+from xaiutils.network.kinds import CONVOLUTION, LINEAR, WEIGHTED
 
 
 class Small(nn.Module):

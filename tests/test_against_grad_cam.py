@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from xaiutils import cam
 from xaiutils.cam import to_image
-from xaiutils.graph import Graph
 from xaiutils.hybrid import class_activation_map
-from xaiutils.models import Classifier, load_model, wrap
-from xaiutils.scene_net import data_folder
+from xaiutils.network.classifier import Classifier, load_model, wrap
+from xaiutils.network.graph import Graph
+from xaiutils.pictures.scenes.networks import data_folder
 
 TOLERANCE = 2e-5
 NETWORKS = ("scenes_vgg_seed0", "squeezenet1_0", "vgg11", "resnet18")
@@ -46,7 +46,7 @@ def network(name: str) -> Classifier:
 
 def pictures(name: str, count: int = 3) -> Tensor:
     if name.startswith("scenes"):
-        from xaiutils.scenes import samples
+        from xaiutils.pictures.scenes import samples
 
         return network(name).preprocess(samples("test", count))
     return torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(0))

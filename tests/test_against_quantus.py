@@ -17,15 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from xaiutils import memo, passes
+from xaiutils.cases.case import Case, load_cases
+from xaiutils.cases.workloads import load_workload
 from xaiutils.methods import METHODS
 from xaiutils.metrics import paper_quantus
-from xaiutils.metrics.case import Case, load_cases
 from xaiutils.metrics.paper import TABLE
 from xaiutils.metrics.paper_quantus import CLASSES, plain
 from xaiutils.metrics.record import picture_seed
-from xaiutils.models import wrap
-from xaiutils.workloads import load_workload
+from xaiutils.network.classifier import wrap
+from xaiutils.support import asking
+from xaiutils.support import cache as memo
 
 METRICS = {metric.name: metric for metric in TABLE}
 QUICK = {
@@ -460,7 +461,7 @@ def test_cost_is_what_the_record_says(name):
         calls.append(len(x))
         return edges(classifier, x, target)
 
-    with passes.watch() as seen:
+    with asking.watch() as seen:
         metric(case, counted, attribution=case.mask.float(), **SMALL[name])
     explanations = metric.cost(0, 1, **SMALL[name])
     assert seen.images == metric.cost(1, 0, **SMALL[name])

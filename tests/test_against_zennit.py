@@ -21,10 +21,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from zennit.layer import Sum
 
 from xaiutils import load_model
-from xaiutils.composites import COMPOSITES
-from xaiutils.graph import Graph
-from xaiutils.lrp import propagate
-from xaiutils.plan import Plan
+from xaiutils.lrp.composites import COMPOSITES
+from xaiutils.lrp.plan import Plan
+from xaiutils.lrp.walk import propagate
+from xaiutils.network.graph import Graph
 
 PAIRS = {
     "epsilon_plus": "EpsilonPlus",

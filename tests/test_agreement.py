@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from xaiutils.agreement import SHARE, agreement_rows, rank_agreement, top_overlap
-from xaiutils.evidence import make_table
+from xaiutils.cases.workloads import load_workload
+from xaiutils.evidence.agreement import SHARE, agreement_rows, rank_agreement, top_overlap
+from xaiutils.evidence.tables import make_table
 from xaiutils.hybrid import explain
 from xaiutils.metrics import METRICS, load_cases
-from xaiutils.score_table import checked
-from xaiutils.scoring import COLUMNS
-from xaiutils.workloads import load_workload
+from xaiutils.metrics.score_table import checked
+from xaiutils.metrics.scoring import COLUMNS
 
 
 def noise(count: int, side: int, seed: int) -> Tensor:
@@ -166,7 +166,7 @@ def test_a_wrong_prediction_is_the_class_that_is_explained():
 
 
 def test_a_map_without_an_order_is_counted_with_its_reason(monkeypatch):
-    from xaiutils import agreement
+    from xaiutils.evidence import agreement
 
     def flat(classifier, x: Tensor):
         found = explain(classifier, x)

@@ -10,11 +10,11 @@ import torch
 import torchvision
 from torch import nn
 
-from xaiutils.cam_layer import find_cam_layer
-from xaiutils.composites import COMPOSITES
-from xaiutils.graph import Graph
-from xaiutils.plan import Plan
-from xaiutils.registry import MODELS
+from xaiutils.lrp.composites import COMPOSITES
+from xaiutils.lrp.plan import Plan
+from xaiutils.network.cam_layer import find_cam_layer
+from xaiutils.network.graph import Graph
+from xaiutils.network.weights import MODELS
 
 NAMES = [name for name, record in MODELS.items() if record.family == "torchvision"]
 EXPECTED_LAYERS = {

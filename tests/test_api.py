@@ -23,11 +23,11 @@ import pytest
 import torch
 
 import xaiutils
-from xaiutils import checks
 from xaiutils.cam import CAMS
-from xaiutils.composites import COMPOSITES
+from xaiutils.lrp.composites import COMPOSITES
 from xaiutils.methods import METHODS
 from xaiutils.metrics import METRICS
+from xaiutils.support import checks
 
 ROOT = Path(__file__).parents[1]
 FEW = 2  # parameters that a sentence may leave to their names and types
@@ -237,10 +237,10 @@ def test_nothing_private_is_used_from_outside(path):
 @pytest.mark.parametrize(
     "code",
     [
-        "from xaiutils.results import _read",
+        "from xaiutils.evidence.results import _read",
         "from xaiutils import _HOME",
         "import xaiutils as xai\nxai.results._read(1)",
-        "import xaiutils.results\nxaiutils.results._read(1)",
+        "import xaiutils.evidence.results\nxaiutils.results._read(1)",
         "from xaiutils import METHODS\nMETHODS['lime'](1)._one",
     ],
 )

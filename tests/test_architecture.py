@@ -216,7 +216,7 @@ def test_scenes_are_explained_without_torchvision():
 def test_a_small_network_is_not_run_on_large_pictures_to_learn_its_shapes():
     """23 pictures of 20,000 x 20,000 would be 110 GB; the meta device takes none of them."""
     found = run(
-        "import sys, torch; from torch import nn; from xaiutils.graph import Graph; "
+        "import sys, torch; from torch import nn; from xaiutils.network.graph import Graph; "
         "net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval(); "
         "print(Graph(net, (3, 20_000, 20_000)).classes)"
     )

@@ -16,14 +16,14 @@ from torch.nn import functional as F
 
 import xaiutils as xai
 from xaiutils import plots
-from xaiutils.arrays import Arrays
 from xaiutils.cam import to_image
-from xaiutils.images import Transform
+from xaiutils.cases.case import Case
+from xaiutils.cases.workloads import Workload
 from xaiutils.methods import METHODS, CannotExplain
 from xaiutils.methods.arguments import reference
-from xaiutils.metrics.case import Case
 from xaiutils.metrics.flipping import replacement
-from xaiutils.workloads import Workload
+from xaiutils.pictures.arrays import Arrays
+from xaiutils.pictures.images import Transform
 
 LAYERS: dict[int, Any] = {
     1: (nn.Conv1d, nn.MaxPool1d, nn.AdaptiveAvgPool1d),

@@ -13,21 +13,21 @@ from hypothesis import strategies as st
 from reference_attention import bilinear_rule, layer_norm_rule, rollout, softmax_rule
 from torch import Tensor, nn
 
-from xaiutils import rollout as rolling
-from xaiutils import shares
 from xaiutils.cam import to_image
-from xaiutils.composites import COMPOSITES, Composite, Row
-from xaiutils.graph import Graph
 from xaiutils.hybrid import explain, relevance
-from xaiutils.ledger import Ledger
-from xaiutils.lrp import Relevance, propagate
-from xaiutils.models import Classifier, load_model, wrap
-from xaiutils.operations import CONVOLUTION, LINEAR
-from xaiutils.plan import Plan
-from xaiutils.rules import epsilon, z
-from xaiutils.scene_weights import load_scene_net
-from xaiutils.scenes import CLASSES, samples
-from xaiutils.steps import GraphError
+from xaiutils.lrp import unweighted
+from xaiutils.lrp.composites import COMPOSITES, Composite, Row
+from xaiutils.lrp.ledger import Ledger
+from xaiutils.lrp.plan import Plan
+from xaiutils.lrp.rules import epsilon, z
+from xaiutils.lrp.walk import Relevance, propagate
+from xaiutils.methods import rollout as rolling
+from xaiutils.network.classifier import Classifier, load_model, wrap
+from xaiutils.network.graph import Graph
+from xaiutils.network.kinds import CONVOLUTION, LINEAR
+from xaiutils.network.step import GraphError
+from xaiutils.pictures.scenes import CLASSES, samples
+from xaiutils.pictures.scenes.weights import load_scene_net
 
 Z = COMPOSITES["z"]
 
@@ -35,7 +35,7 @@ Z = COMPOSITES["z"]
 @pytest.fixture
 def exact(monkeypatch) -> None:
     """Sums and products divide without the stabiliser that float32 needs."""
-    monkeypatch.setattr(shares, "STABILISER", 0.0)
+    monkeypatch.setattr(unweighted, "STABILISER", 0.0)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -121,8 +121,8 @@ def test_softmax_by_hand() -> None:
 @given(st.integers(0, 1000), st.integers(2, 6))
 def test_a_softmax_spends_exactly_what_it_receives(seed: int, length: int) -> None:
     x, r = noise(length, seed=seed), noise(length, seed=seed + 1)
-    shares, bias = softmax_rule(x, r)
-    assert float(shares.sum()) + bias == pytest.approx(float(r.sum()), abs=1e-9)
+    unweighted, bias = softmax_rule(x, r)
+    assert float(unweighted.sum()) + bias == pytest.approx(float(r.sum()), abs=1e-9)
 
 
 class Block(nn.Module):

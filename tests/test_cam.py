@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from xaiutils import cam
 from xaiutils.cam import CAMS, min_max, to_image
-from xaiutils.graph import Graph
+from xaiutils.network.graph import Graph
 
 light = settings(max_examples=40, deadline=None)
 NAMES = [name for name in CAMS if name != "cam"]  # which needs a constant gradient

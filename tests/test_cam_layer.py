@@ -13,12 +13,12 @@ import torch
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from xaiutils import passes
-from xaiutils.cam_layer import blocks, bottlenecks, reading
 from xaiutils.hybrid import class_activation_map, explain, relevance
-from xaiutils.layerwise import explain_layers
-from xaiutils.models import Classifier, wrap
-from xaiutils.operations import CONSTANT
+from xaiutils.methods.layerwise import explain_layers
+from xaiutils.network.cam_layer import blocks, bottlenecks, reading
+from xaiutils.network.classifier import Classifier, wrap
+from xaiutils.network.kinds import CONSTANT
+from xaiutils.support import asking
 
 
 def pictures(n: int, *side: int) -> Tensor:
@@ -349,7 +349,7 @@ SEVERAL = ["first.1", "second"]
 def test_several_layers_are_the_mean_of_their_maps_from_one_pass() -> None:
     x = pictures(3, 16, 16)
     alone = [class_activation_map(deep(), x, [1, 2, 3], cam_layer=layer) for layer in SEVERAL]
-    with passes.watch() as seen:
+    with asking.watch() as seen:
         found = explain(deep(), x, [1, 2, 3], cam_layer=SEVERAL)
     assert seen.images == 3
     assert found.settings["cam_layer"] == "first.1, second"

@@ -13,12 +13,13 @@ import torch
 from networks import untrained
 from torch import Tensor
 
-from xaiutils import passes, scenes
 from xaiutils.methods import deep_lift, gradients, guided, perturbation, surrogates
 from xaiutils.methods.record import FAMILIES, NONNEGATIVE, SIGNED, CannotExplain, Method
 from xaiutils.methods.segments import slic
-from xaiutils.models import Classifier, load_model
-from xaiutils.twin import Twin
+from xaiutils.network.classifier import Classifier, load_model
+from xaiutils.network.hookable import Twin
+from xaiutils.pictures import scenes
+from xaiutils.support import asking
 
 TABLES = (gradients, guided, deep_lift, perturbation, surrogates)
 RECORDS = {record.name: record for module in TABLES for record in module.TABLE}
@@ -150,7 +151,7 @@ def test_the_cost_is_the_formula(name: str) -> None:
         nonlocal answered
         answered += len(gradient)
 
-    with pytest.MonkeyPatch.context() as patch, passes.watch() as seen:
+    with pytest.MonkeyPatch.context() as patch, asking.watch() as seen:
         patch.setattr(Twin, "forward", counting)
         explained(name)
         asked = seen.images
@@ -173,7 +174,7 @@ def test_a_method_can_be_cancelled_halfway_and_leaves_no_trace(name: str) -> Non
         return calls > 1
 
     small = {key: 2 for key in record.settings if key == "batch_size"}
-    with pytest.raises(passes.Cancelled), passes.watch(cancelled=cancelled) as seen:
+    with pytest.raises(asking.Cancelled), asking.watch(cancelled=cancelled) as seen:
         record(scene_classifier(), scene_images(), [1, 4], **(used(record) | small))
     assert 0 < seen.images <= 2
     assert states() == before

@@ -24,7 +24,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from xaiutils import passes
 from xaiutils.methods.deep_lift import deep_lift, deep_lift_shap
 from xaiutils.methods.gradients import (
     gradient_shap,
@@ -38,8 +37,9 @@ from xaiutils.methods.guided import deconvolution, guided_backprop, guided_grad_
 from xaiutils.methods.perturbation import feature_ablation, occlusion, shapley_sampling
 from xaiutils.methods.record import CannotExplain
 from xaiutils.methods.surrogates import kernel_shap, lime
-from xaiutils.models import Classifier, wrap
-from xaiutils.twin import Twin
+from xaiutils.network.classifier import Classifier, wrap
+from xaiutils.network.hookable import Twin
+from xaiutils.support import asking
 
 FIRST, SECOND = torch.tensor([0]), torch.tensor([1])
 PIXELS = torch.tensor([[[0, 1]]])  # each pixel a segment of its own
@@ -500,7 +500,7 @@ def test_batches_change_the_number_of_calls_and_nothing_else() -> None:
                 count += 1
                 return False
 
-            with passes.watch(cancelled=called):
+            with asking.watch(cancelled=called):
                 maps.append(method(classifier, x, FIRST, batch_size=batch_size, **parts, **more))
             calls.append(count)
         assert torch.allclose(*maps, atol=1e-4)

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xaiutils import scenes
+from xaiutils.cases.workloads import Workload, load_workload
 from xaiutils.methods import METHODS
 from xaiutils.metrics import METRICS, Case, Score, load_cases
 from xaiutils.metrics.record import NEEDS, CannotScore, picture_seed, require_order
-from xaiutils.models import load_model, wrap
-from xaiutils.workloads import Workload, load_workload
+from xaiutils.network.classifier import load_model, wrap
+from xaiutils.pictures import scenes
 
 SIZE = 16
 QUICK = {

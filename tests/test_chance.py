@@ -29,15 +29,15 @@ from torch.nn import functional
 from untouched import untouched
 
 import xaiutils as xai
-from xaiutils import baselines, borrowed, chance, stats
-from xaiutils.methods import METHODS, Method, combine
-from xaiutils.metrics import METRICS
-from xaiutils.metrics.case import Case
+from xaiutils.cases.case import Case
+from xaiutils.methods import METHODS, Method, baselines, combine
+from xaiutils.metrics import METRICS, stats
 from xaiutils.metrics.paper_quantus import CLASSES, plain
 from xaiutils.metrics.randomised import randomised_networks
-from xaiutils.models import Classifier, load_model
-from xaiutils.scene_net import ARCHITECTURES, fold
-from xaiutils.training import Recipe, train
+from xaiutils.network.classifier import Classifier, load_model
+from xaiutils.pictures.scenes.networks import ARCHITECTURES, fold
+from xaiutils.pictures.scenes.training import Recipe, train
+from xaiutils.support import borrowed, chance
 
 QUICK = {"n_samples": 60, "n_steps": 4, "n_baselines": 2}
 CHEAP = {"faithfulness_correlation": {"runs": 8}, "avg_sensitivity": {"samples": 2}}

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xaiutils import checks
+from xaiutils.support import checks
 
 IMAGE = torch.zeros(2, 3, 4, 5)
 MAP = torch.zeros(2, 4, 5)

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_score_table import rows, table
 
-from xaiutils import stats
-from xaiutils.claims import RELATIONS, Amendment, Claim, load_claims
-from xaiutils.verdicts import RULES, TESTED, Verdict, judge, report
+from xaiutils.evidence.claims import RELATIONS, Amendment, Claim, load_claims
+from xaiutils.evidence.verdicts import RULES, TESTED, Verdict, judge, report
+from xaiutils.metrics import stats
 
 EXAMPLES = """
 - id: sparser

@@ -10,11 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from xaiutils import cli, scenes, workloads
+from xaiutils.apps.cli import __main__ as cli
+from xaiutils.cases import workloads
 from xaiutils.hybrid import explain
-from xaiutils.images import Transform, load_image
 from xaiutils.methods import METHODS
-from xaiutils.models import load_model, wrap
+from xaiutils.network.classifier import load_model, wrap
+from xaiutils.pictures import scenes
+from xaiutils.pictures.images import Transform, load_image
 
 
 @pytest.fixture
@@ -95,7 +97,7 @@ def test_the_overlay_and_the_maps_of_the_original_size(tmp_path, monkeypatch):
     plain = load_model("scenes_vgg_seed0")
     seen = Transform(160, (128, 128), plain.transform.mean, plain.transform.std)
     mine = wrap(plain.module, plain.classes, transform=seen)
-    monkeypatch.setattr("xaiutils.models.load_model", lambda *_, **__: mine)
+    monkeypatch.setattr("xaiutils.network.classifier.load_model", lambda *_, **__: mine)
     scenes.sample("unit", 3).image.resize((300, 200)).save(tmp_path / "wide.png")
     out = tmp_path / "out"
     run = ["explain", str(tmp_path / "wide.png"), "--out", str(out)]
@@ -123,7 +125,7 @@ def test_the_overlay_and_the_maps_of_the_original_size(tmp_path, monkeypatch):
 def test_an_array_is_explained_from_its_file(tmp_path, monkeypatch, capsys):
     net = nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten())
     mine = wrap(nn.Sequential(net, nn.Linear(4, 2)).eval(), size=(30,))
-    monkeypatch.setattr("xaiutils.models.load_model", lambda *_, **__: mine)
+    monkeypatch.setattr("xaiutils.network.classifier.load_model", lambda *_, **__: mine)
     array = np.random.default_rng(0).normal(size=(2, 30))
     np.save(tmp_path / "signal.npy", array)
     for more, key in (([], "hybrid"), (["--method", "lrp_paper"], "map")):
@@ -215,7 +217,7 @@ def test_a_module_of_the_working_directory_replaces_none_of_a_library(tmp_path):
         "subprocess.run([sys.executable, '-c', sys.argv[1]], cwd=sys.argv[2], check=True)"
     )
     child = (
-        "import yaml; from xaiutils.yours import made_by;"
+        "import yaml; from xaiutils.support.plugins import made_by;"
         "print(yaml.__file__, made_by('mine:made', str))"
     )
     (tmp_path / "notebooks").mkdir()  # a kernel starts where its notebook lies
@@ -236,7 +238,7 @@ def test_an_interruption_while_modules_load_is_said_in_words(tmp_path):
     (tmp_path / "numpy.py").write_text("import signal; signal.raise_signal(signal.SIGINT)")
     ask = (
         "import sys; sys.path.insert(0, sys.argv.pop());"
-        "from xaiutils.cli import run; sys.exit(run())"
+        "from xaiutils.apps.cli.__main__ import run; sys.exit(run())"
     )
     done = subprocess.run(
         [sys.executable, "-c", ask, "methods", str(tmp_path)],

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xaiutils import passes
 from xaiutils.hybrid import class_activation_map, explain, relevance
 from xaiutils.methods import METHODS, masking
-from xaiutils.methods.combine import combine
+from xaiutils.methods.combination import combine
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, CannotExplain, Method, Setting
-from xaiutils.models import Classifier, wrap
+from xaiutils.network.classifier import Classifier, wrap
+from xaiutils.support import asking
 
 
 class Small(nn.Module):
@@ -169,7 +169,7 @@ def test_the_cost_is_the_sum_of_both_with_the_settings_of_each():
     assert both.cost(1, 10, C=4) == 5 + 7 + 7 * 11
     assert both.cost(1, 10, C=4, cam_n=2, method_n=3) == 5 + 2 + 3 * 11
     c = classifier()
-    with passes.watch() as seen:
+    with asking.watch() as seen:
         combine(masking.TABLE[0], LRP)(c, pictures(), 0)
     assert seen.images == 3 * (8 + 1 + 1)
 
@@ -218,7 +218,7 @@ def test_wrong_input_is_refused():
     with pytest.raises(ValueError, match="sigma must be >= 0, got -1"):
         combine(CAM, LRP, sigma=-1)
     both, c, x = combine(CAM, LRP), classifier(), pictures()
-    with passes.watch() as seen, pytest.raises(ValueError, match="threshold must be >= 0 and < 1"):
+    with asking.watch() as seen, pytest.raises(ValueError, match="threshold must be >= 0 and < 1"):
         both(c, x, 0, threshold=-0.5)
     assert seen.images == 0  # before the network is asked
     with pytest.raises(TypeError, match="has no setting 'composite'; its settings: threshold, sig"):

@@ -7,8 +7,10 @@ import shutil
 import pytest
 
 from tests.userstudy.tiny import tiny
-from xaiutils import cli, page, scenes
-from xaiutils.shipped import shipped
+from xaiutils.apps.cli import __main__ as cli
+from xaiutils.evidence import claims_page
+from xaiutils.pictures import scenes
+from xaiutils.support.files import shipped
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def docs(tmp_path, monkeypatch):
     folder.mkdir()
     shutil.copy(shipped("docs") / "claims.yaml", folder)
     (folder / "claims.md").write_text("judged")
-    monkeypatch.setattr(page, "DOCS", folder)
+    monkeypatch.setattr(claims_page, "DOCS", folder)
     monkeypatch.delenv("XAIUTILS_RESULTS", raising=False)
     return folder
 
@@ -47,12 +49,12 @@ def test_claims_of_other_tables_are_written_beside_them(docs, tmp_path, capsys):
     assert f"written: {home / 'claims.md'}" in capsys.readouterr().out
     assert (docs / "claims.md").read_text() == "judged"
     assert "| holds |" in (home / "claims.md").read_text()
-    assert page.page_of() == docs / "claims.md"
-    assert page.page_of(docs / "mine.yaml") == shipped("results") / "claims.md"
+    assert claims_page.page_of() == docs / "claims.md"
+    assert claims_page.page_of(docs / "mine.yaml") == shipped("results") / "claims.md"
 
 
 def test_some_pictures_do_not_replace_a_whole_table(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("xaiutils.evidence.make_table", None)  # nothing is scored
+    monkeypatch.setattr("xaiutils.evidence.tables.make_table", None)  # nothing is scored
     assert cli.main(["evidence", "--images", "2", "table_one"]) == 2
     assert "images must go with out" in capsys.readouterr().err
 
@@ -68,7 +70,7 @@ def test_a_picture_is_not_written_over(tmp_path, capsys, options):
 
 
 def test_figures_leave_a_folder_of_something_else(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("xaiutils.figures.make_notebooks", lambda *_: {})
+    monkeypatch.setattr("xaiutils.evidence.figures.make_notebooks", lambda *_: {})
     (tmp_path / "README.md").write_text("mine")
     assert cli.main(["figures", "--out", str(tmp_path)]) == 2
     assert f"{tmp_path} has a README.md" in capsys.readouterr().err
@@ -78,7 +80,7 @@ def test_figures_leave_a_folder_of_something_else(tmp_path, monkeypatch, capsys)
 
 @pytest.mark.parametrize("name", ["answers.sqlite", "design.json"])
 def test_an_export_does_not_replace_the_study(tmp_path, capsys, name):
-    from xaiutils.userstudy.store import Store
+    from xaiutils.apps.userstudy.store import Store
 
     design = tiny(tmp_path / "study")
     store = Store(tmp_path / "study", design)

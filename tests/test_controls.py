@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xaiutils import baselines, passes
 from xaiutils.hybrid import explain, smooth
-from xaiutils.methods import controls, masking, published
+from xaiutils.methods import baselines, controls, masking, published
 from xaiutils.methods.record import FAMILIES, NONNEGATIVE, SIGNED, CannotExplain, Method
-from xaiutils.models import Classifier, load_model, wrap
-from xaiutils.scene_net import data_folder
+from xaiutils.network.classifier import Classifier, load_model, wrap
+from xaiutils.pictures.scenes.networks import data_folder
+from xaiutils.support import asking
 
 RECORDS = {record.name: record for record in controls.TABLE}
 ALL = {record.name: record for record in (*masking.TABLE, *published.TABLE, *controls.TABLE)}
@@ -35,7 +35,7 @@ def network(name: str = "scenes_vgg_seed0") -> Classifier:
 
 
 def scenes(count: int = 2) -> Tensor:
-    from xaiutils.scenes import samples
+    from xaiutils.pictures.scenes import samples
 
     return network().preprocess(samples("test", count))[:, :, 32:96, 24:104]  # not square
 
@@ -89,7 +89,7 @@ def test_every_record_on_the_scenes(name):
     assert other_seed is not record.stochastic
     other_class = torch.equal(record(classifier, x, [2, 5], seed=3), maps)
     assert other_class is not record.class_specific
-    with passes.watch() as seen:
+    with asking.watch() as seen:
         record(classifier, x, [1, 4])
     assert seen.images == 2 * record.cost(1, 0, C=64)
 

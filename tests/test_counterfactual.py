@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from xaiutils import memo, passes, scenes
-from xaiutils.metrics.case import Case, Piece, load_cases
+from xaiutils.cases.case import Case, Piece, load_cases
+from xaiutils.cases.workloads import load_workload
 from xaiutils.metrics.counterfactual import TABLE, drops
-from xaiutils.models import wrap
-from xaiutils.workloads import load_workload
+from xaiutils.network.classifier import wrap
+from xaiutils.pictures import scenes
+from xaiutils.support import asking
+from xaiutils.support import cache as memo
 
 (RECORD,) = TABLE
 
@@ -160,11 +162,11 @@ def test_random_maps_score_chance_and_the_oracle_more():
 def test_the_pictures_asked_do_not_depend_on_the_map():
     counts = []
     for case in shipped():
-        with passes.watch() as seen:
+        with asking.watch() as seen:
             score(case, case.mask.float())
         assert seen.images == 1 + len(case.pieces)
         counts.append(seen.images)
-        with memo.remember(), passes.watch() as seen:
+        with memo.remember(), asking.watch() as seen:
             score(case, case.mask.float())
             score(case, case.x[0].mean(0))
         assert seen.images == 1 + len(case.pieces)  # the second map asks nothing new

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from xaiutils.methods.arguments import references
 from xaiutils.methods.deep_lift import TABLE, SideBySide, deep_lift, deep_lift_shap, without_rule
 from xaiutils.methods.record import CannotExplain
-from xaiutils.models import Classifier, load_model, wrap
+from xaiutils.network.classifier import Classifier, load_model, wrap
 
 RECORD = {record.name: record for record in TABLE}
 Layer = Callable[[Tensor], Tensor]

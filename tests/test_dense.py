@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from xaiutils import plots
+from xaiutils.cases.case import Case
 from xaiutils.hybrid import bound, class_activation_map, explain, fuse, relevance, smooth
-from xaiutils.layerwise import explain_layers
 from xaiutils.methods import METHODS
+from xaiutils.methods.layerwise import explain_layers
+from xaiutils.methods.related import clrp, relevance_cam
 from xaiutils.methods.segments import slic
 from xaiutils.metrics import METRICS, rank_accuracy
-from xaiutils.metrics.case import Case
-from xaiutils.models import Classifier, wrap
-from xaiutils.related import clrp, relevance_cam
+from xaiutils.network.classifier import Classifier, wrap
 
 X = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
 

@@ -21,10 +21,11 @@ import psutil
 import pytest
 import torch
 
-from xaiutils import evidence, experiments, forensics, results, scenes
-from xaiutils.claims import Claim, load_claims
-from xaiutils.evidence import make_table
-from xaiutils.experiments import (
+from xaiutils.cases.workloads import Workload, load_workload
+from xaiutils.evidence import experiments, forensics, results, tables
+from xaiutils.evidence.claims import Claim, load_claims
+from xaiutils.evidence.claims_page import judge_claims, write_page
+from xaiutils.evidence.experiments import (
     AGREEMENT,
     AGREEMENT_SPLIT,
     CALIBRATION,
@@ -35,17 +36,17 @@ from xaiutils.experiments import (
     choose,
     sigma_label,
 )
-from xaiutils.files import BrokenPart
+from xaiutils.evidence.results import largest_difference, load_table, store, stored
+from xaiutils.evidence.tables import make_table
 from xaiutils.hybrid import explain
 from xaiutils.methods import METHODS
 from xaiutils.methods.record import Setting
 from xaiutils.metrics import METRICS
-from xaiutils.models import load_model
-from xaiutils.page import judge_claims, write_page
-from xaiutils.results import largest_difference, load_table, store, stored
-from xaiutils.score_table import checked
-from xaiutils.scoring import COLUMNS, Contender, contender
-from xaiutils.workloads import Workload, load_workload
+from xaiutils.metrics.score_table import checked
+from xaiutils.metrics.scoring import COLUMNS, Contender, contender
+from xaiutils.network.classifier import load_model
+from xaiutils.pictures import scenes
+from xaiutils.support.files import BrokenPart
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = load_claims(ROOT / "docs" / "claims.yaml", METRICS)
@@ -208,8 +209,8 @@ def test_parts_that_are_kept_are_not_scored_again(little, tmp_path, monkeypatch)
     lost = next(tmp_path.iterdir())
     lost.unlink()
     scored = []
-    real = evidence._score
-    monkeypatch.setattr(evidence, "_score", lambda job: scored.append(job.file) or real(job))
+    real = tables._score
+    monkeypatch.setattr(tables, "_score", lambda job: scored.append(job.file) or real(job))
     again = make_table(CALIBRATION, "scenes", **FEW, parts=tmp_path)
     pd.testing.assert_frame_equal(again, little, check_exact=True)
     assert scored == [lost]
@@ -222,10 +223,10 @@ def test_parts_that_are_kept_are_not_scored_again(little, tmp_path, monkeypatch)
 def part(little, tmp_path, monkeypatch):
     """A part that is kept, and is what `little` is."""
     file = tmp_path / "calibration-0.parquet"
-    job = evidence._Job(CALIBRATION, "scenes", None, (0,), None, None, None, file)
-    monkeypatch.setattr(evidence, "_score", lambda job: little.copy())
-    evidence._work(job)
-    pd.testing.assert_frame_equal(evidence._kept(job), little, check_exact=True)
+    job = tables._Job(CALIBRATION, "scenes", None, (0,), None, None, None, file)
+    monkeypatch.setattr(tables, "_score", lambda job: little.copy())
+    tables._work(job)
+    pd.testing.assert_frame_equal(tables._kept(job), little, check_exact=True)
     return job
 
 
@@ -250,8 +251,8 @@ def _without_about(path: Path) -> bytes:
 
 
 def _other(path: Path) -> bytes:
-    job = evidence._Job(CALIBRATION, "scenes", None, (0,), None, None, None, path.with_name("b"))
-    evidence._work(job)
+    job = tables._Job(CALIBRATION, "scenes", None, (0,), None, None, None, path.with_name("b"))
+    tables._work(job)
     return job.file.read_bytes()
 
 
@@ -269,7 +270,7 @@ def _other(path: Path) -> bytes:
 def test_a_part_that_was_changed_is_moved_aside_and_made_anew(little, part, capsys, damage):
     before, damaged = part.file.read_bytes(), damage(part.file)
     part.file.write_bytes(damaged)
-    (found,) = evidence._run([part], 1, False)
+    (found,) = tables._run([part], 1, False)
     pd.testing.assert_frame_equal(found, little, check_exact=True)
     assert part.file.read_bytes() == before
     (aside,) = part.file.parent.glob("*.broken-*")
@@ -283,7 +284,7 @@ def test_no_random_change_of_a_part_is_taken_silently(little, part):
         changed = bytearray(content)
         changed[chance.randrange(len(content))] ^= chance.randrange(1, 256)
         part.file.write_bytes(changed[: len(content) - chance.choice([0, 0, 0, 40])])
-        found = evidence._kept(part)
+        found = tables._kept(part)
         seen += found is None
         assert found is None or found.equals(little)  # some bytes say nothing
     assert seen > 50
@@ -319,9 +320,9 @@ def die(job):
 @pytest.mark.slow
 def test_a_worker_that_dies_is_one_line(part, monkeypatch):
     part.file.unlink()
-    monkeypatch.setattr(evidence, "_work", die)
+    monkeypatch.setattr(tables, "_work", die)
     with pytest.raises(ChildProcessError, match="that scored a part of calibration died"):
-        evidence._run([part, replace(part, file=None)], 2, False)
+        tables._run([part, replace(part, file=None)], 2, False)
 
 
 @pytest.mark.slow  # the processes of a study say so in seconds
@@ -368,7 +369,7 @@ def test_photographs_without_boxes_make_no_table(monkeypatch):
     work = load_workload("scenes", "unit")
     bare = [replace(work.samples[0], boxes=(), mask=None), replace(work.samples[1], label=None)]
     monkeypatch.setattr(
-        evidence, "load_workload", lambda *_: Workload("photographs", work.classifier, bare)
+        tables, "load_workload", lambda *_: Workload("photographs", work.classifier, bare)
     )
     with pytest.raises(
         ValueError, match=r"pictures with boxes or masks for calibration, photographs has none"
@@ -381,18 +382,18 @@ def test_pictures_that_are_taken_for_something_else_are_passed_over():
     samples = [unit.samples[i] for i in range(4)]
     samples[1] = replace(samples[1], label=(samples[1].label + 1) % 6)
     work = Workload("imagenet", unit.classifier, samples)
-    assert evidence._right(work, 2, False) == [0, 2]
-    assert evidence._right(work, 9, False) == [0, 2, 3]
-    assert evidence._right(work, 9, True) == [0, 1, 2, 3]
+    assert tables._right(work, 2, False) == [0, 2]
+    assert tables._right(work, 9, False) == [0, 2, 3]
+    assert tables._right(work, 9, True) == [0, 1, 2, 3]
     samples[0] = replace(samples[0], label=None)  # as of a picture without annotation
-    assert evidence._right(work, 9, True) == [1, 2, 3]
+    assert tables._right(work, 9, True) == [1, 2, 3]
 
 
 def test_all_that_decides_a_table_changes_its_hash(little, monkeypatch):
     work = load_workload("scenes", CALIBRATION)
 
     def hashed(table=little, chosen=None) -> str:
-        return evidence._configuration(CALIBRATION, work, table, chosen)["hash"]
+        return tables._configuration(CALIBRATION, work, table, chosen)["hash"]
 
     before = hashed()
     assert before == little.attrs["hash"] == hashed()
@@ -405,14 +406,14 @@ def test_all_that_decides_a_table_changes_its_hash(little, monkeypatch):
         found.append(hashed())
     with monkeypatch.context() as patch:
         newer = {"numpy": "9.9"}
-        patch.setattr(evidence.fingerprint, "version", lambda name: newer.get(name, "1"))
+        patch.setattr(tables.fingerprint, "version", lambda name: newer.get(name, "1"))
         found.append(hashed())
     with monkeypatch.context() as patch:
         metrics = MappingProxyType(EXPERIMENTS[CALIBRATION].metrics | {"srg": {"steps": 24}})
         patch.setitem(EXPERIMENTS, CALIBRATION, replace(EXPERIMENTS[CALIBRATION], metrics=metrics))
         found.append(hashed())
     with monkeypatch.context() as patch:
-        patch.setattr(evidence, "load_model", _nudged)
+        patch.setattr(tables, "load_model", _nudged)
         found.append(hashed())
     assert len({before, *found}) == 1 + 8
 

@@ -19,13 +19,13 @@ from pytorch_grad_cam.metrics.road import (
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from xaiutils import passes
-from xaiutils.memo import remember
+from xaiutils.cases.case import Case, load_cases
+from xaiutils.cases.workloads import load_workload
 from xaiutils.metrics import flipping, mean_interval, regions, road
-from xaiutils.metrics.case import Case, load_cases
 from xaiutils.metrics.record import CannotScore, picture_seed
-from xaiutils.models import Classifier, wrap
-from xaiutils.workloads import load_workload
+from xaiutils.network.classifier import Classifier, wrap
+from xaiutils.support import asking
+from xaiutils.support.cache import remember
 
 METRICS = {one.name: one for one in (*flipping.TABLE, *road.TABLE, *regions.TABLE)}
 of_all = pytest.mark.parametrize("name", METRICS)
@@ -273,10 +273,10 @@ def test_a_memo_answers_what_another_metric_has_asked():
     case, attribution = small(), tied(small())
     with remember():
         METRICS["morf"](case, never, attribution=attribution, steps=9)
-        with passes.watch() as seen:
+        with asking.watch() as seen:
             METRICS["deletion"](case, never, attribution=attribution, steps=9)
         assert seen.images == 0
-        with passes.watch() as seen:
+        with asking.watch() as seen:
             METRICS["srg"](case, never, attribution=attribution, steps=9)
         assert seen.images == 8  # least relevant first, between the ends
 
@@ -448,7 +448,7 @@ def test_what_regions_ask_does_not_depend_on_the_map(name, asked):
 def test_passes_are_what_the_network_is_asked(name):
     case = small()
     for chosen in ({}, QUICK[name]):
-        with passes.watch() as seen:
+        with asking.watch() as seen:
             score = METRICS[name](case, never, attribution=noise(case), **chosen)
         assert score.why == ""
         assert seen.images == METRICS[name].cost(**chosen)

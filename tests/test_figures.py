@@ -15,18 +15,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xaiutils import cli, executed, experiments, figures, results
-from xaiutils.files import alone
-from xaiutils.imagenet import ImageNetFolder, open_imagenet
-from xaiutils.scoring import COLUMNS
-from xaiutils.workloads import Workload, load_workload, with_objects
+from xaiutils.apps.cli import __main__ as cli
+from xaiutils.cases.workloads import Workload, load_workload, with_objects
+from xaiutils.evidence import experiments, figures, notebooks, results
+from xaiutils.metrics.scoring import COLUMNS
+from xaiutils.pictures.imagenet import ImageNetFolder, open_imagenet
+from xaiutils.support.files import alone
 
 ROOT = Path(__file__).parents[1]
 DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 DRAW = f"""from base64 import b64decode
 from IPython.display import Image
 Image(b64decode("{DOT}"), format="png")"""  # a figure without the seconds of importing torch
-WORK = "from xaiutils.workloads import load_workload\nwork = load_workload(split='calibration')"
+WORK = (
+    "from xaiutils.cases.workloads import load_workload\nwork = load_workload(split='calibration')"
+)
 
 
 def write(path: Path, *sources: str, tags: tuple[str, ...] = ()) -> Path:
@@ -48,9 +51,9 @@ def books(tmp_path: Path) -> Path:
 @pytest.fixture
 def executions(monkeypatch) -> list[str]:
     done: list[str] = []
-    real = executed._execute
+    real = notebooks._execute
     monkeypatch.setattr(
-        executed, "_execute", lambda path, *rest: done.append(path.stem) or real(path, *rest)
+        notebooks, "_execute", lambda path, *rest: done.append(path.stem) or real(path, *rest)
     )
     return done
 
@@ -96,16 +99,16 @@ def made(tmp_path, monkeypatch):
         files = {"a_1.png": b"figure", "a.ipynb": b"notebook"}
         for name, content in files.items():
             (out / name).write_bytes(content)
-        hashes = {name: executed._hash(out / name) for name in files}
-        return executed.Made(key, ["a_1.png"], {"fig-1": "a_1.png"}, 1.0, files=hashes)
+        hashes = {name: notebooks._hash(out / name) for name in files}
+        return notebooks.Made(key, ["a_1.png"], {"fig-1": "a_1.png"}, 1.0, files=hashes)
 
     (tmp_path / "a.ipynb").write_text("source")
     (tmp_path / "out").mkdir()
-    monkeypatch.setattr(executed, "_execute", execute)
+    monkeypatch.setattr(notebooks, "_execute", execute)
     work = load_workload("scenes", "unit")
 
     def make():
-        return executed.make_notebooks(
+        return notebooks.make_notebooks(
             [tmp_path / "a.ipynb"], work, lambda p: (), tmp_path / "out", 1
         )
 
@@ -121,7 +124,7 @@ def test_no_change_of_a_note_or_its_files_is_taken_silently(made):
         changed = bytearray(content)
         changed[chance.randrange(len(content))] ^= chance.randrange(1, 256)
         note.write_bytes(changed[: len(content) - chance.choice([0, 0, 9])])
-        found = executed._kept(note, before.key, out)
+        found = notebooks._kept(note, before.key, out)
         assert found in (None, before)  # white space says nothing
         seen += found is None
         note.write_bytes(content)
@@ -129,7 +132,7 @@ def test_no_change_of_a_note_or_its_files_is_taken_silently(made):
     for name in ("a_1.png", "a.ipynb"):
         for damage in (b"", b"other"):
             (out / name).write_bytes(damage)
-            assert executed._kept(note, before.key, out) is None
+            assert notebooks._kept(note, before.key, out) is None
             assert list(make().values()) == [before]
     assert len(list(out.glob("*.broken-*"))) == 4
 
@@ -155,9 +158,9 @@ def test_a_note_names_files_of_its_folder_only(made):
     beside.write_text("mine")
     about = json.loads((out / ".made" / "a.json").read_text())["made"]
     about["files"]["../beside"] = "0" * 16
-    note = {"made": about, "sha256": executed.fingerprint.of(about, 64)}
+    note = {"made": about, "sha256": notebooks.fingerprint.of(about, 64)}
     (out / ".made" / "a.json").write_text(json.dumps(note))
-    assert executed._kept(out / ".made" / "a.json", before.key, out) is None
+    assert notebooks._kept(out / ".made" / "a.json", before.key, out) is None
     assert beside.read_text() == "mine"
 
 
@@ -192,7 +195,7 @@ def own(tmp_path, monkeypatch) -> str:
     """A workload of one's own: six scenes that are not called so, one of them mistaken."""
     (tmp_path / "mine.py").write_text(
         "from dataclasses import replace\n"
-        "from xaiutils.workloads import Workload, load_workload\n"
+        "from xaiutils.cases.workloads import Workload, load_workload\n"
         "def work():\n"
         "    base = load_workload('scenes', 'unit')\n"
         "    samples = [base.samples[i] for i in range(6)]\n"
@@ -240,7 +243,7 @@ def test_tables_of_other_pictures_are_made_and_taken_up_again(
     printed = nbformat.read(out / "11_two.ipynb", 4).cells[0].outputs[0].text
     assert printed == f"{len(table)}\n"
 
-    monkeypatch.setattr("xaiutils.evidence._score", None)  # every part is there
+    monkeypatch.setattr("xaiutils.evidence.tables._score", None)  # every part is there
     assert run(books, "--workload", own, "--images", "3") == 0
     assert executions == ["01_one", "11_two"]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xaiutils.plots import Figure, save
-from xaiutils.plots.forecasts import best_scale, forecasts
+from xaiutils.plots.trials import best_scale, forecasts
 
 LABELS = {"xlabel": "foretold", "ylabel": "came"}
 DROPS = np.array([2.0, 0.0, 4.0])

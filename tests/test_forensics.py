@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xaiutils.experiments import EXPERIMENTS
-from xaiutils.forensics import (
+from xaiutils.evidence.experiments import EXPERIMENTS
+from xaiutils.evidence.forensics import (
     COLUMNS,
     CONTROLS,
     PAPER,
@@ -24,9 +24,9 @@ from xaiutils.forensics import (
     orders,
     trio_scores,
 )
+from xaiutils.evidence.results import stored
 from xaiutils.metrics import METRICS
-from xaiutils.results import stored
-from xaiutils.scoring import Contender
+from xaiutils.metrics.scoring import Contender
 
 RESULTS = Path(__file__).parents[1] / "results"
 

@@ -18,8 +18,8 @@ import pytest
 
 import xaiutils
 from xaiutils import CAMS, COMPOSITES, METHODS, METRICS, Explanation, explain
-from xaiutils.composites import paper
-from xaiutils.scoring import ORACLE
+from xaiutils.lrp.composites import paper
+from xaiutils.metrics.scoring import ORACLE
 
 DOCS = Path(__file__).parents[1] / "docs"
 TEXT = (DOCS / "glossary.md").read_text("utf-8")

@@ -16,13 +16,14 @@ from hypothesis.extra import numpy as st_numpy
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from xaiutils import hybrid, scenes
-from xaiutils.cam_layer import blocks
-from xaiutils.composites import COMPOSITES, paper
+from xaiutils import hybrid
 from xaiutils.hybrid import bound, class_activation_map, explain, fuse, relevance, smooth
-from xaiutils.models import Classifier, load_model, wrap
-from xaiutils.rules import flat, z_box
-from xaiutils.scene_net import data_folder
+from xaiutils.lrp.composites import COMPOSITES, paper
+from xaiutils.lrp.rules import flat, z_box
+from xaiutils.network.cam_layer import blocks
+from xaiutils.network.classifier import Classifier, load_model, wrap
+from xaiutils.pictures import scenes
+from xaiutils.pictures.scenes.networks import data_folder
 
 light = settings(max_examples=40, deadline=None)
 NUMBERS = st.floats(-4, 4, width=32).map(lambda v: round(v, 3))
@@ -79,7 +80,7 @@ def noise(n: int = 3, c: int = 3, h: int = 16, w: int = 16, seed: int = 0) -> Te
 def scene_net() -> tuple[Classifier, Tensor]:
     if not (data_folder() / "scenes_vgg_seed0.safetensors").is_file():
         pytest.skip("scenes_vgg_seed0 has not been trained yet")
-    from xaiutils.scenes import samples
+    from xaiutils.pictures.scenes import samples
 
     classifier = load_model("scenes_vgg_seed0")
     return classifier, classifier.preprocess(samples("test", 2))

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xaiutils.imagenet import ImageNetFolder, open_imagenet, sample_target
-from xaiutils.imagenet_files import inside, read_mapping, read_solution, read_xml
-from xaiutils.images import Sample, Transform
+from xaiutils.pictures.imagenet import ImageNetFolder, open_imagenet, sample_target
+from xaiutils.pictures.imagenet_files import inside, read_mapping, read_solution, read_xml
+from xaiutils.pictures.images import Sample, Transform
 
 CAT, DOG, OWL = "n02123045", "n02085620", "n01622779"
 KAGGLE = "ILSVRC/Data/CLS-LOC/val"
@@ -561,7 +561,7 @@ def test_the_mask_of_the_union_is_the_or_of_the_masks(boxed: Sample) -> None:
 @settings(max_examples=60, deadline=None)
 @given(samples())
 def test_union_areas_count_every_pixel_once(boxed: Sample) -> None:
-    from xaiutils.boxes import _union_area
+    from xaiutils.pictures.boxes import _union_area
 
     canvas = np.zeros(boxed.image.size[::-1], dtype=bool)
     for x0, y0, x1, y1 in np.array(boxed.boxes, dtype=int):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from torchvision import models
 from torchvision.transforms import InterpolationMode
 
-from xaiutils.images import (
+from xaiutils.pictures.images import (
     PHOTOGRAPHS,
     Sample,
     Transform,
@@ -471,7 +471,7 @@ def test_masks_keep_area_and_place() -> None:
 
 
 def test_interpolations_are_torchvisions() -> None:
-    from xaiutils.images import INTERPOLATIONS
+    from xaiutils.pictures.images import INTERPOLATIONS
 
     assert set(INTERPOLATIONS) == {mode.value for mode in InterpolationMode}
 

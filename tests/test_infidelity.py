@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from xaiutils import memo, passes
+from xaiutils.cases.case import Case, load_cases
+from xaiutils.cases.workloads import load_workload
 from xaiutils.methods import METHODS
-from xaiutils.metrics.case import Case, load_cases
 from xaiutils.metrics.infidelity import BATCH, PERTURBATIONS, TABLE
 from xaiutils.metrics.record import picture_seed
-from xaiutils.models import Classifier, wrap
-from xaiutils.workloads import load_workload
+from xaiutils.network.classifier import Classifier, wrap
+from xaiutils.support import asking, cache
 
 METRICS = {metric.name: metric for metric in TABLE}
 by_name = pytest.mark.parametrize("name", METRICS)
@@ -220,7 +220,7 @@ def test_anchors_on_scenes(monkeypatch):
 @by_name
 def test_all_methods_see_the_same_perturbed_pictures(name):
     case = small(dtype=torch.float32)
-    with memo.remember() as answers:
+    with cache.remember() as answers:
         for attribution in (slope(case).sum(0), torch.rand(8, 8), -torch.rand(8, 8).double()):
             METRICS[name](case, none, attribution=attribution, samples=BATCH + 3)
     assert answers.misses == 3  # two batches of perturbed pictures, and the picture
@@ -231,7 +231,7 @@ def test_all_methods_see_the_same_perturbed_pictures(name):
 @pytest.mark.parametrize("samples", [1, BATCH, BATCH + 1, 70])
 def test_cost_is_what_the_record_says(name, samples):
     case = small()
-    with passes.watch() as seen:
+    with asking.watch() as seen:
         METRICS[name](case, none, attribution=slope(case)[0], samples=samples)
     assert seen.images == METRICS[name].cost(1, 0, samples=samples)
 

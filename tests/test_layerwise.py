@@ -8,10 +8,11 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from xaiutils import layerwise, models
-from xaiutils.cam_layer import blocks
 from xaiutils.hybrid import class_activation_map, explain, relevance
-from xaiutils.scenes import samples
+from xaiutils.methods import layerwise
+from xaiutils.network import classifier as models
+from xaiutils.network.cam_layer import blocks
+from xaiutils.pictures.scenes import samples
 
 
 @pytest.fixture(scope="module")

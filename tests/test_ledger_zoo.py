@@ -17,12 +17,12 @@ import torchvision
 from torch import Tensor, nn
 
 from xaiutils import sample_photograph
-from xaiutils.cam_layer import find_cam_layer
-from xaiutils.composites import Composite, paper
-from xaiutils.graph import Graph
-from xaiutils.images import Transform
-from xaiutils.lrp import propagate
-from xaiutils.plan import Plan
+from xaiutils.lrp.composites import Composite, paper
+from xaiutils.lrp.plan import Plan
+from xaiutils.lrp.walk import propagate
+from xaiutils.network.cam_layer import find_cam_layer
+from xaiutils.network.graph import Graph
+from xaiutils.pictures.images import Transform
 
 NETWORKS: dict[str, tuple[str, int, dict[str, bool]]] = {
     "alexnet": ("alexnet", 96, {}),

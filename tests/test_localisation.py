@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from xaiutils import passes
+from xaiutils.cases.case import Case, load_cases
+from xaiutils.cases.workloads import load_workload
 from xaiutils.metrics import localisation, localiser
-from xaiutils.metrics.case import Case, load_cases
 from xaiutils.metrics.localisation import grow, hit_rate, inside_boxes, pixel_auc
 from xaiutils.metrics.localiser import bounding_box, box_curve, iou, max_box_acc
 from xaiutils.metrics.record import CannotScore
-from xaiutils.models import wrap
-from xaiutils.workloads import load_workload
+from xaiutils.network.classifier import wrap
+from xaiutils.support import asking
 
 RECORDS = {record.name: record for record in (*localisation.TABLE, *localiser.TABLE)}
 by_name = pytest.mark.parametrize("name", RECORDS)
@@ -134,7 +134,7 @@ def test_nothing_is_asked_and_nothing_is_changed(name):
     case, attribution = duo(), noise(duo())
     state = torch.get_rng_state(), random.getstate(), str(np.random.get_state())  # noqa: NPY002
     given_map, x = attribution.clone(), case.x.clone()
-    with passes.watch() as seen:
+    with asking.watch() as seen:
         score(name, case, attribution)
     assert seen.images == 0
     assert torch.equal(attribution, given_map)

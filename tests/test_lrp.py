@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xaiutils import explain, relevance, wrap
-from xaiutils.composites import COMPOSITES, Composite, Row, paper
-from xaiutils.graph import Graph, GraphError
-from xaiutils.lrp import Relevance
-from xaiutils.models import Classifier
-from xaiutils.operations import WEIGHTED
-from xaiutils.plan import Plan
-from xaiutils.rules import epsilon, z, z_plus
+from xaiutils.lrp.composites import COMPOSITES, Composite, Row, paper
+from xaiutils.lrp.plan import Plan
+from xaiutils.lrp.rules import epsilon, z, z_plus
+from xaiutils.lrp.walk import Relevance
+from xaiutils.network.classifier import Classifier
+from xaiutils.network.graph import Graph, GraphError
+from xaiutils.network.kinds import WEIGHTED
 
 LRP_0 = Composite("z", (Row(WEIGHTED, "anywhere", z()),), "test")
 SIZE = (8, 6)
@@ -300,7 +300,7 @@ def by_hand(
     plan = Plan(graph, LRP_0, None, **options)
     x = torch.tensor(values, dtype=torch.float64).view(1, -1, 1, 1)
     record = graph.run(x, inputs_of=plan.inputs_of, graph_of=plan.graph_of)
-    from xaiutils.lrp import propagate
+    from xaiutils.lrp.walk import propagate
 
     return propagate(plan, record, record.logits.detach())
 
@@ -721,7 +721,7 @@ def test_a_picture_that_needs_gradients_is_taken_as_numbers() -> None:
 
 
 def test_a_recording_that_is_kept_can_be_walked_twice() -> None:
-    from xaiutils.lrp import propagate
+    from xaiutils.lrp.walk import propagate
 
     graph = Graph(chain(bias=True), (3, *SIZE))
     plan = Plan(graph, Composite("e", (Row(WEIGHTED, "anywhere", epsilon()),), "test"), None)

@@ -15,11 +15,11 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
-from xaiutils import passes
 from xaiutils.methods import masking
 from xaiutils.methods.masking import TABLE, ablation_cam, score_cam
-from xaiutils.models import Classifier, load_model, wrap
-from xaiutils.twin import Twin
+from xaiutils.network.classifier import Classifier, load_model, wrap
+from xaiutils.network.hookable import Twin
+from xaiutils.support import asking
 
 RECORDS = {record.name: record for record in TABLE}
 by_name = pytest.mark.parametrize("name", RECORDS)
@@ -196,7 +196,7 @@ def test_the_library_gives_the_same_map_on_the_module_itself(name):
 @by_name
 def test_passes_are_those_of_the_formula(name):
     record, (_, classifier) = RECORDS[name], small()
-    with passes.watch() as seen:
+    with asking.watch() as seen:
         record(classifier, noise(), 1)
     assert seen.images == 3 * record.cost(1, 0, C=8)
 
@@ -244,7 +244,7 @@ def test_can_be_cancelled(name):
         asked.append(1)
         return len(asked) > 3
 
-    with pytest.raises(passes.Cancelled), passes.watch(cancelled=enough) as seen:
+    with pytest.raises(asking.Cancelled), asking.watch(cancelled=enough) as seen:
         RECORDS[name](small()[1], noise(), 1, batch_size=2)
     assert 0 < seen.images < RECORDS[name].cost(1, 0, C=8)
 

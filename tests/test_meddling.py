@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 import xaiutils as xai
+from xaiutils.cases.case import Case
 from xaiutils.methods import METHODS, Method, combine
 from xaiutils.metrics import METRICS, Metric
-from xaiutils.metrics.case import Case
-from xaiutils.models import Classifier
-from xaiutils.scoring import Contender
+from xaiutils.metrics.scoring import Contender
+from xaiutils.network.classifier import Classifier
 
 QUICK = {"sparseness": {}, "relevance_mass": {}}
 
@@ -203,7 +203,7 @@ def test_an_explainer_that_writes_into_pictures_writes_into_its_own() -> None:
 def test_a_study_books_the_culprits_rows_as_failed(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xaiutils.study.tables import read_log
+    from xaiutils.evidence.study.tables import read_log
 
     monkeypatch.setitem(METHODS, "mine", own(behind_its_back))
     tables = {}

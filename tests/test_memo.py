@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import xaiutils as xai
-from xaiutils import memo, passes
-from xaiutils.composites import paper
-from xaiutils.memo import Same, remember
+from xaiutils.lrp.composites import paper
+from xaiutils.lrp.rules import flat
 from xaiutils.methods import METHODS
-from xaiutils.rules import flat
+from xaiutils.support import asking, cache
+from xaiutils.support.cache import Same, remember
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def x(classifier):
 
 
 def images(call) -> int:
-    with passes.watch() as seen:
+    with asking.watch() as seen:
         call()
     return seen.images
 
@@ -96,7 +96,7 @@ def test_an_inner_memo_is_the_outer_one(classifier, x):
             assert inner is outer
             assert images(lambda: classifier.predict(x)) == 0
         assert images(lambda: classifier.predict(x)) == 0
-    assert memo.active() is None
+    assert cache.active() is None
 
 
 STAGES = ("grad_cam_plus_plus", "bounded_cam", "lrp_paper", "lrp_smoothed", "hybrid")
@@ -113,7 +113,7 @@ def test_the_maps_of_one_explain_come_from_one_pass(network, x):
         assert images(lambda: METHODS["hybrid"](one, x, 2, **settings)) == alone
         for name in stages:
             used = settings if name == "hybrid" else {}
-            with passes.watch() as seen:
+            with asking.watch() as seen:
                 maps = METHODS[name](one, x, 2, **used)
             assert seen.images == 0
             assert torch.equal(maps, plain[name]), "the same bits as without a memo"
@@ -126,7 +126,7 @@ def test_the_halves_asked_one_by_one_give_the_same_bits(classifier, x):
     with remember():
         METHODS["grad_cam_plus_plus"](classifier, x, 1)
         METHODS["lrp_paper"](classifier, x, 1)
-        with passes.watch() as seen:
+        with asking.watch() as seen:
             assert torch.equal(METHODS["hybrid"](classifier, x, 1), plain)
         assert seen.images == 0
 
@@ -171,10 +171,10 @@ def test_preprocessing_is_part_of_the_question(classifier, x):
 def test_the_oldest_answers_are_forgotten():
     with remember(megabytes=1) as kept:
         for i in range(10):
-            memo.once(lambda: torch.zeros(65536), "question", i)  # 256 KiB each
+            cache.once(lambda: torch.zeros(65536), "question", i)  # 256 KiB each
         assert kept.recall(kept.key("question", 9)) is not None
         assert kept.recall(kept.key("question", 0)) is None
-        assert memo.once(lambda: torch.zeros(2**20), "too large").shape == (2**20,)
+        assert cache.once(lambda: torch.zeros(2**20), "too large").shape == (2**20,)
         assert kept.recall(kept.key("too large")) is None
 
 
@@ -184,17 +184,17 @@ class Thing:
 
 def test_an_object_is_itself():
     with remember():
-        assert memo.once(lambda: 1, Same(Thing())) == 1
+        assert cache.once(lambda: 1, Same(Thing())) == 1
         for _ in range(100):
-            assert memo.once(lambda: 2, Same(Thing())) == 2
+            assert cache.once(lambda: 2, Same(Thing())) == 2
         shared = Thing()
-        assert memo.once(lambda: shared, "shared", shared=True) is shared
-        assert memo.once(Thing, "shared", shared=True) is shared
+        assert cache.once(lambda: shared, "shared", shared=True) is shared
+        assert cache.once(Thing, "shared", shared=True) is shared
 
 
 def test_only_what_has_bytes_can_be_asked():
     with remember(), pytest.raises(TypeError, match="asked must be tensors, networks, text and"):
-        memo.once(lambda: 0, {1, 2})
+        cache.once(lambda: 0, {1, 2})
 
 
 PARTS = st.recursive(
@@ -207,12 +207,12 @@ PARTS = st.recursive(
 @hypothesis.given(PARTS, PARTS)
 @hypothesis.settings(deadline=None, max_examples=200)
 def test_keys_are_equal_only_for_equal_questions(a, b):
-    kept = memo.Memo(2**20)
+    kept = cache.Memo(2**20)
     assert (kept.key(a) == kept.key(b)) == (a == b)
 
 
 def test_keys_tell_shape_type_and_place():
-    kept = memo.Memo(2**20)
+    kept = cache.Memo(2**20)
     zero = torch.zeros(4)
     tensors = [zero, zero.double(), zero.view(2, 2), zero.int(), (zero, zero)]
     asked = [*tensors, 0, 0.0, False, "0", None]

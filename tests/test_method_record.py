@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from xaiutils import passes
 from xaiutils.methods.record import SIGNED, CannotExplain, Method, Setting
-from xaiutils.models import Classifier, wrap
+from xaiutils.network.classifier import Classifier, wrap
+from xaiutils.support import asking as passes
 
 
 def small(dtype: torch.dtype = torch.float32) -> Classifier:

@@ -14,9 +14,9 @@ from untouched import untouched
 
 import xaiutils
 from xaiutils.methods import FAMILIES, METHODS, CannotExplain, Method, combine
-from xaiutils.models import Classifier, load_model
-from xaiutils.passes import watch
-from xaiutils.scenes import samples
+from xaiutils.network.classifier import Classifier, load_model
+from xaiutils.pictures.scenes import samples
+from xaiutils.support.asking import watch
 
 QUICK = {"n_samples": 60, "n_steps": 8, "n_baselines": 2}  # instead of the defaults, for speed
 each_method = pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
@@ -160,7 +160,7 @@ def test_cam_is_grad_cam_on_a_pooled_linear_head(x: Tensor) -> None:
 
 def test_fg_cam_at_the_cam_layer_is_grad_cam(classifiers: list[Classifier], x: Tensor) -> None:
     for network in classifiers[:2]:
-        handed = xaiutils.related.fg_cam(network, x, [1, 3], to=network.cam_layer)
+        handed = xaiutils.methods.related.fg_cam(network, x, [1, 3], to=network.cam_layer)
         cam = METHODS["grad_cam"](network, x, [1, 3])
         torch.testing.assert_close(handed, cam, rtol=1e-4, atol=1e-5)
 

@@ -24,17 +24,23 @@ from torch import Tensor, nn
 from torchvision import models as zoo
 
 from xaiutils.cam import CAMS
-from xaiutils.composites import COMPOSITES
-from xaiutils.graph import GraphError
 from xaiutils.hybrid import explain, grad_cam_plus_plus
-from xaiutils.images import Transform, sample_photograph
-from xaiutils.layerwise import explain_layers
+from xaiutils.lrp.composites import COMPOSITES
 from xaiutils.methods import METHODS
+from xaiutils.methods.layerwise import explain_layers
 from xaiutils.methods.segments import slic
 from xaiutils.metrics import METRICS
-from xaiutils.models import Classifier, load_model, load_state_dict, read_state_dict, wrap
-from xaiutils.registry import MODELS
-from xaiutils.scene_net import data_folder
+from xaiutils.network.classifier import (
+    Classifier,
+    load_model,
+    load_state_dict,
+    read_state_dict,
+    wrap,
+)
+from xaiutils.network.graph import GraphError
+from xaiutils.network.weights import MODELS
+from xaiutils.pictures.images import Transform, sample_photograph
+from xaiutils.pictures.scenes.networks import data_folder
 
 SMALL = "squeezenet1_1"  # 1.2 million parameters
 PUBLISHED = zoo.SqueezeNet1_1_Weights.IMAGENET1K_V1
@@ -108,7 +114,7 @@ def tiny() -> Classifier:
     [("resnet", "layer3", 16), ("inception", "mixed3", 16), ("vit", "encoder.3.norm1", 8)],
 )
 def test_the_other_shipped_architectures(kind, layer, size):
-    from xaiutils.scenes import CLASSES, samples
+    from xaiutils.pictures.scenes import CLASSES, samples
 
     classifier = load_model(f"scenes_{kind}_seed0")
     assert classifier.classes == CLASSES
@@ -126,7 +132,7 @@ def test_the_other_shipped_architectures(kind, layer, size):
 def test_a_shipped_scene_classifier(seed):
     if not (data_folder() / f"scenes_vgg_seed{seed}.safetensors").is_file():
         pytest.skip(f"scenes_vgg_seed{seed} has not been trained yet")
-    from xaiutils.scenes import CLASSES, SIZE, samples
+    from xaiutils.pictures.scenes import CLASSES, SIZE, samples
 
     classifier = load_model(f"scenes_vgg_seed{seed}")
     x = classifier.preprocess(samples("test", 20))

@@ -17,23 +17,24 @@ import reference_faithfulness as literal
 import torch
 from torch import Tensor, nn
 
-from xaiutils import cli_explain, fingerprint
-from xaiutils.agreement import agreement_rows
-from xaiutils.explorer import explore, output
-from xaiutils.explorer.subject import Subject
+from xaiutils.apps.cli import explain as cli_explain
+from xaiutils.apps.explorer import explore, output
+from xaiutils.apps.explorer.subject import Subject
+from xaiutils.apps.userstudy import build
+from xaiutils.cases.case import Case, load_cases
+from xaiutils.cases.workloads import Workload
+from xaiutils.evidence import fingerprint
+from xaiutils.evidence.agreement import agreement_rows
 from xaiutils.hybrid import explain
-from xaiutils.images import Sample
-from xaiutils.memo import remember
 from xaiutils.methods import METHODS, CannotExplain
+from xaiutils.methods.related import fg_cam, sglrp
 from xaiutils.metrics import METRICS
 from xaiutils.metrics import flipping as flip
-from xaiutils.metrics.case import Case, load_cases
 from xaiutils.metrics.record import picture_seed
-from xaiutils.models import Classifier, wrap
-from xaiutils.related import fg_cam, sglrp
-from xaiutils.scoring import contender, score
-from xaiutils.userstudy import build
-from xaiutils.workloads import Workload
+from xaiutils.metrics.scoring import contender, score
+from xaiutils.network.classifier import Classifier, wrap
+from xaiutils.pictures.images import Sample
+from xaiutils.support.cache import remember
 
 HEIGHT, WIDTH = 8, 9
 SCORES = {"softmax": literal.centred, "sigmoid": literal.itself, "value": literal.itself}
@@ -373,7 +374,7 @@ def test_a_score_table_of_one_output_has_numbers():
 
 
 def test_a_study_books_no_right_answer_where_no_class_is_predicted(monkeypatch):
-    from xaiutils.study import work as study
+    from xaiutils.evidence.study import work as study
 
     case = case_of("one")
     monkeypatch.setattr(study, "_case", lambda tools, picture: case)

@@ -8,17 +8,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xaiutils import cli, passes, plots, scenes
-from xaiutils.composites import Composite, Row, paper
-from xaiutils.explorer import View, compute, explore
-from xaiutils.explorer.output import figure, notes
-from xaiutils.explorer.sources import pictures as of_explorer
-from xaiutils.explorer.subject import Subject
+from xaiutils import plots
+from xaiutils.apps.cli import __main__ as cli
+from xaiutils.apps.explorer import View, compute, explore
+from xaiutils.apps.explorer.output import figure, notes
+from xaiutils.apps.explorer.sources import pictures as of_explorer
+from xaiutils.apps.explorer.subject import Subject
 from xaiutils.hybrid import explain, relevance
+from xaiutils.lrp.composites import Composite, Row, paper
+from xaiutils.lrp.rules import gamma, z
 from xaiutils.methods import METHODS
-from xaiutils.models import Classifier, load_model, wrap
-from xaiutils.operations import WEIGHTED
-from xaiutils.rules import gamma, z
+from xaiutils.network.classifier import Classifier, load_model, wrap
+from xaiutils.network.kinds import WEIGHTED
+from xaiutils.pictures import scenes
+from xaiutils.support import asking
 
 SIDE = 16
 
@@ -120,7 +123,7 @@ def test_relevance_that_grows_is_said_too() -> None:
 
 def test_only_explain_asks_for_more_than_one_pass() -> None:
     classifier, x = wrap(inverted(nn.ReLU6, False), size=SIDE), pictures(1)
-    with passes.watch() as seen:
+    with asking.watch() as seen:
         map = METHODS["hybrid"](classifier, x, 1)
     assert seen.images == 1
     assert torch.equal(map, explain(classifier, x, 1).hybrid)
@@ -290,7 +293,7 @@ def test_the_command_never_writes_over_its_pictures(tmp_path, capsys) -> None:
 
 
 def test_the_command_says_that_a_method_gave_an_empty_map(tmp_path, capsys, monkeypatch) -> None:
-    from xaiutils import models
+    from xaiutils.network import classifier as models
 
     net = plain()
     with torch.no_grad():

@@ -20,7 +20,7 @@ from torch.nn.utils import prune
 
 from xaiutils.cam import grad_cam, to_image
 from xaiutils.hybrid import explain, relevance
-from xaiutils.models import Classifier, wrap
+from xaiutils.network.classifier import Classifier, wrap
 
 SIDE = 16
 

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xaiutils import shares
 from xaiutils.hybrid import relevance
-from xaiutils.models import Classifier, wrap
-from xaiutils.steps import GraphError
+from xaiutils.lrp import unweighted
+from xaiutils.network.classifier import Classifier, wrap
+from xaiutils.network.step import GraphError
 
 SIDE = 8
 CHANNELS = 4
@@ -28,7 +28,7 @@ Function = Callable[[Tensor], Tensor]
 @pytest.fixture(autouse=True)
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums and products divide without the stabiliser that float32 needs."""
-    monkeypatch.setattr(shares, "STABILISER", 0.0)
+    monkeypatch.setattr(unweighted, "STABILISER", 0.0)
 
 
 def noise(*shape: int, seed: int = 7) -> Tensor:

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import xaiutils as xai
-from xaiutils import targets
-from xaiutils.metrics.case import Case
-from xaiutils.models import Classifier
-from xaiutils.scoring import score
+from xaiutils.cases.case import Case
+from xaiutils.metrics.scoring import score
+from xaiutils.network import targets
+from xaiutils.network.classifier import Classifier
 
 
 def lively(network: nn.Module) -> nn.Module:

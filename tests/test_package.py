@@ -120,10 +120,10 @@ def test_the_wheel_explains_a_photograph_away_from_the_checkout(installed, tmp_p
     where = tmp_path / "elsewhere"
     script = (
         "import xaiutils as xai\n"
-        "from xaiutils.cli import main\n"
+        "from xaiutils.apps.cli.__main__ import main\n"
         "assert main(['explain', 'sample:chelsea', '--out', 'maps']) == 0\n"
-        "from xaiutils.results import base\n"
-        "from xaiutils.page import judge_claims\n"
+        "from xaiutils.evidence.results import base\n"
+        "from xaiutils.evidence.claims_page import judge_claims\n"
         "work = xai.load_workload('scenes', 'calibration')\n"
         "rows = len(xai.load_table('table_one', work))\n"
         "print(xai.__file__, base(), len(judge_claims()), rows)"

@@ -10,78 +10,78 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xaiutils import passes
-from xaiutils.models import load_model
-from xaiutils.twin import Twin
+from xaiutils.network.classifier import load_model
+from xaiutils.network.hookable import Twin
+from xaiutils.support import asking
 
 
 @given(st.lists(st.integers(1, 100), max_size=10), st.integers(1, 4))
 def test_every_open_watch_counts_every_image(batches: list[int], depth: int) -> None:
     with ExitStack() as stack:
-        watches = [stack.enter_context(passes.watch()) for _ in range(depth)]
+        watches = [stack.enter_context(asking.watch()) for _ in range(depth)]
         for images in batches:
-            passes.asked(images)
+            asking.asked(images)
         assert [seen.images for seen in watches] == [sum(batches)] * depth
-    passes.asked(7)
+    asking.asked(7)
     assert [seen.images for seen in watches] == [sum(batches)] * depth
 
 
 def test_the_network_and_its_twin_are_counted() -> None:
     classifier = load_model("scenes_vgg_seed0")
     x = torch.zeros(3, 3, 128, 128)
-    with passes.watch() as seen:
+    with asking.watch() as seen:
         classifier.predict(x)
         assert seen.images == 3
-        with passes.watch() as inner:
+        with asking.watch() as inner:
             Twin(classifier.graph)(x[:2])
     assert (seen.images, inner.images) == (5, 2)
 
 
 def test_cancelling_stops_before_the_next_batch_and_says_how_far_it_came() -> None:
     answers = iter([False, False, True])
-    with passes.watch(cancelled=lambda: next(answers)) as seen:
-        passes.asked(4)
-        passes.asked(4)
-        with pytest.raises(passes.Cancelled, match="cancelled after 8 images"):
-            passes.asked(4)
+    with asking.watch(cancelled=lambda: next(answers)) as seen:
+        asking.asked(4)
+        asking.asked(4)
+        with pytest.raises(asking.Cancelled, match="cancelled after 8 images"):
+            asking.asked(4)
     assert seen.images == 8
-    passes.asked(1)  # nobody watches any more
+    asking.asked(1)  # nobody watches any more
     assert seen.images == 8
 
 
 def test_an_outer_watch_cancels_what_runs_in_an_inner_one() -> None:
     with (
-        passes.watch(cancelled=lambda: True),
-        passes.watch(),
-        pytest.raises(passes.Cancelled, match="cancelled after 0 images"),
+        asking.watch(cancelled=lambda: True),
+        asking.watch(),
+        pytest.raises(asking.Cancelled, match="cancelled after 0 images"),
     ):
-        passes.asked(1)
+        asking.asked(1)
 
 
 def test_an_error_inside_closes_the_watch() -> None:
-    with pytest.raises(KeyError), passes.watch() as seen:
+    with pytest.raises(KeyError), asking.watch() as seen:
         raise KeyError("inside")
-    passes.asked(5)
+    asking.asked(5)
     assert seen.images == 0
 
 
 def test_other_threads_are_not_watched() -> None:
-    with passes.watch() as seen:
-        thread = threading.Thread(target=passes.asked, args=(9,))
+    with asking.watch() as seen:
+        thread = threading.Thread(target=asking.asked, args=(9,))
         thread.start()
         thread.join()
-        passes.asked(1)
+        asking.asked(1)
     assert seen.images == 1
 
 
 def test_the_bar_shows_title_count_and_total(capsys: pytest.CaptureFixture[str]) -> None:
-    with passes.watch(8, progress=True, title="LIME") as seen:
-        passes.asked(8)
+    with asking.watch(8, progress=True, title="LIME") as seen:
+        asking.asked(8)
         assert (seen.bar.n, seen.bar.total) == (8, 8)
     drawn = capsys.readouterr().err
     assert "LIME" in drawn
     assert seen.bar.disable  # closed
-    with passes.watch() as silent:
-        passes.asked(8)
+    with asking.watch() as silent:
+        asking.asked(8)
     assert silent.bar is None
     assert capsys.readouterr().err == ""

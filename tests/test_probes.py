@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from xaiutils.cam_layer import blocks
 from xaiutils.hybrid import explain
-from xaiutils.layerwise import explain_layers
 from xaiutils.methods import METHODS
+from xaiutils.methods.layerwise import explain_layers
 from xaiutils.methods.probes import READ, at_block, removed
-from xaiutils.models import load_model
-from xaiutils.related import fg_cam
-from xaiutils.scenes import samples
+from xaiutils.methods.related import fg_cam
+from xaiutils.network.cam_layer import blocks
+from xaiutils.network.classifier import load_model
+from xaiutils.pictures.scenes import samples
 
 CLASSIFIER = load_model("scenes_vgg_seed0")
 X = CLASSIFIER.preprocess(samples("unit", 2))

@@ -20,9 +20,9 @@ from xaiutils.cam import grad_cam_plus_plus, to_image
 from xaiutils.hybrid import bound, explain, fuse, relevance, smooth
 from xaiutils.methods.published import TABLE
 from xaiutils.methods.record import CannotExplain
-from xaiutils.models import Classifier, load_model, wrap
-from xaiutils.scene_net import data_folder
-from xaiutils.scenes import samples
+from xaiutils.network.classifier import Classifier, load_model, wrap
+from xaiutils.pictures.scenes import samples
+from xaiutils.pictures.scenes.networks import data_folder
 
 RECORDS = {record.name: record for record in TABLE}
 FIRST, SECOND = RECORDS["captum_lrp_first_call"], RECORDS["captum_lrp_second_call"]

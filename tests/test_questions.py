@@ -9,10 +9,11 @@ import PIL.Image
 import pytest
 import torch
 
-from xaiutils import metrics, scenes
-from xaiutils.images import Sample
-from xaiutils.questions import Questions, load_questions
-from xaiutils.workloads import load_workload
+from xaiutils import metrics
+from xaiutils.cases.questions import Questions, load_questions
+from xaiutils.cases.workloads import load_workload
+from xaiutils.pictures import scenes
+from xaiutils.pictures.images import Sample
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_other_pictures_are_asked_about_their_label(monkeypatch):
     work = load_workload("scenes", "duo")
     boxed = Sample("boxed", PIL.Image.new("RGB", (128, 128)), 4, boxes=((0, 0, 128, 32),))
     own = replace(work, name="imagenet", samples=[boxed])
-    monkeypatch.setattr("xaiutils.questions.load_workload", lambda name, split: own)
+    monkeypatch.setattr("xaiutils.cases.questions.load_workload", lambda name, split: own)
     asked = load_questions("imagenet", 5)
     assert (asked.target.tolist(), asked.paired.tolist()) == ([4], [False])
     assert float(asked.own.double().mean()) == 0.25

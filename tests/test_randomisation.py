@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from xaiutils import memo
+from xaiutils.cases.case import Case, load_cases
+from xaiutils.cases.workloads import load_workload
 from xaiutils.methods import METHODS
 from xaiutils.metrics import randomisation
-from xaiutils.metrics.case import Case, load_cases
 from xaiutils.metrics.complexity import histogram_entropy
 from xaiutils.metrics.randomisation import SIMILARITIES, cosine, mprt_curve, spearman, ssim
 from xaiutils.metrics.randomised import randomised_networks
 from xaiutils.metrics.record import CannotScore, Explainer
-from xaiutils.models import Classifier, load_model, wrap
-from xaiutils.workloads import load_workload
+from xaiutils.network.classifier import Classifier, load_model, wrap
+from xaiutils.support import cache as memo
 
 RECORDS = {record.name: record for record in randomisation.TABLE}
 by_name = pytest.mark.parametrize("name", RECORDS)

@@ -13,8 +13,9 @@ import torch
 import torchvision
 
 import xaiutils as xai
-from xaiutils import cli, results
-from xaiutils.score_table import summarise
+from xaiutils.apps.cli import __main__ as cli
+from xaiutils.evidence import results
+from xaiutils.metrics.score_table import summarise
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -22,7 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import xaiutils as xai
-from xaiutils import cli, metrics
+from xaiutils import metrics
+from xaiutils.apps.cli import __main__ as cli
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "your-own.md").read_text(encoding="utf-8")
@@ -84,7 +85,7 @@ def test_every_block_of_the_page_runs(here, capsys):
     books.mkdir()
     book = nbformat.v4.new_notebook()
     source = (
-        "from xaiutils.workloads import load_workload\nfrom xaiutils import plots\n"
+        "from xaiutils.cases.workloads import load_workload\nfrom xaiutils import plots\n"
         "work = load_workload()\nprint(work.name)\nplots.panels([work.picture(work.samples[0])])"
     )
     book.cells.append(nbformat.v4.new_code_cell(source))

@@ -18,15 +18,15 @@ from networks import untrained
 from torch import Tensor, nn
 
 from xaiutils.cam import min_max, to_image
-from xaiutils.composites import Composite, Row
-from xaiutils.graph import GraphError
 from xaiutils.hybrid import class_activation_map, relevance
-from xaiutils.models import Classifier, load_model, wrap
-from xaiutils.operations import WEIGHTED
-from xaiutils.related import clrp, explanation_components, fg_cam, relevance_cam, sglrp
-from xaiutils.related.contrastive import contrast, softmax_gradient
-from xaiutils.related.fg_cam import denoised
-from xaiutils.rules import alpha_beta, epsilon, gamma
+from xaiutils.lrp.composites import Composite, Row
+from xaiutils.lrp.rules import alpha_beta, epsilon, gamma
+from xaiutils.methods.related import clrp, explanation_components, fg_cam, relevance_cam, sglrp
+from xaiutils.methods.related.contrastive import contrast, softmax_gradient
+from xaiutils.methods.related.fg_cam import denoised
+from xaiutils.network.classifier import Classifier, load_model, wrap
+from xaiutils.network.graph import GraphError
+from xaiutils.network.kinds import WEIGHTED
 
 light = settings(max_examples=40, deadline=None)
 METHODS: dict[str, Callable[..., Tensor]] = {
@@ -476,7 +476,7 @@ def noise(n: int = 2, side: int = 96) -> Tensor:
 
 @pytest.fixture(scope="module")
 def scenes() -> tuple[Classifier, Tensor]:
-    from xaiutils.scenes import samples
+    from xaiutils.pictures.scenes import samples
 
     classifier = load_model("scenes_vgg_seed0")
     return classifier, classifier.preprocess(samples("test", 2))

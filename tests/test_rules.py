@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from xaiutils import rules
-from xaiutils.composites import COMPOSITES, Composite, Row, composite_named, paper
-from xaiutils.graph import Graph, GraphError
-from xaiutils.lrp import Relevance, propagate
-from xaiutils.operations import CONVOLUTION, LINEAR, WEIGHTED
-from xaiutils.plan import Plan
-from xaiutils.rules import Rule
+from xaiutils.lrp import rules
+from xaiutils.lrp.composites import COMPOSITES, Composite, Row, composite_named, paper
+from xaiutils.lrp.plan import Plan
+from xaiutils.lrp.rules import Rule
+from xaiutils.lrp.walk import Relevance, propagate
+from xaiutils.network.graph import Graph, GraphError
+from xaiutils.network.kinds import CONVOLUTION, LINEAR, WEIGHTED
 
 RULES: dict[str, Rule] = {
     "z": rules.z(),

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from xaiutils.scene_drawing import MARGIN
-from xaiutils.scene_shapes import SIZE, Scene, coverage
-from xaiutils.scenes import (
+from xaiutils.pictures.scenes import (
     CLASSES,
     DISTRACTORS,
     MASKS,
@@ -22,6 +20,8 @@ from xaiutils.scenes import (
     scene,
     soft_label,
 )
+from xaiutils.pictures.scenes.drawing import MARGIN
+from xaiutils.pictures.scenes.shapes import SIZE, Scene, coverage
 
 
 @pytest.fixture(scope="module")

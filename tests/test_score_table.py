@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import torch
 
-from xaiutils import stats
-from xaiutils.score_table import COLUMNS, KEYS, checked, compare, lowest, spread, summarise
+from xaiutils.metrics import stats
+from xaiutils.metrics.score_table import COLUMNS, KEYS, checked, compare, lowest, spread, summarise
 
 RNG = np.random.default_rng(0)
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xaiutils import baselines
+from xaiutils.methods import baselines
 from xaiutils.metrics import gini, mass_accuracy, mean_interval, own_share, rank_accuracy
 
 

@@ -13,8 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xaiutils import passes
-from xaiutils.memo import remember
+from xaiutils.cases.workloads import load_workload
 from xaiutils.methods import METHODS
 from xaiutils.methods.record import SIGNED, CannotExplain, Method
 from xaiutils.metrics import (
@@ -27,10 +26,11 @@ from xaiutils.metrics import (
     randomisation,
 )
 from xaiutils.metrics.record import NEEDS
-from xaiutils.models import load_model, wrap
-from xaiutils.score_table import checked
-from xaiutils.scoring import COLUMNS, ORACLE, Contender, contender, score
-from xaiutils.workloads import load_workload
+from xaiutils.metrics.score_table import checked
+from xaiutils.metrics.scoring import COLUMNS, ORACLE, Contender, contender, score
+from xaiutils.network.classifier import load_model, wrap
+from xaiutils.support import asking
+from xaiutils.support.cache import remember
 
 # Of every family, and with every way of asking: batches, single pictures, captum, Quantus.
 CHEAP = {
@@ -73,7 +73,7 @@ def equal(one: pd.DataFrame, other: pd.DataFrame) -> None:
 
 
 def images(call) -> int:
-    with passes.watch() as seen:
+    with asking.watch() as seen:
         call()
     return seen.images
 

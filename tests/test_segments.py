@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from xaiutils import scenes
 from xaiutils.methods import METHODS
 from xaiutils.methods.segments import check, slic
-from xaiutils.models import Classifier, load_model, wrap
+from xaiutils.network.classifier import Classifier, load_model, wrap
+from xaiutils.pictures import scenes
 
 
 def classifier_of(channels: int, side: int, mean: float = 0.0, std: float = 1.0) -> Classifier:

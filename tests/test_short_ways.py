@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xaiutils.composites import Composite, Row
-from xaiutils.graph import Graph
-from xaiutils.lrp import Relevance, propagate
-from xaiutils.operations import WEIGHTED
-from xaiutils.plan import Plan
-from xaiutils.rules import Rule, alpha_beta, epsilon, flat, gamma, z, z_plus
-from xaiutils.steps import Step
+from xaiutils.lrp.composites import Composite, Row
+from xaiutils.lrp.plan import Plan
+from xaiutils.lrp.rules import Rule, alpha_beta, epsilon, flat, gamma, z, z_plus
+from xaiutils.lrp.walk import Relevance, propagate
+from xaiutils.network.graph import Graph
+from xaiutils.network.kinds import WEIGHTED
+from xaiutils.network.step import Step
 
 RULES = {
     "z": z(),

@@ -56,7 +56,11 @@ def test_what_is_no_repository_is_refused(text):
 def test_every_public_module_has_a_page(tmp_path):
     (tmp_path / "xaiutils.gone.rst").write_text("a module that was removed")
     pages = {page.stem for page in book.api_pages(tmp_path)}
-    assert {"xaiutils.hybrid", "xaiutils.study.engines", "xaiutils.explorer.view"} <= pages
+    assert {
+        "xaiutils.hybrid",
+        "xaiutils.evidence.study.engines",
+        "xaiutils.apps.explorer.view",
+    } <= pages
     assert {path.stem for path in tmp_path.iterdir()} == pages
     listed = (tmp_path / "index.rst").read_text()
     assert all(f" <{name}>`: " in listed for name in pages - {"index"})

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from xaiutils import metrics, stats
+from xaiutils import metrics
+from xaiutils.metrics import stats
 
 RNG = np.random.default_rng(7)
 SCORES = RNG.normal(0.5, 0.2, 40)

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xaiutils.methods import FAMILIES, METHODS, CannotExplain, Method
-from xaiutils.models import Classifier, load_model
-from xaiutils.scenes import samples
+from xaiutils.network.classifier import Classifier, load_model
+from xaiutils.pictures.scenes import samples
 
 SCENES = tuple(f"scenes_{kind}_seed0" for kind in ("vgg", "resnet", "inception", "vit"))
 TORCHVISION = ("vgg16", "resnet18", "googlenet", "vit_b_16")  # untrained

@@ -13,17 +13,27 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import FinerWeightedTarget
 from torch import Tensor, nn
 
-from xaiutils import targets
+from xaiutils.cases.case import Case
 from xaiutils.hybrid import class_activation_map, explain, relevance
-from xaiutils.layerwise import explain_layers
-from xaiutils.memo import remember
 from xaiutils.methods import METHODS, CannotExplain
+from xaiutils.methods.layerwise import explain_layers
 from xaiutils.metrics import METRICS
-from xaiutils.metrics.case import Case
 from xaiutils.metrics.flipping import outputs
-from xaiutils.models import Classifier, wrap
-from xaiutils.scoring import score
-from xaiutils.targets import Score, answer, box, logit, margin, region, similarity, slope, value
+from xaiutils.metrics.scoring import score
+from xaiutils.network import targets
+from xaiutils.network.classifier import Classifier, wrap
+from xaiutils.network.targets import (
+    Score,
+    answer,
+    box,
+    logit,
+    margin,
+    region,
+    similarity,
+    slope,
+    value,
+)
+from xaiutils.support.cache import remember
 
 SIZE, CLASSES = 24, ("cat", "dog", "hen", "owl")
 FEW = {  # of methods that ask often

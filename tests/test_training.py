@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from xaiutils.scene_net import (
+from xaiutils.pictures.scenes import SIZE, scene
+from xaiutils.pictures.scenes.networks import (
     ARCHITECTURES,
     Attention,
     InceptionBlock,
@@ -20,9 +21,16 @@ from xaiutils.scene_net import (
     data_folder,
     fold,
 )
-from xaiutils.scene_weights import load_scene_net, network_name, save_scene_net
-from xaiutils.scenes import SIZE, scene
-from xaiutils.training import RECIPES, Recipe, accuracy, gates, normalise, train, train_scenes
+from xaiutils.pictures.scenes.training import (
+    RECIPES,
+    Recipe,
+    accuracy,
+    gates,
+    normalise,
+    train,
+    train_scenes,
+)
+from xaiutils.pictures.scenes.weights import load_scene_net, network_name, save_scene_net
 
 TINY = Recipe(scenes=32, epochs=2, batch=16)
 SEEDS = (0, 1, 2)

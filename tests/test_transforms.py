@@ -16,9 +16,9 @@ from torchvision.transforms import InterpolationMode as Mode
 from torchvision.transforms import v2
 
 from xaiutils.hybrid import explain
-from xaiutils.images import Transform
-from xaiutils.models import wrap
-from xaiutils.transforms import from_timm, read_transform
+from xaiutils.network.classifier import wrap
+from xaiutils.pictures.images import Transform
+from xaiutils.pictures.transforms import from_timm, read_transform
 
 COLOURS: dict[str, Any] = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 SIZES = ((81, 107), (100, 79), (50, 61), (52, 133))

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from networks import untrained
 from torch import Tensor, nn
 
-from xaiutils import passes
-from xaiutils.graph import Graph
-from xaiutils.models import load_model, wrap
-from xaiutils.twin import Twin
+from xaiutils.network.classifier import load_model, wrap
+from xaiutils.network.graph import Graph
+from xaiutils.network.hookable import Twin
+from xaiutils.support import asking
 
 
 class Around(nn.Module):
@@ -200,6 +200,6 @@ def test_a_network_in_train_mode_has_no_twin() -> None:
 
 def test_the_twin_says_what_it_is_asked() -> None:
     twin = Twin(wrap(Shared(), size=8).graph)
-    with passes.watch() as seen:
+    with asking.watch() as seen:
         twin(noise(3, 3, 8, 8))
     assert seen.images == 3

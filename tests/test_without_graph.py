@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 import xaiutils as xai
-from xaiutils import memo
+from xaiutils.cases.case import Case
 from xaiutils.methods import METHODS, CannotExplain
 from xaiutils.metrics import METRICS
-from xaiutils.metrics.case import Case
-from xaiutils.steps import GraphError
+from xaiutils.network.step import GraphError
+from xaiutils.support import cache
 
 SIDE = 12
 
@@ -327,7 +327,7 @@ def test_it_is_pickled_threaded_and_remembered(branching, x):
         assert torch.equal(METHODS["grad_cam"](branching, x.clone()), expected)
         found = xai.class_activation_map(branching, x.clone(), cam="grad_cam")
     torch.testing.assert_close(found, expected)
-    with memo.remember():
+    with cache.remember():
         for _ in range(2):
             assert torch.equal(METHODS["grad_cam"](branching, x), expected)
 

@@ -12,20 +12,23 @@ from typing import Any
 __version__ = "1.0.0"
 
 _HOME = {
-    "checks": (),
-    "arrays": ("Arrays",),
-    "images": ("Sample", "Transform", "denormalise", "load_image", "sample_photograph"),
-    "imagenet": ("open_imagenet", "sample_target"),
-    "registry": ("MODELS",),
-    "targets": (),
-    "transforms": ("read_transform",),
-    "models": ("Classifier", "load_model", "wrap"),
+    "support.checks": (),
+    "support.asking": ("Cancelled", "watch"),
+    "support.cache": ("remember",),
+    "pictures.arrays": ("Arrays",),
+    "pictures.images": ("Sample", "Transform", "denormalise", "load_image", "sample_photograph"),
+    "pictures.imagenet": ("open_imagenet", "sample_target"),
+    "pictures.transforms": ("read_transform",),
+    "pictures.scenes": (),
     "cam": ("CAMS",),
-    "rules": (),
-    "composites": ("COMPOSITES", "Composite", "paper"),
-    "graph": ("GraphError",),
-    "ledger": ("Ledger",),
-    "lrp": ("Relevance",),
+    "network.weights": ("MODELS",),
+    "network.targets": (),
+    "network.classifier": ("Classifier", "load_model", "wrap"),
+    "network.step": ("GraphError",),
+    "lrp.rules": (),
+    "lrp.composites": ("COMPOSITES", "Composite", "paper"),
+    "lrp.ledger": ("Ledger",),
+    "lrp.walk": ("Relevance",),
     "hybrid": (
         "Explanation",
         "bound",
@@ -36,37 +39,33 @@ _HOME = {
         "relevance",
         "smooth",
     ),
-    "baselines": (),
-    "layerwise": ("explain_layers",),
+    "cases.workloads": ("load_workload",),
     "methods": ("METHODS", "CannotExplain", "Method", "combine"),
-    "passes": ("Cancelled", "watch"),
-    "related": (),
-    "rollout": ("attention_rollout",),
-    "memo": ("remember",),
-    "batches": (),
+    "methods.baselines": (),
+    "methods.layerwise": ("explain_layers",),
+    "methods.related": (),
+    "methods.rollout": ("attention_rollout",),
     "metrics": ("METRICS", "CannotScore", "Metric", "load_cases"),
-    "scoring": ("contender", "score"),
-    "stats": (),
-    "workloads": ("load_workload",),
-    "score_table": (),
-    "results": ("load_table",),
-    "evidence": (),
-    "explorer": ("explore",),
-    "study": ("create_study", "load_study", "open_study", "run_study"),
-    "scenes": (),
+    "metrics.scoring": ("contender", "score"),
+    "metrics.stats": (),
+    "metrics.score_table": (),
+    "evidence.results": ("load_table",),
+    "evidence.study": ("create_study", "load_study", "open_study", "run_study"),
     "plots": (),
+    "apps.explorer": ("explore",),
 }
 _NAMES = {name: home for home, names in _HOME.items() for name in names}
+_MODULES = {home.rpartition(".")[2]: home for home in _HOME}
 
-__all__ = sorted((*_NAMES, *_HOME))  # noqa: PLE0605
+__all__ = sorted({*_NAMES, *_MODULES})  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name from the module where it lives."""
+    """Load a public name from the module where it lives, or that module."""
     if name in _NAMES:
         return getattr(import_module(f"xaiutils.{_NAMES[name]}"), name)
-    if name in _HOME:
-        return import_module(f"xaiutils.{name}")
+    if name in _MODULES:
+        return import_module(f"xaiutils.{_MODULES[name]}")
     raise AttributeError(f"module 'xaiutils' has no attribute {name!r}")
 
 

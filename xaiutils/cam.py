@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xaiutils import checks
-from xaiutils.checks import Registry
+from xaiutils.support import checks
+from xaiutils.support.checks import Registry
 
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 

@@ -8,28 +8,72 @@ threshold :math:`t` and the composite relevance :math:`L` (mean over colour chan
 .. math:: P = \mathrm{minmax}(\mathrm{relu}(C - t)), \qquad E = G_\sigma * (P \odot L).
 
 `explain` computes them from one forward pass: the activations of the CAM layer, the gradient of
-the score behind them (of a class its logit; `xaiutils.targets` has others), and one walk back of
-relevance. `grad_cam_plus_plus` and `relevance` give each half alone. The caller's module, its
-gradients and the random state stay as they were.
+the score behind them (of a class its logit; `xaiutils.network.targets` has others), and one walk
+back of relevance. `grad_cam_plus_plus` and `relevance` give each half alone. The caller's module,
+its gradients and the random state stay as they were.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from xaiutils import checks
 from xaiutils.cam import min_max
-from xaiutils.composites import Composite, composite_named, paper
-from xaiutils.explanation import Explanation
-from xaiutils.ledger import Ledger
-from xaiutils.lrp import Relevance
-from xaiutils.models import Classifier
-from xaiutils.one_pass import CamLayer, Target, layers_named, look, notes_of
-from xaiutils.rules import Rule
-from xaiutils.targets import Question, Scores
+from xaiutils.factors import CamLayer, Target, layers_named, look, notes_of
+from xaiutils.lrp.composites import Composite, composite_named, paper
+from xaiutils.lrp.ledger import Ledger, quotient
+from xaiutils.lrp.rules import Rule
+from xaiutils.lrp.walk import Relevance
+from xaiutils.network.classifier import Classifier
+from xaiutils.network.targets import Question, Scores
+from xaiutils.support import checks
+
+
+@dataclass
+class Explanation:
+    """Every stage of the hybrid for N images; all maps are (N, H, W).
+
+    Of signals they are (N, L), of volumes (N, D, H, W).
+
+    Attributes:
+        target: (N,) the class that both factors explain; or the score of each image, as
+            `xaiutils.network.targets.Scores`.
+        logits: (N, K), or what the network gives, (N, ...).
+        cam: Class activation map, in [0, 1].
+        bounded: Bounding figure, in [0, 1].
+        relevance: Mean over colour channels of the relevance, signed, in logits / C.
+        product: ``bounded * relevance``, signed.
+        hybrid: ``product``, smoothed.
+        conservation: How the start of the relevance was spent.
+        relevance_per_channel: (N, C, H, W); its sum is ``conservation.input``.
+        settings: What the maps were computed with.
+        notes: What went other than expected, one sentence each, naming the image.
+    """
+
+    target: Question
+    logits: Tensor
+    cam: Tensor
+    bounded: Tensor
+    relevance: Tensor
+    product: Tensor
+    hybrid: Tensor
+    conservation: Ledger
+    relevance_per_channel: Tensor
+    settings: dict[str, str | float]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def retention(self) -> Tensor:
+        """(N,) share of the relevance that fusion keeps: sum(product) / sum(relevance).
+
+        0 where the relevance adds up to 0.
+        """
+        space = tuple(range(1, self.product.ndim))
+        return quotient(self.product.sum(space), self.relevance.sum(space))
+
 
 THRESHOLD = 0.2  # arbitrary until calibrated; the paper gives none
 SIGMA_SHARE = 1 / 64  # of the image's height; arbitrary until calibrated
@@ -149,9 +193,9 @@ def explain(
     Args:
         classifier: From `load_model` or `wrap`.
         x: (N, C, H, W), preprocessed by the classifier.
-        target: Class index or name, a score from `xaiutils.targets`, or a function of the output
-            (N, ...) that gives (N,); or a list of one per image. By default the predicted class of
-            each image.
+        target: Class index or name, a score from `xaiutils.network.targets`, or a function of the
+            output (N, ...) that gives (N,); or a list of one per image. By default the predicted
+            class of each image.
         threshold: Of the bounding figure, in [0, 1). 0.2 is arbitrary: the paper gives none.
         sigma: Of the Gaussian, in pixels. The default, H / 64 (L / 64), is as arbitrary.
         composite: A name in `COMPOSITES` or a composite such as ``paper(alpha=2, beta=1)``.
@@ -163,7 +207,7 @@ def explain(
         start: ``"logit"``: relevance starts with the logit and is in its units. ``"one"``: it
             starts with 1, so that each pixel gets its share of the logit; where logits differ in
             sign the two turn maps over against each other, and comparisons across classes need
-            this one. `xaiutils.targets.start_of` says what both are for a score.
+            this one. `xaiutils.network.targets.start_of` says what both are for a score.
         gates: ``"signal"``: of a product, as in squeeze and excitation, the signal takes all
             relevance and its gate counts as a constant; ``"half"``: each factor takes half.
 
@@ -325,7 +369,7 @@ def relevance(
 ) -> Relevance:
     """Step 3, composite LRP: relevance of every pixel and channel, (N, C, H, W), with its ledger.
 
-    Dhore et al., section III-B; `xaiutils.rules` has the equations.
+    Dhore et al., section III-B; `xaiutils.lrp.rules` has the equations.
 
     Args:
         classifier, x, target, composite, input_rule, start, gates: As in `explain`.

@@ -20,7 +20,7 @@ PAGES = {  # and whether there are equations on it
     "notebooks/02_composite_lrp.html": True,
     "notebooks/15_explorer.html": False,
     "docs/api/xaiutils.hybrid.html": True,
-    "docs/api/xaiutils.rules.html": True,
+    "docs/api/xaiutils.lrp.rules.html": True,
 }
 
 MEASURE = """async () => {

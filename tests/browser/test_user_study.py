@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.conftest import DESKTOP, PHONE, watch
 from tests.userstudy.tiny import Server, tiny
-from xaiutils.userstudy.store import FILE, normalised
+from xaiutils.apps.userstudy.store import FILE, normalised
 
 QUESTIONS = 28
 

@@ -18,28 +18,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xaiutils
-from xaiutils import (
-    METHODS,
-    METRICS,
-    combine,
-    explain,
-    explore,
-    load_model,
-    passes,
-    scenes,
-    wrap,
-)
-from xaiutils.composites import paper
-from xaiutils.explorer import Subject, View, compute, tiles
-from xaiutils.explorer.output import arrays, code, link, spent, tile_html
-from xaiutils.explorer.sources import networks, pictures, uploaded
-from xaiutils.explorer.subject import with_maps
-from xaiutils.explorer.view import chance, curves
+from xaiutils import METHODS, METRICS, combine, explain, explore, load_model, wrap
+from xaiutils.apps.explorer import Subject, View, compute, tiles
+from xaiutils.apps.explorer.output import arrays, code, link, spent, tile_html
+from xaiutils.apps.explorer.sources import networks, pictures, uploaded
+from xaiutils.apps.explorer.subject import with_maps
+from xaiutils.apps.explorer.view import chance, curves
+from xaiutils.cases.workloads import Workload, load_workload
+from xaiutils.lrp.composites import paper
 from xaiutils.metrics.flipping import flipping_curve
+from xaiutils.pictures import scenes
 from xaiutils.plots import raster
 from xaiutils.plots.panel import Panel, checked_panel, draw
 from xaiutils.plots.style import Figure, png_bytes
-from xaiutils.workloads import Workload, load_workload
+from xaiutils.support import asking
 
 ROOT = Path(__file__).parents[2]
 CLASSIFIER = load_model("scenes_vgg_seed0")
@@ -70,7 +62,7 @@ def test_the_stages_are_those_of_explain(threshold, sigma, target, composite):
 
 def test_a_slider_asks_the_network_nothing():
     factors = compute(SUBJECT, View())
-    with passes.watch() as seen:
+    with asking.watch() as seen:
         by_key(View(threshold=0.5, sigma=3, positive=True, clip=95, region=None), factors)
     assert seen.images == 0
 

@@ -12,15 +12,17 @@ import PIL.Image
 import pytest
 import torch
 
-from xaiutils import METHODS, explain, explore, load_model, passes, scenes, wrap
+from xaiutils import METHODS, explain, explore, load_model, wrap
+from xaiutils.apps.explorer import View
+from xaiutils.apps.explorer.sources import networks, pictures
+from xaiutils.apps.explorer.widgets import Explorer
 from xaiutils.cam import CAMS, Cam
-from xaiutils.composites import COMPOSITES
-from xaiutils.explorer import View
-from xaiutils.explorer.sources import networks, pictures
-from xaiutils.explorer.widgets import Explorer
+from xaiutils.cases.workloads import Workload
+from xaiutils.lrp.composites import COMPOSITES
 from xaiutils.methods.record import CannotExplain
+from xaiutils.pictures import scenes
 from xaiutils.plots.style import png_bytes
-from xaiutils.workloads import Workload
+from xaiutils.support import asking
 
 CLASSIFIER = load_model("scenes_vgg_seed0")
 
@@ -36,7 +38,7 @@ def html_of(explorer):
 
 def test_a_slider_changes_what_it_must_and_asks_nothing(explorer):
     before = html_of(explorer)
-    with passes.watch() as seen:
+    with asking.watch() as seen:
         explorer.controls.threshold.value = 0.5
     after = html_of(explorer)
     assert {key for key in after if after[key] != before[key]} == {"bounded", "product", "hybrid"}
@@ -50,7 +52,7 @@ def test_a_slider_changes_what_it_must_and_asks_nothing(explorer):
 
 def test_a_class_is_asked_once(explorer):
     first, second = (value for _, value in explorer.controls.target.options[:2])
-    with passes.watch() as seen:
+    with asking.watch() as seen:
         explorer.controls.target.value = second
         explorer.controls.target.value = first
         explorer.controls.target.value = second
@@ -259,7 +261,7 @@ def test_methods_are_computed_in_the_background(explorer):
     assert (c.run.disabled, c.stop.disabled, c.progress.description) == (False, True, "idle")
     expected = METHODS["occlusion"](CLASSIFIER, explorer.subject.case.x)[0]
     np.testing.assert_array_equal(explorer.tiles["method-occlusion"].panel.map, expected.double())
-    with passes.watch() as seen:
+    with asking.watch() as seen:
         c.inside.value = True
     assert seen.images == 0
     assert "in figure" in explorer.tiles["method-occlusion"].title

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import xaiutils as xai
-from xaiutils.workloads import Workload
+from xaiutils.cases.workloads import Workload
 
 CLASSES = ("stripes", "blob", "ring")
 HEIGHT, WIDTH = 96, 160

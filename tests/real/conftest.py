@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from xaiutils.workloads import load_workload
+from xaiutils.cases.workloads import load_workload
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ Needs what conftest.py says; another network, or other pictures, have tables of 
 
 import pytest
 
-from xaiutils import evidence, experiments, fingerprint
-from xaiutils.results import folder, largest_difference, load_table
-from xaiutils.workloads import Workload
+from xaiutils.cases.workloads import Workload
+from xaiutils.evidence import experiments, fingerprint, tables
+from xaiutils.evidence.results import folder, largest_difference, load_table
 
 STORED = {"table_one": ("hybrid", "bounded_noise"), "localisation": ("lrp_paper", "hybrid")}
 
@@ -25,7 +25,7 @@ def stored(name: str, work: Workload):
 @pytest.mark.parametrize("name", STORED)
 def test_the_rows_of_a_picture_made_anew_are_the_stored_ones(name, work):
     kept, methods = stored(name, work), STORED[name]
-    live = evidence.make_table(name, "imagenet", images=1, methods=methods)
+    live = tables.make_table(name, "imagenet", images=1, methods=methods)
     if not set(live["image"]) <= set(kept["image"]):
         pytest.skip(f"the stored {name} is of other pictures")
     assert len(live) == len(methods) * len(experiments.EXPERIMENTS[name].metrics)
@@ -34,7 +34,7 @@ def test_the_rows_of_a_picture_made_anew_are_the_stored_ones(name, work):
 
 def test_all_correctly_classified_pictures_with_boxes_and_no_others_are_scored(work):
     kept = stored("table_one", work)
-    right = {work.samples[i].id for i in evidence._right(work, 10**6, False)}
+    right = {work.samples[i].id for i in tables._right(work, 10**6, False)}
     if not right & set(kept["image"]):
         pytest.skip("the stored table_one is of other pictures")
     assert set(kept["image"]) == right

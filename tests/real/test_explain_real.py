@@ -12,7 +12,7 @@ from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule
 
 from xaiutils import metrics
 from xaiutils.hybrid import explain
-from xaiutils.models import load_model
+from xaiutils.network.classifier import load_model
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import PIL.Image
 import pytest
 import torch
 
-from xaiutils.imagenet import ImageNetFolder, open_imagenet, sample_target
-from xaiutils.images import Transform
+from xaiutils.pictures.imagenet import ImageNetFolder, open_imagenet, sample_target
+from xaiutils.pictures.images import Transform
 
 pytestmark = pytest.mark.skipif(
     "XAIUTILS_IMAGENET" not in os.environ, reason="XAIUTILS_IMAGENET is not set"

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from xaiutils import metrics
+from xaiutils.cases.workloads import Workload
 from xaiutils.methods import METHODS
-from xaiutils.workloads import Workload
 
 SEGMENTS = ("lime", "kernel_shap")  # fits: they need more answers than there are segments
 MANY = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from xaiutils.study import create_study, run_study, write_result
+from xaiutils.evidence.study import create_study, run_study, write_result
 
 ASKED = {
     "methods": ["hybrid", "grad_cam_plus_plus*deep_lift", "random_map", "hybrid:threshold=0.4"],

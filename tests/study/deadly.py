@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tests.study import own_workload
 from xaiutils import METHODS
-from xaiutils.study import work as real
-from xaiutils.workloads import Workload
+from xaiutils.cases.workloads import Workload
+from xaiutils.evidence.study import work as real
 
 NAME = "tests.study.deadly:work"
 

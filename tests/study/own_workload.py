@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from xaiutils import METHODS, wrap
-from xaiutils.imagenet import open_imagenet
-from xaiutils.workloads import Workload
+from xaiutils.cases.workloads import Workload
+from xaiutils.pictures.imagenet import open_imagenet
 
 NAME = "tests.study.own_workload:small"
 

@@ -9,12 +9,12 @@ import pytest
 
 from tests.study import own_workload
 from tests.study.own_workload import NAME, OTHERS, make_pictures
-from xaiutils import fingerprint
+from xaiutils.evidence import fingerprint
+from xaiutils.evidence.study import create_study, open_study, run_study
+from xaiutils.evidence.study.configuration import parse_method, parse_metric
+from xaiutils.evidence.study.folder import check_asked
 from xaiutils.methods import METHODS
 from xaiutils.metrics import METRICS
-from xaiutils.study import create_study, open_study, run_study
-from xaiutils.study.configuration import parse_method, parse_metric
-from xaiutils.study.folder import check_asked
 
 SMALL = {"methods": ["random_map"], "metrics": ["sparseness"], "images": 2}
 

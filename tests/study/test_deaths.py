@@ -17,9 +17,10 @@ from tests.study import deadly
 from tests.study.conftest import table
 from tests.study.own_workload import make_pictures
 from tests.study.test_engines import ROOT, cluster
-from xaiutils import METHODS, processes
-from xaiutils.study import Unfinished, create_study, read_log, run_study, study_status
-from xaiutils.study.trail import TIMES, Doing, Trail, read_trail, write_trail
+from xaiutils import METHODS
+from xaiutils.evidence.study import Unfinished, create_study, read_log, run_study, study_status
+from xaiutils.evidence.study.trail import TIMES, Doing, Trail, read_trail, write_trail
+from xaiutils.support import processes
 
 ASKED = {
     "workload": deadly.NAME,
@@ -36,7 +37,7 @@ def forked(monkeypatch):
     slow = ["torch._dynamo", "torchvision.models", "torchvision.transforms.v2", "tqdm.auto"]
     many.set_forkserver_preload(["tests.study.deadly", *slow])
     monkeypatch.setattr(processes.multiprocessing, "get_context", lambda kind: many)
-    monkeypatch.setattr("xaiutils.study.engines.score_part", deadly.score_part)
+    monkeypatch.setattr("xaiutils.evidence.study.engines.score_part", deadly.score_part)
 
 
 @pytest.fixture
@@ -150,8 +151,8 @@ def test_fewer_processes_than_asked_will_do(begin, forked, undisturbed, monkeypa
 def test_a_serial_run_that_died_is_told_of_by_the_next(begin, undisturbed):
     opened = begin(times=0)
     arm(opened, at="03", times=1)
-    run = "import sys; from xaiutils.study import open_study, run_study; run_study(open_study("
-    words = [sys.executable, "-c", f"{run}sys.argv[1]))", str(opened.path)]
+    run = "import sys, xaiutils as xai; xai.run_study(xai.open_study(sys.argv[1]))"
+    words = [sys.executable, "-c", run, str(opened.path)]
     died = subprocess.run(words, cwd=ROOT, check=False, env=os.environ)
     assert died.returncode == -signal.SIGKILL
     said = []
@@ -172,7 +173,7 @@ def test_an_error_or_ctrl_c_is_no_death(begin, monkeypatch):
     def interrupted(*more, **given):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("xaiutils.study.work.score_case", interrupted)
+    monkeypatch.setattr("xaiutils.evidence.study.work.score_case", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_study(opened)
     assert not list((opened.path / "log").glob("*.now"))

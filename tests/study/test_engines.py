@@ -26,8 +26,9 @@ import torch
 from tests.study import own_workload
 from tests.study.conftest import ASKED, table
 from tests.study.own_workload import NAME, make_pictures
-from xaiutils import METHODS, Classifier, batches, cli, load_model, scenes, scoring
-from xaiutils.study import (
+from xaiutils import METHODS, Classifier, load_model
+from xaiutils.apps.cli import __main__ as cli
+from xaiutils.evidence.study import (
     Unfinished,
     create_study,
     engines,
@@ -39,7 +40,10 @@ from xaiutils.study import (
     study_status,
     work,
 )
-from xaiutils.study.work import BROKEN, CHANGED, MISSING, Done
+from xaiutils.evidence.study.work import BROKEN, CHANGED, MISSING, Done
+from xaiutils.metrics import scoring
+from xaiutils.pictures import scenes
+from xaiutils.support import asking
 
 ROOT = Path(__file__).parents[2]
 
@@ -192,7 +196,9 @@ def test_two_copies_on_one_cluster_are_both_whole(fresh, result, tmp_path, runni
 
 
 def test_parts_that_are_nowhere_end_the_run(fresh, monkeypatch):
-    monkeypatch.setattr("xaiutils.study.engines.score_part", lambda **k: Done(k["index"], 0, 0, 0))
+    monkeypatch.setattr(
+        "xaiutils.evidence.study.engines.score_part", lambda **k: Done(k["index"], 0, 0, 0)
+    )
     with pytest.raises(Unfinished, match=r"parts \[0, 1, 2\] were scored and are not in"):
         run_study(fresh)
 
@@ -564,24 +570,24 @@ def test_a_batch_is_bounded_and_halved():
 
     x = torch.arange(10.0)
     with pytest.raises(torch.OutOfMemoryError):
-        batches.in_pieces(answer, x)
-    with batches.at_most(2):
-        assert torch.equal(torch.cat(batches.in_pieces(answer, x)), x * 2)
+        asking.in_pieces(answer, x)
+    with asking.at_most(2):
+        assert torch.equal(torch.cat(asking.in_pieces(answer, x)), x * 2)
     assert sizes == [10, *[2] * 5]
     sizes.clear()
-    with batches.at_most(halve=True) as limit:
-        assert torch.equal(torch.cat(batches.in_pieces(answer, x)), x * 2)
-        assert torch.equal(torch.cat(batches.in_pieces(answer, x)), x * 2)  # remembers
+    with asking.at_most(halve=True) as limit:
+        assert torch.equal(torch.cat(asking.in_pieces(answer, x)), x * 2)
+        assert torch.equal(torch.cat(asking.in_pieces(answer, x)), x * 2)  # remembers
     assert sizes == [10, 5, *[2] * 10]
     assert (limit.most, limit.halvings) == (2, 2)
-    with batches.at_most(halve=True), pytest.raises(ValueError, match="other"):
-        batches.in_pieces(lambda x: (_ for _ in ()).throw(ValueError("other")), x)
-    with pytest.raises(ValueError, match="most must be"), batches.at_most(0):
+    with asking.at_most(halve=True), pytest.raises(ValueError, match="other"):
+        asking.in_pieces(lambda x: (_ for _ in ()).throw(ValueError("other")), x)
+    with pytest.raises(ValueError, match="most must be"), asking.at_most(0):
         pass
 
 
 def test_memory_that_does_not_suffice_halves_the_batch_or_is_a_row(tmp_path, monkeypatch):
-    from xaiutils.graph import Graph
+    from xaiutils.network.graph import Graph
 
     real = Graph.run
 

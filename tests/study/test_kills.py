@@ -16,7 +16,7 @@ import pytest
 
 from tests.study.conftest import table
 from tests.study.test_engines import ROOT, cluster
-from xaiutils.study import create_study, load_study, open_study, run_study, study_status
+from xaiutils.evidence.study import create_study, load_study, open_study, run_study, study_status
 
 pytestmark = pytest.mark.slow  # notebook 14 kills a worker, the user study's tests their server
 
@@ -123,7 +123,15 @@ def heard() -> None:
 
 
 def command(opened, *more: str) -> subprocess.Popen:
-    words = [sys.executable, "-m", "xaiutils.cli", "study", "run", str(opened.path), *more]
+    words = [
+        sys.executable,
+        "-m",
+        "xaiutils.apps.cli.__main__",
+        "study",
+        "run",
+        str(opened.path),
+        *more,
+    ]
     return subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
         env=ENVIRONMENT, start_new_session=True,

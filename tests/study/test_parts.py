@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.study.conftest import table
-from xaiutils.files import alone, write_whole
-from xaiutils.study import BrokenPart, Busy, ForeignPart, run_study
-from xaiutils.study.parts import KEY, found_parts, part_path, read_part, write_part
+from xaiutils.evidence.study import BrokenPart, Busy, ForeignPart, run_study
+from xaiutils.evidence.study.parts import KEY, found_parts, part_path, read_part, write_part
+from xaiutils.support.files import alone, write_whole
 
 
 def test_a_file_is_whole_or_not_there(tmp_path, monkeypatch):

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.study.conftest import ASKED
-from xaiutils import cli, load_cases, score, stats
-from xaiutils.score_table import compare
-from xaiutils.study import (
+from xaiutils import load_cases, score
+from xaiutils.apps.cli import __main__ as cli
+from xaiutils.cases.workloads import load_workload
+from xaiutils.evidence.study import (
     against,
     create_study,
     load_study,
@@ -24,9 +25,10 @@ from xaiutils.study import (
     study_verdicts,
     write_result,
 )
-from xaiutils.study.parts import RESULT, part_path
-from xaiutils.study.tables import require_comparable
-from xaiutils.workloads import load_workload
+from xaiutils.evidence.study.parts import RESULT, part_path
+from xaiutils.evidence.study.tables import require_comparable
+from xaiutils.metrics import stats
+from xaiutils.metrics.score_table import compare
 
 CLAIM = """
 - id: sparser

@@ -12,7 +12,7 @@ import torch
 
 torch.set_num_threads(1)
 
-from xaiutils.study import open_study, run_study  # noqa: E402
+from xaiutils.evidence.study import open_study, run_study  # noqa: E402
 
 
 def say(text: str) -> None:

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.reference_user_study import bootstrap_accuracy, bradley_terry, sus
 from tests.userstudy.tiny import tiny
-from xaiutils.userstudy.analysis import (
+from xaiutils.apps.userstudy.analysis import (
     accuracy,
     choices,
     counts,
@@ -24,11 +24,10 @@ from xaiutils.userstudy.analysis import (
     sus_score,
     usability,
 )
-from xaiutils.userstudy.bradley_terry import chance_to_win, fit
-from xaiutils.userstudy.coverage import coverage
-from xaiutils.userstudy.power import participants_for_accuracy, participants_for_choice
-from xaiutils.userstudy.simulate import Crowd, answer_rows, plan, take, truth
-from xaiutils.userstudy.table import tabulate
+from xaiutils.apps.userstudy.bradley_terry import chance_to_win, fit
+from xaiutils.apps.userstudy.power import participants_for_accuracy, participants_for_choice
+from xaiutils.apps.userstudy.simulate import Crowd, answer_rows, coverage, plan, take, truth
+from xaiutils.apps.userstudy.table import tabulate
 
 CROWD = Crowd(
     skill={"hybrid": 0.8, "lrp_paper": 0.3, "noise": 0.0, "none": -0.6},

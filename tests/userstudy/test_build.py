@@ -9,9 +9,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from xaiutils.userstudy.build import _sides, build_user_study
-from xaiutils.userstudy.design import PICTURES, open_user_study, sheet
-from xaiutils.workloads import Workload, load_workload
+from xaiutils.apps.userstudy.build import _sides, build_user_study
+from xaiutils.apps.userstudy.design import PICTURES, open_user_study, sheet
+from xaiutils.cases.workloads import Workload, load_workload
 
 
 @pytest.fixture(scope="module")

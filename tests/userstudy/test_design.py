@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.userstudy.tiny import tiny
-from xaiutils.userstudy.design import (
+from xaiutils.apps.userstudy.design import (
     DESIGN,
     NONE,
     PICTURES,
@@ -21,7 +21,7 @@ from xaiutils.userstudy.design import (
     open_user_study,
     sheet,
 )
-from xaiutils.userstudy.words import pictures_of
+from xaiutils.apps.userstudy.words import pictures_of
 
 
 @pytest.fixture(scope="module")

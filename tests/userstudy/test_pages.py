@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from tests.userstudy.tiny import ROOT, Client, Server, tiny
+from xaiutils.apps.userstudy.server import AGAIN, PAGES
+from xaiutils.apps.userstudy.store import FILE
 from xaiutils.plots.style import DIVERGING
-from xaiutils.userstudy.server import AGAIN, PAGES
-from xaiutils.userstudy.store import FILE
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,9 @@ def kept(folder, question="%"):
 
 def test_the_server_does_not_load_torch():
     code = (
-        "import sys; from xaiutils import cli\n"
-        "from xaiutils.userstudy import command, server, table\n"
+        "import sys; import xaiutils.apps.cli.__main__\n"
+        "from xaiutils.apps.userstudy import server, table\n"
+        "from xaiutils.apps.cli import user_study\n"
         "print(*[n for n in ('torch', 'matplotlib', 'captum', 'scipy') if n in sys.modules], 'end')"
     )
     done = subprocess.run(
@@ -410,7 +411,7 @@ def test_no_address_and_no_name_of_a_browser_is_kept(folder):
 
 def refused(folder, *options: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "xaiutils.cli", "user-study", "serve", folder, *options],
+        [sys.executable, "-m", "xaiutils.apps.cli", "user-study", "serve", folder, *options],
         capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 2

@@ -10,7 +10,7 @@ from http.client import HTTPException
 from threading import Timer
 
 from tests.userstudy.tiny import Client, Server, tiny
-from xaiutils.userstudy.store import FILE, normalised
+from xaiutils.apps.userstudy.store import FILE, normalised
 
 KILLS, MOST = 22, 120  # a slow machine needs more of them to be hit while it answers
 

@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.userstudy.tiny import ROOT, tiny
-from xaiutils.userstudy.store import (
+from xaiutils.apps.userstudy.store import (
     CODE,
     FILE,
     LONGEST,
@@ -29,7 +29,7 @@ from xaiutils.userstudy.store import (
     normalised,
     spelled,
 )
-from xaiutils.userstudy.table import answers_table, write_csv
+from xaiutils.apps.userstudy.table import answers_table, write_csv
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def store(folder):
-    from xaiutils.userstudy.design import open_user_study
+    from xaiutils.apps.userstudy.design import open_user_study
 
     found = Store(folder, open_user_study(folder), wait=0.05)
     yield found
@@ -355,7 +355,7 @@ def test_a_class_that_is_a_formula_is_none_in_the_table(tmp_path):
 
 def command(*words: str):
     return subprocess.run(
-        [sys.executable, "-m", "xaiutils.cli", "user-study", *map(str, words)],
+        [sys.executable, "-m", "xaiutils.apps.cli.__main__", "user-study", *map(str, words)],
         capture_output=True, text=True, cwd=ROOT, timeout=120, check=False,
     )  # fmt: skip
 

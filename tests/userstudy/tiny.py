@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 import PIL.Image
 
-from xaiutils.userstudy.design import PICTURES, TASKS, Design, Item, write_design
+from xaiutils.apps.userstudy.design import PICTURES, TASKS, Design, Item, write_design
 
 ROOT = Path(__file__).parents[2]
 METHODS = ("hybrid", "lrp_paper", "noise")
@@ -58,7 +58,14 @@ class Server:
     """``xaiutils user-study serve`` as a process of its own."""
 
     def __init__(self, folder: Path, port: int = 0) -> None:
-        words = [sys.executable, "-m", "xaiutils.cli", "user-study", "serve", str(folder)]
+        words = [
+            sys.executable,
+            "-m",
+            "xaiutils.apps.cli.__main__",
+            "user-study",
+            "serve",
+            str(folder),
+        ]
         self.process = subprocess.Popen(
             [*words, "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -7,8 +7,6 @@ asks of all others.
 
 from __future__ import annotations
 
-from xaiutils import checks
-from xaiutils.checks import Registry
 from xaiutils.hybrid import THRESHOLD
 from xaiutils.methods import (
     controls,
@@ -19,11 +17,13 @@ from xaiutils.methods import (
     own,
     perturbation,
     published,
-    related_work,
     surrogates,
 )
-from xaiutils.methods.combine import combine as _combine
+from xaiutils.methods.combination import combine as _combine
 from xaiutils.methods.record import FAMILIES, CannotExplain, Method, Setting
+from xaiutils.methods.related import records
+from xaiutils.support import checks
+from xaiutils.support.checks import Registry
 
 __all__ = ["FAMILIES", "METHODS", "CannotExplain", "Method", "Setting", "combine", "method_named"]
 
@@ -39,7 +39,7 @@ METHODS: Registry[Method] = Registry(
             deep_lift.TABLE,
             perturbation.TABLE,
             surrogates.TABLE,
-            related_work.TABLE,
+            records.TABLE,
             controls.TABLE,
             published.TABLE,
         )
@@ -69,6 +69,6 @@ def combine(
     """Any ``method`` inside the bounding figure of any ``cam``, by name or record.
 
     The figure is cut at ``threshold`` and the product blurred by ``sigma``, both as in `explain`;
-    see `xaiutils.methods.combine`.
+    see `xaiutils.methods.combination`.
     """
     return _combine(method_named(cam), method_named(method), threshold, sigma)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from xaiutils import chance, checks
-from xaiutils.models import Classifier
-from xaiutils.targets import Question, answer
+from xaiutils.network.classifier import Classifier
+from xaiutils.network.targets import Question, answer
+from xaiutils.support import chance, checks
 
 Baseline = float | Tensor
 

@@ -1,9 +1,9 @@
 """What every explanation has to beat: maps that look at no network, and the hybrid's own parts.
 
-The baselines are of `xaiutils.baselines` and cost no pass. The controls leave one idea out of the
-hybrid or put nothing in its place: the bounding figure alone, sharp or blurred, LRP blurred alone,
-and the bounding figure filled with noise or with edges. `hybrid` is the whole. Settings are those
-of `xaiutils.hybrid.explain`.
+The baselines are of `xaiutils.methods.baselines` and cost no pass. The controls leave one idea out
+of the hybrid or put nothing in its place: the bounding figure alone, sharp or blurred, LRP blurred
+alone, and the bounding figure filled with noise or with edges. `hybrid` is the whole. Settings
+are those of `xaiutils.hybrid.explain`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from xaiutils import baselines, chance
-from xaiutils.composites import COMPOSITES, Composite
+from xaiutils.factors import look
 from xaiutils.hybrid import bound, class_activation_map, fuse, relevance
-from xaiutils.methods.combine import EXPLAIN_SETTINGS, smooth_as_explain
+from xaiutils.lrp.composites import COMPOSITES, Composite
+from xaiutils.methods import baselines
+from xaiutils.methods.combination import EXPLAIN_SETTINGS, smooth_as_explain
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, no_plan
-from xaiutils.models import Classifier
-from xaiutils.one_pass import look
-from xaiutils.targets import Question
+from xaiutils.network.classifier import Classifier
+from xaiutils.network.targets import Question
+from xaiutils.support import chance
 
 
 def random_map(classifier: Classifier, x: Tensor, target: Question, *, seed: int = 0) -> Tensor:

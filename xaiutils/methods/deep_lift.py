@@ -19,11 +19,11 @@ from xaiutils.methods.arguments import Answer, Baseline, reference, references
 from xaiutils.methods.gradients import BASELINE, COLOURS
 from xaiutils.methods.guided import hooking
 from xaiutils.methods.record import SIGNED, Method
-from xaiutils.models import Classifier
-from xaiutils.operations import AVERAGE, CONSTANT, PASS, PRODUCT, ROUTING, SUM, WEIGHTED
-from xaiutils.steps import Step
-from xaiutils.targets import Question
-from xaiutils.twin import Twin
+from xaiutils.network.classifier import Classifier
+from xaiutils.network.hookable import Twin
+from xaiutils.network.kinds import AVERAGE, CONSTANT, PASS, PRODUCT, ROUTING, SUM, WEIGHTED
+from xaiutils.network.step import Step
+from xaiutils.network.targets import Question
 
 # Modules with a rule of captum's that sums to the difference (for softmax it does not).
 RULES = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.MaxPool2d)

@@ -11,11 +11,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xaiutils import chance, checks
 from xaiutils.methods.arguments import Answer, Baseline, reference, references
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting
-from xaiutils.models import Classifier
-from xaiutils.targets import Question
+from xaiutils.network.classifier import Classifier
+from xaiutils.network.targets import Question
+from xaiutils.support import chance, checks
 
 
 def saliency(classifier: Classifier, x: Tensor, target: Question) -> Tensor:

@@ -10,16 +10,16 @@ from contextlib import AbstractContextManager
 
 from torch import Tensor, nn
 
-from xaiutils import checks
-from xaiutils.borrowed import silenced
-from xaiutils.cam_layer import reading
 from xaiutils.methods.arguments import Answer
 from xaiutils.methods.gradients import leaf
 from xaiutils.methods.record import SIGNED, Method, Setting
-from xaiutils.models import Classifier
-from xaiutils.operations import ACTIVATION, GATE
-from xaiutils.targets import Question
-from xaiutils.twin import Twin
+from xaiutils.network.cam_layer import reading
+from xaiutils.network.classifier import Classifier
+from xaiutils.network.hookable import Twin
+from xaiutils.network.kinds import ACTIVATION, GATE
+from xaiutils.network.targets import Question
+from xaiutils.support import checks
+from xaiutils.support.borrowed import silenced
 
 INTERPOLATIONS = ("bilinear", "nearest")
 

@@ -1,9 +1,9 @@
 """Class activation maps that ask the network again: Score-CAM and Ablation-CAM by grad-cam.
 
-The library's classes run on `xaiutils.twin.Twin`, a copy of the network. Each image is explained
-alone: the library holds the masked pictures of a whole batch in memory at once (0.3 GB for each
-picture of 224 pixels and 512 channels). Its maps are scaled to [0, 1] twice, in the layer's
-resolution and after bilinear upsampling, each time as ``(m - min) / (max - min + 1e-7)``.
+The library's classes run on `xaiutils.network.hookable.Twin`, a copy of the network. Each image
+is explained alone: the library holds the masked pictures of a whole batch in memory at once (0.3 GB
+for each picture of 224 pixels and 512 channels). Its maps are scaled to [0, 1] twice, in the
+layer's resolution and after bilinear upsampling, each time as ``(m - min) / (max - min + 1e-7)``.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaiutils import checks
-from xaiutils.borrowed import environment_kept, seeing
 from xaiutils.methods.record import NONNEGATIVE, Method, Setting
-from xaiutils.models import Classifier
-from xaiutils.positions import Positions
-from xaiutils.targets import Question, answer
-from xaiutils.twin import Twin
-from xaiutils.uncaptured import Whole
+from xaiutils.network.classifier import Classifier
+from xaiutils.network.hookable import Twin
+from xaiutils.network.positions import Positions
+from xaiutils.network.targets import Question, answer
+from xaiutils.network.uncaptured import Whole
+from xaiutils.support import checks
+from xaiutils.support.borrowed import environment_kept, seeing
 
 
 def score_cam(

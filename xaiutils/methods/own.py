@@ -6,13 +6,14 @@ from functools import partial
 
 from torch import Tensor
 
-from xaiutils import hybrid, rollout
+from xaiutils import hybrid
 from xaiutils.cam import CAMS
-from xaiutils.composites import COMPOSITES
+from xaiutils.lrp.composites import COMPOSITES
+from xaiutils.methods import rollout
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, never, no_plan
-from xaiutils.models import Classifier
-from xaiutils.operations import AVERAGE, LINEAR, PASS, ROUTING
-from xaiutils.targets import Question
+from xaiutils.network.classifier import Classifier
+from xaiutils.network.kinds import AVERAGE, LINEAR, PASS, ROUTING
+from xaiutils.network.targets import Question
 
 TITLES = {
     "grad_cam_plus_plus": "Grad-CAM++",

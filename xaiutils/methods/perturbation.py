@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from xaiutils import chance, checks
 from xaiutils.methods.arguments import Answer, Baseline, reference
 from xaiutils.methods.gradients import BASELINE
 from xaiutils.methods.record import SIGNED, Method, Setting
 from xaiutils.methods.segments import Forward, by_segment
-from xaiutils.models import Classifier
-from xaiutils.targets import Question
+from xaiutils.network.classifier import Classifier
+from xaiutils.network.targets import Question
+from xaiutils.support import chance, checks
 
 
 def occlusion(

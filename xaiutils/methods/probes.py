@@ -14,18 +14,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xaiutils import memo, related
-from xaiutils.cam_layer import blocks
 from xaiutils.hybrid import class_activation_map, explain, relevance
+from xaiutils.methods import related
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method
-from xaiutils.models import Classifier
-from xaiutils.targets import Question, key_of, slope
+from xaiutils.network.cam_layer import blocks
+from xaiutils.network.classifier import Classifier
+from xaiutils.network.targets import Question, key_of, slope
+from xaiutils.support import cache
 
 Read = Callable[[Classifier, Tensor, Question, str], Tensor]
 
 
 def at_block(name: str, block: int) -> Method:
-    """A map read at a block of `xaiutils.cam_layer.blocks`, as a record called "name at block n".
+    """A map read at one of `xaiutils.network.cam_layer.blocks`, called "name at block n".
 
     Args:
         name: A key of `READ`.
@@ -108,7 +109,7 @@ def _differentiated(
             (g,) = torch.autograd.grad(record.logits, record.leaf, at)
         return record.leaf.detach(), g
 
-    return memo.once(compute, "at block", classifier.module, x, key_of(target), layer)
+    return cache.once(compute, "at block", classifier.module, x, key_of(target), layer)
 
 
 def _cam(classifier: Classifier, x: Tensor, target: Question, layer: str, *, cam: str) -> Tensor:

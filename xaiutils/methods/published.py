@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xaiutils import passes
-from xaiutils.borrowed import environment_kept
-from xaiutils.methods.combine import combine
+from xaiutils.methods.combination import combine
 from xaiutils.methods.masking import as_maps
 from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, no_graph
-from xaiutils.models import Classifier
-from xaiutils.twin import Twin
+from xaiutils.network.classifier import Classifier
+from xaiutils.network.hookable import Twin
+from xaiutils.support import asking
+from xaiutils.support.borrowed import environment_kept
 
 
 def captum_lrp_first_call(
@@ -112,7 +112,7 @@ def _captum_lrp(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     from captum.attr import LRP
 
     def count(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        passes.asked(len(inputs[0]))
+        asking.asked(len(inputs[0]))
 
     model.register_forward_pre_hook(count)
     index = target.to(x.device, copy=True)  # usable in gradients

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xaiutils import checks, passes
-from xaiutils.composites import Composite
-from xaiutils.meddling import meddled
-from xaiutils.models import Classifier, checked_classifier
-from xaiutils.one_pass import Target
-from xaiutils.plan import Plan
-from xaiutils.steps import GraphError
-from xaiutils.targets import Question, Scores, slope
+from xaiutils.factors import Target
+from xaiutils.lrp.composites import Composite
+from xaiutils.lrp.plan import Plan
+from xaiutils.network.classifier import Classifier, checked_classifier
+from xaiutils.network.step import GraphError
+from xaiutils.network.targets import Question, Scores, slope
+from xaiutils.support import asking, checks
+from xaiutils.support.meddling import meddled
 
 FAMILIES = (
     "CAM",
@@ -101,7 +101,7 @@ class Method:
         name: Its key in `METHODS`.
         title: What figures and tables call it.
         function: ``(classifier, x, target, **settings)``: maps (N, H, W). ``target`` holds class
-            indices (N,), or is `xaiutils.targets.Scores`: `xaiutils.targets.answer` and ``slope``
+            indices (N,), or is `xaiutils.network.targets.Scores`: ``answer`` and ``slope`` there
             read both. It must leave the images as they are.
         family: One of `FAMILIES`.
         sign: ``"signed"``: positive speaks for the class; or ``"not negative"``.
@@ -181,7 +181,7 @@ class Method:
             seed: Decides all chance; the random states of torch, NumPy and Python are neither
                 read nor changed, so that threads do not disturb each other.
             progress: Show a bar of the images that the network answers. To cancel, call this
-                inside `xaiutils.passes.watch`.
+                inside `xaiutils.support.asking.watch`.
             **settings: Instead of the record's defaults. ``segments`` is (N, H, W), where needed.
 
         Returns:
@@ -199,7 +199,7 @@ class Method:
         if reason is not None:
             raise self._cannot(classifier, reason)
         total = self.expected(classifier, len(x), **settings) if progress else None
-        watch = passes.watch(total, progress=progress, title=self.title)
+        watch = asking.watch(total, progress=progress, title=self.title)
         with watch, torch.inference_mode(False):
             x = x.clone() if x.is_inference() else x.detach()
             targets = self._asked(classifier, x, target)

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaiutils import checks
-from xaiutils.images import Transform, denormalise
 from xaiutils.methods.arguments import Answer, Baseline, reference
 from xaiutils.methods.record import CannotExplain
-from xaiutils.models import Classifier, checked_classifier
-from xaiutils.targets import Question
+from xaiutils.network.classifier import Classifier, checked_classifier
+from xaiutils.network.targets import Question
+from xaiutils.pictures.images import Transform, denormalise
+from xaiutils.support import checks
 
 Forward = Callable[[Tensor], Tensor]
 

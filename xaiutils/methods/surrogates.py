@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xaiutils import chance, checks
 from xaiutils.methods.arguments import Baseline
 from xaiutils.methods.perturbation import SHARED
 from xaiutils.methods.record import SIGNED, Method, Setting
 from xaiutils.methods.segments import Forward, by_segment
-from xaiutils.models import Classifier
-from xaiutils.targets import Question
+from xaiutils.network.classifier import Classifier
+from xaiutils.network.targets import Question
+from xaiutils.support import chance, checks
 
 
 def kernel_shap(

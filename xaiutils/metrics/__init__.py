@@ -1,6 +1,6 @@
 """What an explanation is judged by: `METRICS`, each with its direction, anchors and source."""
 
-from xaiutils.checks import Registry
+from xaiutils.cases.case import Case, Piece, load_cases
 from xaiutils.metrics import (
     counterfactual,
     flipping,
@@ -12,11 +12,11 @@ from xaiutils.metrics import (
     regions,
     road,
 )
-from xaiutils.metrics.case import Case, Piece, load_cases
 from xaiutils.metrics.complexity import gini
 from xaiutils.metrics.localisation import mass_accuracy, own_share, rank_accuracy
 from xaiutils.metrics.record import CannotScore, Explainer, Metric, Score
-from xaiutils.stats import mean_interval
+from xaiutils.metrics.stats import mean_interval
+from xaiutils.support.checks import Registry
 
 METRICS: Registry[Metric] = Registry(
     "metric",

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaiutils import checks
+from xaiutils.support import checks
 
 
 def gini(maps: Tensor) -> Tensor:

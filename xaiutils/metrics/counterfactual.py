@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xaiutils.metrics.case import Case
+from xaiutils.cases.case import Case
 from xaiutils.metrics.flipping import outputs
 from xaiutils.metrics.record import CannotScore, Explainer, Metric
 

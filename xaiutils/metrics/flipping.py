@@ -6,7 +6,8 @@ With the K logits f and the explained class c, the answer is the centred logit
 
 or the softmax probability. Where the outputs do not exclude each other there is nothing to centre:
 g is then the output itself, and the probability its sigmoid; a value such as an age has none, and
-stands for itself (`xaiutils.models.Classifier.outputs`). So does a score (`xaiutils.targets`).
+stands for itself (`xaiutils.network.classifier.Classifier.outputs`). So does a
+score (`xaiutils.network.targets`).
 
 :math:`x_j` is the picture with the :math:`k_j = \mathrm{round}(jN/S)` first of N pixels replaced in
 all channels, j = 0..S, and the area under the curve is the trapezoid rule over the share of pixels
@@ -23,19 +24,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xaiutils import checks
+from xaiutils.cases.case import Case
 from xaiutils.hybrid import smooth
 from xaiutils.methods.record import Setting
-from xaiutils.metrics.case import Case
-from xaiutils.metrics.record import (
-    BATCH,
-    Explainer,
-    Metric,
-    always,
-    picture_seed,
-    require_order,
-)
-from xaiutils.targets import Scores
+from xaiutils.metrics.record import BATCH, Explainer, Metric, always, picture_seed, require_order
+from xaiutils.network.targets import Scores
+from xaiutils.support import checks
 
 STREAM = "pixel flipping"
 KINDS = ("morf", "lerf", "insertion")

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaiutils import checks
+from xaiutils.cases.case import Case
 from xaiutils.methods.record import Setting
-from xaiutils.metrics.case import Case
 from xaiutils.metrics.record import BATCH, Explainer, Metric
+from xaiutils.support import checks
 
 PERTURBATIONS = ("squares", "gaussian")
 

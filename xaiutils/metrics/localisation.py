@@ -14,11 +14,11 @@ from scipy.ndimage import distance_transform_edt
 from scipy.stats import rankdata
 from torch import Tensor
 
-from xaiutils import checks
-from xaiutils.images import Box
+from xaiutils.cases.case import Case
 from xaiutils.methods.record import Setting
-from xaiutils.metrics.case import Case
 from xaiutils.metrics.record import CannotScore, Explainer, Metric, always, mask_share
+from xaiutils.pictures.images import Box
+from xaiutils.support import checks
 
 
 def rank_accuracy(maps: Tensor, masks: Tensor) -> Tensor:

@@ -14,11 +14,11 @@ import torch
 from scipy.ndimage import find_objects, label
 from torch import Tensor
 
-from xaiutils import checks
-from xaiutils.images import Box
+from xaiutils.cases.case import Case
 from xaiutils.methods.record import Setting
-from xaiutils.metrics.case import Case
 from xaiutils.metrics.record import CannotScore, Explainer, Metric
+from xaiutils.pictures.images import Box
+from xaiutils.support import checks
 
 THRESHOLDS: tuple[float, ...] = tuple(i / 100 for i in range(100))
 TOUCHING = np.ones((3, 3))  # diagonal neighbours too, as in the contours of the published code

@@ -7,12 +7,12 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from xaiutils import checks
+from xaiutils.cases.case import Case
 from xaiutils.methods.record import Setting
-from xaiutils.metrics.case import Case
 from xaiutils.metrics.paper_quantus import judge
 from xaiutils.metrics.record import CannotScore, Explainer, Metric, always, mask_share
-from xaiutils.targets import Scores
+from xaiutils.network.targets import Scores
+from xaiutils.support import checks
 
 BASELINES = ("black", "white", "mean", "uniform")
 

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xaiutils import batches, chance, checks, memo
-from xaiutils.borrowed import environment_kept, seeing, silenced
-from xaiutils.metrics.case import Case
+from xaiutils.cases.case import Case
 from xaiutils.metrics.record import BATCH, CannotScore, Explainer, require_order
-from xaiutils.models import Classifier
-from xaiutils.targets import Question, Scores, answer, key_of
+from xaiutils.network.classifier import Classifier
+from xaiutils.network.targets import Question, Scores, answer, key_of
+from xaiutils.support import asking, chance, checks
+from xaiutils.support import cache as memo
+from xaiutils.support.borrowed import environment_kept, seeing, silenced
 
 CLASSES: dict[str, str] = {
     "avg_sensitivity": "AvgSensitivity",
@@ -294,7 +295,7 @@ class _Together:
         copies = np.concatenate(drawn).reshape(-1, *x_batch.shape[1:])
         maps: list[Any] = []
         for start in range(0, len(copies), EXPLAINED):
-            maps += batches.in_pieces(
+            maps += asking.in_pieces(
                 lambda some: self.explain_batch(model, some, y_batch.repeat(len(some))),
                 copies[start : start + EXPLAINED],
             )

@@ -14,14 +14,14 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from xaiutils import checks
+from xaiutils.cases.case import Case
 from xaiutils.methods.record import Setting
-from xaiutils.metrics.case import Case
 from xaiutils.metrics.complexity import histogram_entropy
 from xaiutils.metrics.randomised import randomised_networks
 from xaiutils.metrics.record import BATCH, CannotScore, Explainer, Metric
-from xaiutils.models import Classifier
-from xaiutils.targets import Question, Scores
+from xaiutils.network.classifier import Classifier
+from xaiutils.network.targets import Question, Scores
+from xaiutils.support import checks
 
 WINDOW = 7  # px, of SSIM
 

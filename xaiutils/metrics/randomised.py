@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from xaiutils import checks, memo
-from xaiutils.models import Classifier
+from xaiutils.network.classifier import Classifier
+from xaiutils.support import cache, checks
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
@@ -27,11 +27,11 @@ def randomised_networks(
     signal. A batch norm's running statistics stay. Everything below is shared with the given
     network.
 
-    Inside `xaiutils.memo.remember` they are made once per network.
+    Inside `xaiutils.support.cache.remember` they are made once per network.
     """
     stages = checks.whole("stages", stages)
     seed = checks.seed("network_seed", network_seed)
-    return memo.once(
+    return cache.once(
         lambda: _randomised(classifier, stages, seed),
         "randomised networks",
         classifier.module,

@@ -11,11 +11,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from xaiutils import checks
+from xaiutils.cases.case import Case
 from xaiutils.methods.record import Setting, merged, value_of
-from xaiutils.metrics.case import Case
-from xaiutils.models import VALUE, Classifier
-from xaiutils.targets import Question, Scores
+from xaiutils.network.classifier import VALUE, Classifier
+from xaiutils.network.targets import Question, Scores
+from xaiutils.support import checks
 
 FAMILIES = (
     "robustness",
@@ -81,7 +81,8 @@ class Metric:
         source: Paper and equation, or the library that computes it.
         anchors: What a random map and the oracle (the object's mask as a map) score, in words.
         passes: Cost for one image as a formula in F (forward pass), E (one explanation) and the
-            settings' names. What is asked twice is answered once inside `xaiutils.memo.remember`.
+            settings' names. What is asked twice is answered once inside
+            `xaiutils.support.cache.remember`.
         chance: The score of a random map on a case, NaN where it is not known beforehand.
         needs: Keys of `NEEDS`: what a case must have.
         across_classes: Whether maps of different classes or networks are compared, so that LRP

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor
 
-from xaiutils import checks
+from xaiutils.cases.case import Case
 from xaiutils.methods.record import Setting
-from xaiutils.metrics.case import Case
 from xaiutils.metrics.flipping import outputs
 from xaiutils.metrics.record import CannotScore, Explainer, Metric, always
+from xaiutils.support import checks
 
 Floats = NDArray[np.float64]
 

@@ -17,11 +17,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
-from xaiutils import checks
+from xaiutils.cases.case import Case
 from xaiutils.methods.record import Setting
-from xaiutils.metrics.case import Case
 from xaiutils.metrics.flipping import order, outputs
 from xaiutils.metrics.record import Explainer, Metric, always
+from xaiutils.support import checks
 
 NEIGHBOURS = tuple(
     (dy, dx, 1 / 12 if dy and dx else 1 / 6) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx

@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from xaiutils import checks
 from xaiutils.plots.style import (
     COLORS,
     Array,
@@ -26,6 +25,7 @@ from xaiutils.plots.style import (
     short,
     styled,
 )
+from xaiutils.support import checks
 
 
 @styled

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from xaiutils import checks
 from xaiutils.plots.style import (
     COLORS,
     DIVERGING,
@@ -28,6 +27,7 @@ from xaiutils.plots.style import (
     short,
     styled,
 )
+from xaiutils.support import checks
 
 
 @styled

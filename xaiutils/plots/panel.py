@@ -12,7 +12,6 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from xaiutils import checks
 from xaiutils.plots.style import (
     DIVERGING,
     LUMINANCE,
@@ -24,6 +23,7 @@ from xaiutils.plots.style import (
     checked_picture,
     short,
 )
+from xaiutils.support import checks
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from xaiutils import checks
 from xaiutils.plots.panel import Panel, caption_of, checked_panel, draw, is_signed
 from xaiutils.plots.style import (
     GAP,
@@ -27,6 +26,7 @@ from xaiutils.plots.style import (
     wrap,
     write,
 )
+from xaiutils.support import checks
 
 
 def picture(image: Array, title: str | None = None, **options: Any) -> Figure:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from xaiutils import checks
 from xaiutils.plots.panel import Panel, is_signed, limits_of
 from xaiutils.plots.panels import panels
 from xaiutils.plots.style import (
@@ -22,6 +21,7 @@ from xaiutils.plots.style import (
     headline,
     styled,
 )
+from xaiutils.support import checks
 
 
 @styled

@@ -20,8 +20,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
-from xaiutils import checks
-from xaiutils.files import write_whole
+from xaiutils.support import checks
+from xaiutils.support.files import write_whole
 
 Array = np.ndarray | torch.Tensor
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import Normalize
 
-from xaiutils import checks
 from xaiutils.plots.style import (
     DIVERGING,
     WIDTH,
@@ -21,6 +20,7 @@ from xaiutils.plots.style import (
     styled,
     wrap,
 )
+from xaiutils.support import checks
 
 
 @styled

@@ -1,0 +1,62 @@
+"""An explorer to touch the hybrid with: pictures, networks, every setting; or a figure of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from xaiutils.apps.explorer.choices import View
+from xaiutils.apps.explorer.output import figure
+from xaiutils.apps.explorer.sources import networks, pictures
+from xaiutils.apps.explorer.subject import Factors, Subject, compute, with_maps
+from xaiutils.apps.explorer.view import tiles
+from xaiutils.cases.workloads import load_workload
+from xaiutils.methods import METHODS
+from xaiutils.plots.style import Figure
+
+if TYPE_CHECKING:
+    from xaiutils.apps.explorer.widgets import Explorer
+
+__all__ = ["Factors", "Subject", "View", "compute", "explore", "tiles"]
+
+
+def explore(
+    source: Any = None,
+    classifier: Any = None,
+    *,
+    models: Sequence[Any] = (),
+    static: bool = False,
+    **choices: Any,
+) -> Explorer | Figure:
+    """Explore the hybrid of a picture: widgets, or with ``static=True`` the same view as a figure.
+
+    Args:
+        source: A picture (`Sample`, or whatever `load_image` reads), or a folder of pictures.
+            By default the pictures of the workload that ``XAIUTILS_WORKLOAD`` names.
+        classifier: From `load_model` or `wrap`, or a name in `MODELS`. By default that workload's.
+        models: Further networks to choose from, classifiers or names.
+        static: Give a figure for GitHub, for paper, and for tests. It shows the first picture.
+        **choices: What is chosen at the beginning: fields of `View`. ``methods`` are computed; in
+            the widget in the background.
+
+    Raises:
+        TypeError, ValueError: A wrong picture, network or choice; the message says which.
+    """
+    known = View.__dataclass_fields__
+    for key in choices:
+        if key not in known:
+            raise TypeError(f"explore has no choice {key!r}; there are {', '.join(known)}")
+    view = View(**{**choices, "methods": tuple(choices.get("methods", ()))})
+    work = None if classifier is not None else load_workload()
+    found, nets = pictures(source, work), networks(classifier, models, work)
+    if not static:
+        from xaiutils.apps.explorer.widgets import Explorer
+
+        return Explorer(found, nets, view)
+    subject = Subject(nets[0].open(), found[0].open())
+    factors = compute(subject, view)
+    maps = {
+        name: METHODS[name](subject.classifier, subject.case.x, factors.target)[0]
+        for name in view.methods
+    }
+    return figure(subject, view, with_maps(factors, maps))

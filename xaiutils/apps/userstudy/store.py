@@ -1,0 +1,290 @@
+"""Answers as they are given: one SQLite file, one transaction for each answer, nothing twice.
+
+Kept of a participant: a random code, a number, a hash of the browser's random token, and the
+answers. No name, no address, no time of day.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from xaiutils.apps.userstudy.design import Design, Question, sheet
+
+SCHEMA = 1  # the file's user_version
+FILE = "answers.sqlite"
+WAIT = 2.0  # seconds that an answer waits for a lock
+LONGEST = 2000  # characters of free text
+LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # none that is taken for another: 31 of them
+CODE = 12  # letters: 31^12, some 59 bits
+
+TABLES = """
+CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE participant (
+  code TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, device TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE answer (
+  code TEXT NOT NULL REFERENCES participant(code) ON DELETE CASCADE,
+  question TEXT NOT NULL, position INTEGER NOT NULL, kind TEXT NOT NULL, condition TEXT NOT NULL,
+  answer TEXT NOT NULL, seconds REAL,
+  UNIQUE (code, question));
+"""
+
+
+class Unavailable(OSError):
+    """The answers cannot be kept just now: the file is locked, read-only or full."""
+
+
+class Elsewhere(ValueError):
+    """The code is in use in another browser."""
+
+
+class Unknown(ValueError):
+    """No participant has this code."""
+
+
+class NotAsked(ValueError):
+    """The answer is none to the question that is due, or to one before it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a participant is: the sheet, what is answered, and the question that is due."""
+
+    number: int
+    questions: list[Question]
+    answers: dict[str, str]
+
+    @property
+    def due(self) -> int:
+        """Position of the first question without an answer; their number at the end."""
+        return next(
+            (i for i, q in enumerate(self.questions) if q.id not in self.answers),
+            len(self.questions),
+        )
+
+
+class Store:
+    """The file of a study's answers, made if it is not there.
+
+    Attributes:
+        clean: Whether nothing of those who have withdrawn is left in the folder.
+
+    Raises:
+        Unavailable: It cannot be written.
+        ValueError: It is of another version or study, or is no database.
+    """
+
+    def __init__(self, folder: str | Path, design: Design, wait: float = WAIT) -> None:
+        self.path = Path(folder) / FILE
+        self.design = design
+        self.clean = True
+        self.wait = wait
+        try:
+            self.connection = sqlite3.connect(self.path, timeout=wait, isolation_level=None)
+        except sqlite3.Error as error:
+            raise Unavailable(f"{self.path} cannot be opened: {error}") from None
+        try:
+            self._open()
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def _open(self) -> None:
+        try:
+            self.inode = _inode(self.path)
+            self.connection.execute("PRAGMA foreign_keys = ON")
+            self.connection.execute("PRAGMA synchronous = FULL")
+            self.connection.execute("PRAGMA secure_delete = ON")
+            self._check()
+        except sqlite3.OperationalError as error:
+            raise Unavailable(f"{self.path} cannot be written: {error}") from None
+        except sqlite3.DatabaseError as error:
+            raise ValueError(f"{self.path} is no database of answers: {error}") from None
+
+    def _check(self) -> None:
+        """Make the tables of a new file; refuse those of others."""
+        (version,) = self.connection.execute("PRAGMA user_version").fetchone()
+        tables = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if version != SCHEMA and (version or tables):
+            raise ValueError(
+                f"{self.path} must be of version {SCHEMA}, got {version}; "
+                "use the xaiutils that made it, or move it away to begin anew"
+            )
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        with self._writing():
+            if not self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                for statement in filter(str.strip, TABLES.split(";")):
+                    self.connection.execute(statement)
+                self.connection.execute(f"PRAGMA user_version = {SCHEMA}")
+            fresh = {"design": self.design.hash, "secret": secrets.token_hex(32)}
+            insert = "INSERT OR IGNORE INTO setting VALUES (?, ?)"
+            self.connection.executemany(insert, fresh.items())
+        kept = dict(self.connection.execute("SELECT name, value FROM setting"))
+        if kept["design"] != self.design.hash:
+            raise ValueError(f"{self.path} holds the answers to another design")
+        self.secret: str = kept["secret"]
+        self.erase()  # what a server that was killed has left
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction, on the disk when this ends; or nothing."""
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                if _inode(self.path) != self.inode:  # SQLite would go on in a file without a name
+                    raise sqlite3.OperationalError("it was moved, deleted or replaced")
+                self.connection.execute("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise Unavailable(f"{self.path} cannot be written: {error}") from None
+
+    def begin(self, device: str) -> str:
+        """A new participant, after consent: the code. Numbers that withdrawals freed come first.
+
+        A device that has begun and not answered yet gets the code that it has.
+        """
+        code = "".join(secrets.choice(LETTERS) for _ in range(CODE))
+        with self._writing():
+            begun = self.connection.execute(
+                "SELECT code FROM participant WHERE device = ? "
+                "AND NOT EXISTS (SELECT 1 FROM answer WHERE answer.code = participant.code)",
+                (_hashed(device),),
+            ).fetchone()
+            if begun is not None:
+                return str(begun[0])
+            taken = {n for (n,) in self.connection.execute("SELECT number FROM participant")}
+            number = next(n for n in range(len(taken) + 1) if n not in taken)
+            row = (code, number, _hashed(device))
+            self.connection.execute("INSERT INTO participant VALUES (?, ?, ?)", row)
+        return code
+
+    def place(self, code: str, device: str | None = None) -> Place:
+        """Where a participant is; with ``device``, only for the browser that has the code.
+
+        Raises:
+            Unknown, Elsewhere: There is no such code; another browser has it.
+        """
+        try:
+            row = self.connection.execute(
+                "SELECT number, device FROM participant WHERE code = ?", (code,)
+            ).fetchone()
+            if row is None:
+                raise Unknown("no participant has this code")
+            if device is not None and not secrets.compare_digest(row[1], _hashed(device)):
+                raise Elsewhere("this code is in use in another browser")
+            found = self.connection.execute(
+                "SELECT question, answer FROM answer WHERE code = ?", (code,)
+            )
+            return Place(row[0], sheet(self.design, row[0]), dict(found.fetchall()))
+        except sqlite3.Error as error:
+            raise Unavailable(f"{self.path} cannot be read: {error}") from None
+
+    def take_over(self, code: str, device: str) -> None:
+        """Give a code to another browser."""
+        with self._writing():
+            done = self.connection.execute(
+                "UPDATE participant SET device = ? WHERE code = ?", (_hashed(device), code)
+            )
+            if not done.rowcount:
+                raise Unknown("no participant has this code")
+
+    def answer(
+        self, code: str, device: str, question: str, answer: str, seconds: float | None
+    ) -> bool:
+        """Keep one answer; False if this question had one, which stays as it was.
+
+        Raises:
+            Unavailable: It was not kept.
+            Unknown, Elsewhere: As `place`.
+            NotAsked: It is no answer to this question, or the question is not due.
+        """
+        with self._writing():
+            place = self.place(code, device)
+            by_id = {q.id: i for i, q in enumerate(place.questions)}
+            position = by_id.get(question, len(by_id))
+            if position > place.due or position == len(by_id):
+                raise NotAsked("this question is not due")
+            asked = place.questions[position]
+            if asked.options and answer not in asked.options:
+                raise NotAsked("this is not one of the answers")
+            if not asked.options and len(answer) > LONGEST:
+                raise NotAsked(f"the text must have at most {LONGEST} characters")
+            done = self.connection.execute(
+                "INSERT INTO answer VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (code, question, position, asked.kind, asked.condition, answer, seconds),
+            )
+            return done.rowcount == 1
+
+    def withdraw(self, code: str) -> int:
+        """Delete a participant with all answers, also from the file's free pages: how many.
+
+        Whether nothing is left in the file beside it, the write-ahead log, is said by `clean`.
+        """
+        with self._writing():
+            (count,) = self.connection.execute(
+                "SELECT count(*) FROM answer WHERE code = ?", (code,)
+            ).fetchone()
+            done = self.connection.execute("DELETE FROM participant WHERE code = ?", (code,))
+            if not done.rowcount:
+                raise Unknown("no participant has this code")
+        self.erase(self.wait)
+        return int(count)
+
+    def erase(self, wait: float = 0) -> bool:
+        """Take what was deleted out of the write-ahead log: `clean`.
+
+        A reader of the file, such as a backup, keeps it there until it has ended.
+
+        Args:
+            wait: Seconds for readers to end.
+        """
+        self.connection.execute(f"PRAGMA busy_timeout = {round(wait * 1000)}")
+        try:
+            busy, *_ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self.clean = busy == 0
+        except sqlite3.Error:
+            self.clean = False
+        finally:
+            self.connection.execute(f"PRAGMA busy_timeout = {round(self.wait * 1000)}")
+        return self.clean
+
+    def rows(self) -> list[tuple[int, str, int, str, str, str, float | None]]:
+        """Every answer: number, question, position, kind, condition, answer, seconds; no codes."""
+        try:
+            return self.connection.execute(
+                "SELECT number, question, position, kind, condition, answer, seconds "
+                "FROM answer JOIN participant USING (code) ORDER BY number, position"
+            ).fetchall()
+        except sqlite3.Error as error:
+            raise Unavailable(f"{self.path} cannot be read: {error}") from None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.connection.close()
+
+
+def normalised(code: str) -> str:
+    """A code as it is kept, however it was typed: letters and digits alone, upper case."""
+    return "".join(c for c in code.upper() if c.isascii() and c.isalnum())[:CODE]
+
+
+def spelled(code: str) -> str:
+    """A code as it is shown: in groups of four."""
+    return "-".join(code[i : i + 4] for i in range(0, len(code), 4))
+
+
+def _inode(path: Path) -> int | None:
+    return path.stat().st_ino if path.exists() else None
+
+
+def _hashed(device: str) -> str:
+    return hashlib.sha256(device.encode()).hexdigest()

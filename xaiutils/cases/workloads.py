@@ -1,0 +1,196 @@
+"""A classifier and the pictures to explain: what a notebook runs on.
+
+The same notebooks run on the embedded scenes (nothing to download), on scikit-image's photographs
+with any torchvision classifier, and on your copy of ImageNet. The environment chooses:
+``XAIUTILS_WORKLOAD`` (scenes, photographs or imagenet); for the last two ``XAIUTILS_MODEL`` and
+``XAIUTILS_WEIGHTS`` (as for `load_model`), and ``XAIUTILS_IMAGENET`` (the folder).
+``XAIUTILS_MODELS`` names further torchvision classifiers, ``resnet50=FILE vit_b_16``, for the
+comparison of architectures. ``XAIUTILS_PLACED`` set to anything leaves out pictures whose object
+is not known (`with_objects`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaiutils.network.classifier import Classifier, load_model
+from xaiutils.pictures import imagenet, scenes
+from xaiutils.pictures.images import PHOTOGRAPHS, Sample, sample_photograph
+from xaiutils.support import checks
+from xaiutils.support.plugins import made_by
+
+WORKLOADS = ("scenes", "photographs", "imagenet")
+PLACED = "XAIUTILS_PLACED"
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """A classifier, pictures, and where the object is in each.
+
+    Attributes:
+        name: ``scenes``, ``photographs`` or ``imagenet``.
+        classifier: The network that is explained.
+        samples: Pictures in a fixed order; some are decoded only when they are asked for.
+        split: Which part of the pictures these are; empty where there is only one.
+        source: What `load_workload` is asked for it: ``module:function``, or the name.
+    """
+
+    name: str
+    classifier: Classifier
+    samples: Sequence[Sample]
+    split: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        """One that `load_workload` did not make is known by its name."""
+        object.__setattr__(self, "source", self.source or self.name)
+
+    def batch(self, indices: Sequence[int]) -> tuple[list[Sample], Tensor]:
+        """Samples and the network's input (N, C, H, W) for them."""
+        chosen = [self.samples[i] for i in indices]
+        return chosen, self.classifier.preprocess(chosen)
+
+    def picture(self, sample: Sample) -> np.ndarray:
+        """What the network sees of a sample, (H, W, 3) uint8."""
+        return self.classifier.picture(sample)
+
+    def masks(self, chosen: Sequence[Sample]) -> Tensor:
+        """Where the labelled object is in the network's input, (N, H, W) bool.
+
+        Raises:
+            ValueError: A sample has neither a mask nor boxes.
+        """
+        return torch.stack([self._mask(sample) for sample in chosen])
+
+    def _mask(self, sample: Sample) -> Tensor:
+        transform = self.classifier.transform
+        if sample.mask is not None:
+            return torch.from_numpy(transform.mask(sample.mask))
+        if sample.boxes:
+            return torch.as_tensor(imagenet.sample_target(sample, transform).mask)
+        raise ValueError(f"samples must have a mask or boxes, {sample.id} has neither")
+
+
+def load_workload(
+    name: str | None = None,
+    split: str = "test",
+    *,
+    model: str | None = None,
+    weights: str | None = None,
+    root: str | None = None,
+    allow_missing: bool = False,
+) -> Workload:
+    """The workload called ``name``, by default the one in ``XAIUTILS_WORKLOAD``, else the scenes.
+
+    Args:
+        name: ``scenes``, ``photographs`` or ``imagenet``; or ``module:function``, a function of
+            yours that returns a `Workload`.
+        split: Of the scenes: test, duo, hard, calibration, ...; the others have one split.
+        model, weights: As for `load_model`, instead of ``XAIUTILS_MODEL`` and ``XAIUTILS_WEIGHTS``;
+            for scenes a shipped classifier, by default ``scenes_vgg_seed0``.
+        root: Of ImageNet, instead of ``XAIUTILS_IMAGENET``.
+        allow_missing: Accept a list of ImageNet's pictures that names more than there are.
+
+    Raises:
+        ValueError: An unknown name; a model for a workload that brings its own; labelled pictures
+            of ImageNet whose classes are not as many as the model's.
+        TypeError: A function of yours that returns something else.
+    """
+    name = name or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
+    if ":" in name:
+        if model or weights or root:
+            raise ValueError(f"model, weights and root must be left to {name}, which has its own")
+        work = made_by(name, Workload)
+        if work.name in WORKLOADS:  # which of them it is decides what is done with its pictures
+            raise ValueError(f"the Workload of {name} must have a name of its own, got {work.name}")
+        return _as_asked(replace(work, source=name))
+    checks.choice("name", name, WORKLOADS)
+    if name == "scenes":
+        classifier = load_model(model or "scenes_vgg_seed0", weights)
+        return Workload(name, classifier, _Scenes(split), split)
+    if model is None:  # else these weights are another network's
+        model = os.environ.get("XAIUTILS_MODEL", "vgg16")
+        weights = weights or os.environ.get("XAIUTILS_WEIGHTS")
+    classifier = load_model(model, weights)
+    if name == "photographs":
+        return Workload(name, classifier, [sample_photograph(photo) for photo in PHOTOGRAPHS])
+    pictures = imagenet.open_imagenet(root, allow_missing=allow_missing)
+    if pictures.layout != "folder" and len(pictures.wnids) != len(classifier.classes):
+        raise ValueError(
+            f"root must have the classes of {classifier.name}, {len(classifier.classes)}, got "
+            f"{len(pictures.wnids)}: their numbers would mean other classes; "
+            "LOC_synset_mapping.txt in it names all of them"
+        )
+    return _as_asked(Workload(name, classifier, pictures))
+
+
+def with_objects(work: Workload) -> Workload:
+    """The same workload without the pictures that have neither boxes nor a mask.
+
+    Of ImageNet the annotations are read and no picture is decoded.
+    """
+    samples = work.samples
+    if isinstance(samples, imagenet.ImageNetFolder):
+        found = (samples.annotation(i)[2] for i in range(len(samples)))
+        pairs = zip(samples.entries, found, strict=True)
+        entries = tuple(entry for entry, one in pairs if one and one.objects)
+        return replace(work, samples=replace(samples, entries=entries))
+    places = [i for i, one in enumerate(samples) if one.boxes or one.mask is not None]
+    return replace(work, samples=_Some(samples, places))
+
+
+def _as_asked(work: Workload) -> Workload:
+    return with_objects(work) if os.environ.get(PLACED) else work
+
+
+def architectures(work: Workload) -> list[Classifier]:
+    """Classifiers of different kinds that can all explain the pictures of a workload.
+
+    For scenes the four that are shipped; otherwise the workload's own and those that
+    ``XAIUTILS_MODELS`` names, separated by spaces, each with ``=FILE`` where its weights are one.
+    """
+    if work.name == "scenes":
+        return [
+            load_model(f"scenes_{kind}_seed0") for kind in ("vgg", "resnet", "inception", "vit")
+        ]
+    asked = (entry.partition("=") for entry in os.environ.get("XAIUTILS_MODELS", "").split())
+    return [work.classifier, *(load_model(name, weights or None) for name, _, weights in asked)]
+
+
+class _Some(Sequence[Sample]):
+    """Some pictures of a sequence, each read when it is asked for."""
+
+    def __init__(self, samples: Sequence[Sample], places: Sequence[int]) -> None:
+        self.samples, self.places = samples, places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return _Some(self.samples, self.places[index])
+        return self.samples[self.places[index]]
+
+
+class _Scenes(Sequence[Sample]):
+    """The scenes of one split, each rendered when it is asked for."""
+
+    def __init__(self, split: str) -> None:
+        self.split = checks.choice("split", split, scenes.SPLITS)
+
+    def __len__(self) -> int:
+        return scenes.SPLITS[self.split].count
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index must be in 0..{len(self) - 1}, got {index}")
+        return scenes.sample(self.split, index % len(self))

@@ -1,0 +1,105 @@
+"""Do two maps of one picture agree, and does that tell when the network errs?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isfinite
+
+import pandas as pd
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from xaiutils.cases.case import Case
+from xaiutils.hybrid import explain
+from xaiutils.methods import METHODS
+from xaiutils.metrics import METRICS
+from xaiutils.metrics.score_table import COLUMNS
+from xaiutils.support import checks
+from xaiutils.support.cache import remember
+
+SHARE = 0.1  # of the pixels, in the sets of highest ones
+
+
+def rank_agreement(maps: Tensor, others: Tensor) -> Tensor:
+    """Spearman's correlation of two maps of each picture, (N,) in [-1, 1]; NaN for a constant.
+
+    Args:
+        maps, others: (N, H, W), signed.
+    """
+    _same(maps, others)
+    pairs = zip(maps.flatten(1).cpu(), others.flatten(1).cpu(), strict=True)
+    found = [
+        torch.nan if constant else float(spearmanr(a.numpy(), b.numpy()).statistic)
+        for (a, b), constant in zip(pairs, _constant(maps, others).tolist(), strict=True)
+    ]
+    return torch.tensor(found, dtype=torch.float64)
+
+
+def top_overlap(maps: Tensor, others: Tensor, share: float = SHARE) -> Tensor:
+    """Of the k highest pixels of one map, the share among the k highest of the other, (N,).
+
+    In [0, 1]; two independent maps have ``share``. Ties are broken by the pixels' order; NaN for a
+    constant, which is nothing but ties.
+
+    Args:
+        maps, others: (N, H, W), signed.
+        share: k as a share of the pixels, in (0, 1].
+    """
+    _same(maps, others)
+    checks.number("share", share, low=1e-9, high=1)
+    k = max(1, round(share * maps[0].numel()))
+    chosen = []
+    for found in (maps, others):
+        order = found.flatten(1).argsort(dim=1, descending=True, stable=True)[:, :k]
+        chosen.append(torch.zeros_like(found.flatten(1), dtype=torch.bool).scatter(1, order, True))
+    shares = (chosen[0] & chosen[1]).sum(1).double() / k
+    return shares.masked_fill(_constant(maps, others), torch.nan)
+
+
+def agreement_rows(cases: Iterable[Case]) -> pd.DataFrame:
+    """For each picture: is the network right, how sure is it, and do CAM and LRP agree?
+
+    The predicted class is explained, for nobody knows beforehand that it is wrong. Rows as those
+    of `xaiutils.metrics.scoring.score`: ``right`` (1 or 0) and ``confidence`` (probability of the
+    predicted class) of the method ``prediction``, NaN where the network predicts no class;
+    ``agreement`` (Spearman) and ``top_overlap`` of ``cam_and_lrp``; ``idsds`` of the hybrid, its
+    faithfulness.
+    """
+    rows: list[tuple[object, ...]] = []
+    for case in cases:
+        with remember():
+            found = explain(case.classifier, case.x)
+            predicted = int(found.target[0])
+            asked = case.asking(predicted)
+            faithful = METRICS["idsds"](asked, METHODS["hybrid"], attribution=found.hybrid[0])
+        chooses = case.classifier.chooses
+        unknown = "" if chooses else "the network predicts no class"
+        right = float(predicted == case.target) if chooses else torch.nan
+        likely = case.classifier.probabilities(found.logits.double())[0, predicted]
+        probability = float(likely) if chooses else torch.nan
+        agreement = float(rank_agreement(found.cam, found.relevance))
+        overlap = float(top_overlap(found.cam, found.relevance))
+        constant = "" if isfinite(agreement) else "a map is the same everywhere"
+        place = (case.workload, case.classifier.name, case.split, case.id)
+        for method, metric, value, why in (
+            ("prediction", "right", right, unknown),
+            ("prediction", "confidence", probability, unknown),
+            ("cam_and_lrp", "agreement", agreement, constant),
+            ("cam_and_lrp", "top_overlap", overlap, constant),
+            ("hybrid", "idsds", *faithful),
+        ):
+            rows.append((*place, method, metric, 0, value, why))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _constant(maps: Tensor, others: Tensor) -> Tensor:
+    """(N,) bool, where either map has one value everywhere."""
+    first, second = ((one == one[:, :1, :1]).flatten(1).all(1) for one in (maps, others))
+    return first | second
+
+
+def _same(maps: Tensor, others: Tensor) -> None:
+    checks.maps("maps", maps)
+    checks.maps("others", others)
+    checks.same_shape("maps", maps, "others", others)

@@ -1,0 +1,307 @@
+"""Every figure and table of the paper on one workload, in one go that can be taken up again.
+
+First the tables that the notebooks read, then the notebooks as they stand: their pictures become
+files, so that nothing is drawn twice. What is there already is not made again: scores are kept
+picture by picture, notebooks one by one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from math import isnan
+from pathlib import Path
+
+import pandas as pd
+
+from xaiutils.cases.workloads import PLACED, Workload, load_workload, with_objects
+from xaiutils.evidence import fingerprint, results
+from xaiutils.evidence.experiments import CALIBRATION, TABLE_ONE
+from xaiutils.evidence.notebooks import Made, make_notebooks
+from xaiutils.evidence.tables import make_table
+from xaiutils.methods import METHODS
+from xaiutils.metrics import METRICS
+from xaiutils.metrics.score_table import summarise
+from xaiutils.support.checks import whole
+from xaiutils.support.files import alone, shipped, sweep, write_whole
+
+IMAGES = 100  # in each table, the first ones that are classified rightly
+PAPER: Mapping[str, str] = {  # the tag of a notebook's cell, and what the paper calls its figure
+    "fig-1": "Fig. 1, the pipeline",
+    "fig-2": "Fig. 2, the stages",
+    "fig-3": "Fig. 3, other methods inside the bounding figure",
+    "fig-4": "Fig. 4, a gallery",
+    "fig-5": "Fig. 5, a second gallery",
+    "fig-6": "Fig. 6, infidelity",
+    "fig-7": "Fig. 7, Table I as a radar",
+}
+TABLES: Mapping[str, tuple[str, ...]] = {  # of those that need objects: what a notebook reads
+    "06": (),
+    "10": ("infidelity",),
+    "11": ("table_one", "faithfulness", "localisation", "randomisation"),
+    "12": ("table_one", "forensics"),
+    "13": ("ablation", "agreement", "combinations", "localisation"),
+}
+BEYOND = ("12", "13")  # their tables are not the paper's and cost at least as much again
+SCORES = (*TABLE_ONE, "relevance_mass")
+
+
+def make_figures(
+    out: Path,
+    workload: str | None = None,
+    *,
+    model: str | None = None,
+    weights: str | None = None,
+    root: str | None = None,
+    notebooks: Path | None = None,
+    images: int | None = None,
+    workers: int = 1,
+    everything: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Make the tables, execute the notebooks, save their figures, and write an index of it all.
+
+    On scenes the tables are the stored ones; elsewhere they are made, into ``out/tables``. Where
+    only some pictures have boxes or masks, only these are used.
+
+    Args:
+        out: Folder; gets ``README.md`` (the index), ``NN_name_K.png`` and the executed
+            ``NN_name.ipynb`` of each notebook, ``table_1.md``, ``table_1.csv`` and ``tables``.
+        workload, model, weights, root: See `load_workload`.
+        notebooks: Folder of numbered notebooks; by default those of the package.
+        images: In each table that is made, by default `IMAGES`; fewer where there are no more.
+        workers: Processes for tables, and notebooks that are executed at a time.
+        everything: Also the notebooks `BEYOND` the paper, which need further tables.
+        say: Told, line by line, what there is.
+
+    Raises:
+        FileNotFoundError: There is no notebook in the folder.
+        FileExistsError: ``out`` holds something else, whose README.md would be lost.
+        ValueError: ``images`` with scenes, whose tables are shipped.
+        ChildProcessError: A notebook failed; the others and the index are there.
+        Busy: Another run has the folder.
+    """
+    folder = notebooks or shipped("notebooks")
+    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise FileNotFoundError(f"notebooks must be a folder with numbered notebooks, got {folder}")
+    whole("workers", workers)
+    if images is not None:
+        whole("images", images)
+    if (out / "README.md").exists() and not (out / ".made").is_dir():
+        raise FileExistsError(f"out must be new or of earlier figures, {out} has a README.md")
+    out.mkdir(parents=True, exist_ok=True)
+    note = ""
+    with alone(out, (1, 1)), _environment(workload, model, weights, root), ExitStack() as more:
+        work = load_workload(workload, CALIBRATION)  # nothing is read off the test split here
+        if work.name not in ("photographs", "imagenet") and (model or weights or root):
+            raise ValueError(f"model, weights and root must be left out on {work.name}")
+        tables = out / "tables"
+        for place in (out, out / ".made", tables, *tables.glob("*")):
+            sweep(place)
+        _copy_scenes(tables)
+        if work.name == "scenes":
+            if images is not None:
+                raise ValueError(f"images must be left out on scenes, got {images}: see evidence")
+        else:
+            known = with_objects(work)
+            if 0 < len(known.samples) < len(work.samples):
+                more.enter_context(_set({PLACED: "1"}))  # in every process and kernel
+                note = f"{len(known.samples)} of {len(work.samples)} pictures have boxes or masks"
+                note += ": only these are used"
+                say(note)
+                work = known
+            found, reasons = _feasible(found, work, everything, len(known.samples) > 0)
+            for reason in reasons:
+                say(reason)
+            _make_tables(found, work, workload, images or IMAGES, workers, tables, say)
+        home = results.folder(work, tables)
+        table = _write_table_one(out, work, tables, say)
+        with _set({"XAIUTILS_RESULTS": str(tables.resolve())}):
+            made = make_notebooks(found, work, partial(_reads, home), out, workers)
+        _write_index(out, work, note, table, made, say)
+    failed = [f"{path.name}: {made[path].error}" for path in found if made[path].error]
+    if failed:
+        raise ChildProcessError("\n".join([f"{len(failed)} notebooks failed", *failed]))
+
+
+@contextmanager
+def _environment(
+    workload: str | None, model: str | None, weights: str | None, root: str | None
+) -> Iterator[None]:
+    """The environment as the notebooks read it."""
+    asked = {
+        "XAIUTILS_WORKLOAD": workload,
+        "XAIUTILS_MODEL": model,
+        "XAIUTILS_WEIGHTS": weights
+        and (str(Path(weights).resolve()) if Path(weights).is_file() else weights),
+        "XAIUTILS_IMAGENET": root and str(Path(root).resolve()),
+    }
+    with _set({key: value for key, value in asked.items() if value is not None}):
+        yield
+
+
+@contextmanager
+def _set(values: Mapping[str, str]) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def _feasible(
+    found: list[Path], work: Workload, everything: bool, known: bool
+) -> tuple[list[Path], list[str]]:
+    """The notebooks that can be executed, and why the others are not.
+
+    ``known``: there are pictures whose object is.
+    """
+    kept, reasons = [], []
+    for path in found:
+        number = path.name[:2]
+        if number in TABLES and not known:
+            reasons.append(f"left out {path.name}: {work.name} has no boxes or masks to score by")
+        elif number in BEYOND and not everything:
+            reasons.append(f"left out {path.name}: ask for it by --all, its tables cost most")
+        else:
+            kept.append(path)
+    return kept, reasons
+
+
+def _reads(home: Path, notebook: Path) -> list[Path]:
+    return [home / f"{name}.parquet" for name in TABLES.get(notebook.name[:2], ())]
+
+
+def _copy_scenes(tables: Path) -> None:
+    """The stored tables of the scenes, which notebooks show beside those of other pictures."""
+    own = results.base() / "scenes"
+    source = own if own.is_dir() else shipped("results") / "scenes"
+    shutil.copytree(source, tables / "scenes", dirs_exist_ok=True)
+
+
+def _make_tables(
+    found: list[Path],
+    work: Workload,
+    workload: str | None,
+    images: int,
+    workers: int,
+    tables: Path,
+    say: Callable[[str], None],
+) -> None:
+    """The tables that the notebooks read."""
+    needed = dict.fromkeys(name for path in found for name in TABLES.get(path.name[:2], ()))
+    for name in needed:
+        started = time.perf_counter()
+        table = make_table(
+            name,
+            workload,
+            images=images,
+            workers=workers,
+            progress=True,
+            out=tables,
+            parts=tables / "parts",
+        )
+        path = results.store(table, tables, workload)
+        seconds = time.perf_counter() - started
+        count = table["image"].nunique()
+        say(f"{path}: {len(table)} scores of {count} pictures, {seconds:.0f} s")
+
+
+def table_one(work: Workload, tables: Path) -> pd.DataFrame:
+    """The paper's Table I and the mass on the object, as `summarise` gives them."""
+    names = ("table_one", "localisation")
+    rows = pd.concat([results.load_table(name, work, tables) for name in names], ignore_index=True)
+    return summarise(rows[rows["metric"].isin(SCORES)])
+
+
+def markdown(summary: pd.DataFrame) -> list[str]:
+    """Means with their 95 % intervals over pictures; over several networks their range instead."""
+    heads = [f"{METRICS[name].title} {METRICS[name].arrow}" for name in SCORES]
+    lines = [f"| map | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for method, rows in summary.groupby("method", sort=False):
+        cells = rows.groupby("metric").apply(_cell, include_groups=False)
+        title = METHODS[method].title if method in METHODS else method
+        lines.append(f"| {title} | {' | '.join(cells.get(name, '') for name in SCORES)} |")
+    return lines
+
+
+def _cell(rows: pd.DataFrame) -> str:
+    if len(rows) > 1:
+        return f"{rows['mean'].min():.3f} to {rows['mean'].max():.3f}"
+    mean, low, high = rows[["mean", "low", "high"]].iloc[0]
+    if isnan(mean):
+        return "-"
+    return f"{mean:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low < high else "")
+
+
+def _write_table_one(
+    out: Path, work: Workload, tables: Path, say: Callable[[str], None]
+) -> list[str]:
+    """Table I as files, before the notebooks, which take longer; its lines, none without tables."""
+    if not (results.folder(work, tables) / "table_one.parquet").is_file():
+        return []
+    summary = table_one(work, tables)
+    write_whole(out / "table_1.csv", lambda stream: summary.to_csv(stream, index=False))
+    lines = [
+        f"Table I and the mass on the object, {int(summary['n'].max())} pictures: mean, BCa 95 % "
+        "interval over pictures; over several networks the range of their means.",
+        "",
+        *markdown(summary),
+    ]
+    _write(out / "table_1.md", lines)
+    say("\n".join(lines))
+    return lines
+
+
+def _write_index(
+    out: Path,
+    work: Workload,
+    note: str,
+    table: list[str],
+    made: dict[Path, Made],
+    say: Callable[[str], None],
+) -> None:
+    paper = {tag: (path, name) for path, one in made.items() for tag, name in one.tagged.items()}
+    lines = [
+        f"# {work.name}, {work.classifier.name}",
+        "",
+        f"Weights: {work.classifier.weights}. {len(work.samples)} pictures. xaiutils "
+        f"{fingerprint.versions()['xaiutils']}, torch {fingerprint.versions()['torch']}.",
+        *(["", f"{note}."] if note else []),
+        "",
+        "The texts and summaries in the notebooks speak of the generated scenes; on other pictures "
+        "read the printed numbers and the figures. Sections on scenes stay on scenes.",
+        "",
+        "| in the paper | file | notebook |",
+        "|---|---|---|",
+        *(
+            f"| {title} | [{paper[tag][1]}]({paper[tag][1]}) | {paper[tag][0].stem} |"
+            for tag, title in PAPER.items()
+            if tag in paper
+        ),
+    ]
+    if table:
+        lines += ["| Table I | [table_1.md](table_1.md), [.csv](table_1.csv) | 11_metrics |"]
+        lines += ["", *table]
+    lines += ["", "| notebook | figures | seconds |", "|---|---|---|"]
+    for path, one in made.items():
+        names = " ".join(f"[{i}]({name})" for i, name in enumerate(one.figures, start=1))
+        lines.append(f"| {path.stem} | {one.error or names} | {one.seconds:.0f} |")
+    _write(out / "README.md", lines)
+    figures = sum(len(one.figures) for one in made.values())
+    say(f"{figures} figures from {len(made)} notebooks in {out}; {out / 'README.md'} is the index")
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    text = "\n".join(lines) + "\n"
+    write_whole(path, lambda stream: stream.write(text.encode()))

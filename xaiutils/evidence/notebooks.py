@@ -1,0 +1,165 @@
+"""Execute notebooks as they stand and keep what they draw; what is there is not drawn again."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from tqdm import tqdm
+
+from xaiutils.cases.workloads import Workload
+from xaiutils.evidence import fingerprint
+from xaiutils.support.files import set_aside, write_whole
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a notebook gave.
+
+    Attributes:
+        key: A hash of all that decides it.
+        figures: File names, in the notebook's order.
+        tagged: A figure by each tag of its cell.
+        seconds: It took.
+        error: Why there is nothing; empty where there is.
+        files: A hash of each file that was written, by its name.
+    """
+
+    key: str
+    figures: list[str] = field(default_factory=list)
+    tagged: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def make_notebooks(
+    found: Sequence[Path],
+    work: Workload,
+    reads: Callable[[Path], Sequence[Path]],
+    out: Path,
+    workers: int,
+) -> dict[Path, Made]:
+    """Execute what has not been executed with this network, these pictures, tables and code.
+
+    Args:
+        found: The notebooks.
+        work: What the environment makes them explain.
+        reads: The files whose content decides what a notebook shows.
+        out: Folder for their pictures, their executed copies, and ``.made``, the notes on them.
+        workers: Executed at a time.
+    """
+    about = {
+        "workload": [work.name, len(work.samples), work.samples[0].id],
+        "weights": fingerprint.weights(work.classifier),
+        "network": fingerprint.network(work.classifier),
+        "code": _hash(*sorted(Path(__file__).parents[1].rglob("*.py"))),
+        "versions": fingerprint.versions(),
+        "environment": {k: v for k, v in os.environ.items() if k == "XAIUTILS_MODELS"},
+    }
+
+    def one(path: Path) -> Made:
+        key = fingerprint.of(about | {"notebook": _hash(path), "reads": _hash(*reads(path))})
+        stamp = out / ".made" / f"{path.stem}.json"
+        kept = _kept(stamp, key, out)
+        if kept is not None:
+            return kept
+        made = _execute(path, key, out)
+        if made.error:
+            tqdm.write(f"{path.name} failed: {made.error}")
+        else:
+            stamp.parent.mkdir(exist_ok=True)
+            told = asdict(made)
+            note = json.dumps({"made": told, "sha256": fingerprint.of(told, 64)}, indent=1)
+            write_whole(stamp, lambda stream: stream.write(note.encode()))
+        return made
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            bar = tqdm(pool.map(one, found), total=len(found), unit="notebook")
+            return dict(zip(found, bar, strict=True))
+        except KeyboardInterrupt:
+            tqdm.write("stopping, minutes perhaps: notebooks that run are finished and kept")
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _kept(stamp: Path, key: str, out: Path) -> Made | None:
+    """What was made by this key, if note and files are what was written; others are moved aside."""
+    if not stamp.is_file():
+        return None
+    try:
+        note = json.loads(stamp.read_text(encoding="utf-8"))
+        made = Made(**note["made"])
+        if fingerprint.of(note["made"], 64) != note["sha256"]:
+            raise ValueError("its checksum differs")
+        if any(Path(name).name != name for name in made.files):
+            raise ValueError("it names files of other folders")
+    except Exception as error:  # a changed byte can mean anything to JSON
+        aside = set_aside(stamp)
+        tqdm.write(f"{stamp} cannot be read: {error!r}; it was moved to {aside} and is made anew")
+        return None
+    if made.key != key or made.error:
+        return None
+    whole = True
+    for name, told in made.files.items():
+        path = out / name
+        if not path.is_file():
+            whole = False
+        elif _hash(path) != told:
+            tqdm.write(f"{path} was changed; it was moved to {set_aside(path)} and is made anew")
+            whole = False
+    return made if whole else None
+
+
+def _hash(*paths: Path) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _execute(path: Path, key: str, out: Path) -> Made:
+    """Execute a notebook where it stands; its pictures and its executed copy go to ``out``."""
+    import nbformat
+    from jupyter_client.kernelspec import NoSuchKernel
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    started = time.perf_counter()
+    notebook = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(path.parent)}}
+    quiet = ["--IPKernelApp.log_level=40"]  # each kernel would warn of its own TCP connection
+    client = NotebookClient(notebook, timeout=None, resources=resources, extra_arguments=quiet)
+    try:
+        asyncio.run(client.async_execute(env=dict(os.environ)))  # a thread has no loop of its own
+    except CellExecutionError as error:
+        return Made(key, error=f"{error.ename}: {error.evalue}".splitlines()[0])
+    except (RuntimeError, NoSuchKernel) as error:  # no kernel, or it died, of its memory perhaps
+        return Made(key, error=f"{type(error).__name__}: {error}")
+    figures: list[str] = []
+    tagged: dict[str, str] = {}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if "image/png" in output.get("data", {}):
+                figures.append(f"{path.stem}_{len(figures) + 1}.png")
+                picture = base64.b64decode(output["data"]["image/png"])
+                write_whole(out / figures[-1], partial(_put, picture))
+                tagged |= dict.fromkeys(cell.metadata.get("tags", ()), figures[-1])
+    write_whole(out / path.name, partial(_put, (nbformat.writes(notebook) + "\n").encode()))
+    files = {name: _hash(out / name) for name in (*figures, path.name)}
+    return Made(key, figures, tagged, time.perf_counter() - started, files=files)
+
+
+def _put(content: bytes, stream: BinaryIO) -> None:
+    stream.write(content)

@@ -1,0 +1,153 @@
+"""Where the tables of the experiments are kept: ``results/<workload>/<experiment>.parquet``.
+
+Each file carries its configuration, the hash of that, and the versions of all libraries that have
+a say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from xaiutils.cases.workloads import Workload, load_workload
+from xaiutils.evidence.experiments import CALIBRATION, TABLES, Chosen, choose
+from xaiutils.metrics.score_table import KEYS
+from xaiutils.support import checks
+from xaiutils.support.files import (
+    ABOUT,
+    BrokenPart,
+    is_checkout,
+    read_checked,
+    shipped,
+    sweep,
+    write_checked,
+)
+
+
+def base(out: Path | None = None) -> Path:
+    """The folder of tables: ``out``, ``XAIUTILS_RESULTS``, or ``results``.
+
+    The last is the checkout's, or that of the working directory if the package was installed.
+    """
+    asked = os.environ.get("XAIUTILS_RESULTS")
+    own = shipped("results") if is_checkout() else Path("results")
+    return out or (Path(asked) if asked else own)
+
+
+def _homes(out: Path | None) -> tuple[Path, ...]:
+    """Where tables are looked for: `base`, and behind it those that came with the package.
+
+    The second are the same in a checkout, and left out where a folder was named.
+    """
+    asked = out or os.environ.get("XAIUTILS_RESULTS")
+    return (base(out),) if asked else (base(), shipped("results"))
+
+
+def folder(workload: Workload, out: Path | None = None) -> Path:
+    """Where a workload's tables are: ``results/scenes``, or with the name of its network."""
+    name = workload.name
+    return base(out) / (name if name == "scenes" else f"{name}_{workload.classifier.name}")
+
+
+def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.DataFrame:
+    """The stored table of an experiment; its configuration is in ``.attrs``.
+
+    Args:
+        name: In `TABLES`.
+        workload: Whose table.
+        out: Where the tables are, see `base`.
+
+    Raises:
+        FileNotFoundError: Nobody has made it; the message says how.
+        TypeError, ValueError: An unknown name.
+        BrokenPart: It is not what was written.
+    """
+    checks.choice("name", name, TABLES)
+    found = [folder(workload, home) / f"{name}.parquet" for home in _homes(out)]
+    path = next((path for path in found if path.is_file()), found[0])
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} must exist: make it with xaiutils evidence --workload {workload.source} {name}"
+        )
+    return _read(path)
+
+
+def stored(name: str, out: Path | None = None) -> list[pd.DataFrame]:
+    """The tables of an experiment on every workload that has one, scenes first.
+
+    Raises:
+        TypeError, ValueError: An unknown name.
+    """
+    checks.choice("name", name, TABLES)
+    every = ([*home.glob(f"*/{name}.parquet")] for home in _homes(out))
+    found = next(filter(None, every), [])
+    return [_read(path) for path in sorted(found, key=lambda p: (p.parent.name != "scenes", p))]
+
+
+def _read(path: Path) -> pd.DataFrame:
+    import pyarrow.parquet as pq
+
+    try:
+        read = pq.read_table(path)
+        about = json.loads(read.schema.metadata[ABOUT])
+        if "sha256" in about:  # tables of version 1.0 have none
+            about, read = read_checked(path)
+    except Exception as error:  # a changed byte can mean anything to JSON and Arrow
+        told = error if isinstance(error, BrokenPart) else f"{path} cannot be read: {error!r}"
+        raise BrokenPart(
+            f"{told}. Move it away, and make it anew: xaiutils evidence {path.stem}"
+        ) from None
+    table = read.to_pandas()
+    for column in table.columns:
+        if table[column].dtype == "category":
+            table[column] = table[column].astype(str)
+    table["value"] = table["value"].astype("float64")
+    table.attrs = about
+    return table
+
+
+def store(table: pd.DataFrame, out: Path | None = None, workload: str | None = None) -> Path:
+    """Write a table of `make_table`; it is there whole or not at all.
+
+    Args:
+        table: With its configuration in ``attrs``.
+        out: Where the tables are, see `base`.
+        workload: See `load_workload`.
+    """
+    import pyarrow as pa
+
+    path = folder(load_workload(workload, CALIBRATION), out) / f"{table.attrs['name']}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small = table.copy()
+    small["value"] = small["value"].astype("float32")
+    small["seed"] = small["seed"].astype("int16")
+    for column in ("workload", "network", "split", "image", "method", "metric", "why"):
+        small[column] = small[column].astype("category")
+    written = pa.Table.from_pandas(small, preserve_index=False)
+    sweep(path.parent, path.name, older=3600)  # another run may write beside this one
+    write_checked(path, written, table.attrs)
+    return path
+
+
+def chosen(out: Path | None = None) -> Chosen:
+    """The settings that the stored calibration table chooses."""
+    return choose(load_table("calibration", load_workload("scenes", CALIBRATION), out))
+
+
+def largest_difference(live: pd.DataFrame, stored: pd.DataFrame) -> float:
+    """How far the rows of a live table are from the stored ones, at most.
+
+    Raises:
+        ValueError: A row is missing in the stored table, or only one of the two has a score.
+    """
+    both = live.merge(stored, on=KEYS, how="left", suffixes=("", "_stored"), indicator=True)
+    if (both["_merge"] != "both").any():
+        raise ValueError(
+            f"{int((both['_merge'] != 'both').sum())} rows are not in the stored table"
+        )
+    if (both["value"].isna() != both["value_stored"].isna()).any():
+        raise ValueError("a row has a score in one table and none in the other")
+    return float((both["value"] - both["value_stored"]).abs().max())

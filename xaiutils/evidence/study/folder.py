@@ -1,0 +1,310 @@
+"""The folder of a study: its manifest, its pictures, its parts.
+
+``study.json`` holds the configuration and its hash, and where weights and pictures were, which
+may change; ``pictures.parquet`` the pictures. Both are written once and checked whenever the
+folder is opened; nothing in it is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from xaiutils.cases.workloads import Workload, load_workload
+from xaiutils.evidence import fingerprint
+from xaiutils.evidence.study.configuration import (
+    Study,
+    check_engine,
+    check_seeds,
+    parse_method,
+    parse_metric,
+    settings_of,
+)
+from xaiutils.evidence.study.pictures import Picture, digest, listing, read_pictures, write_pictures
+from xaiutils.evidence.study.trial import require_settings
+from xaiutils.support import checks
+from xaiutils.support.files import GUARD, START, TEMPORARY, write_whole
+
+MANIFEST, PICTURES = "study.json", "pictures.parquet"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where network and pictures are; not a part of the configuration, whose hashes check them.
+
+    Attributes:
+        model: For `load_model`. weights: A published name or a file. root: Of ImageNet.
+    """
+
+    model: str | None = None
+    weights: str | None = None
+    root: str | None = None
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """An opened folder.
+
+    Attributes:
+        path: Where it is.
+        study: The configuration.
+        place: Where network and pictures are.
+        pictures: All of them, in the order of the table.
+        asked: How many pictures were asked for; None for all.
+        code: The function of a model that the manifest names and nobody asked for, or empty.
+    """
+
+    path: Path
+    study: Study
+    place: Place
+    pictures: tuple[Picture, ...]
+    asked: int | None
+    code: str = ""
+
+    def part(self, index: int) -> tuple[Picture, ...]:
+        """The pictures of a part."""
+        start = index * self.study.part
+        return self.pictures[start : start + self.study.part]
+
+    def load(self) -> Workload:
+        """The network, on its device, and the pictures.
+
+        Raises:
+            ValueError: They, or the libraries, are not those of the configuration; or only the
+                manifest asks for code to be run.
+        """
+        if self.code:
+            raise ValueError(
+                f"model must be named by whoever runs the study where it is code: {MANIFEST} of "
+                f"{self.path} names {self.code}. If you trust it, say --model {self.code}"
+            )
+        work = _load(self.study.workload, self.study.split, self.place, allow_missing=True)
+        self.study.require(work)
+        if self.study.device == "cuda":
+            work.classifier.module.to(_own_gpu())
+        return work
+
+
+def create_study(
+    folder: str | os.PathLike[str],
+    *,
+    methods: Sequence[str],
+    metrics: Sequence[str],
+    workload: str | None = None,
+    split: str = "test",
+    model: str | None = None,
+    weights: str | None = None,
+    root: str | None = None,
+    images: int | None = None,
+    seeds: Sequence[int] = (0,),
+    part: int = 8,
+    batch: int | str | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+    autocast: bool = False,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> StudyFolder:
+    """Begin a study: hash the network and the pictures, and write the manifest.
+
+    Args:
+        folder: A new or an empty one.
+        methods, metrics: As `parse_method` and `parse_metric` read them.
+        workload, split, model, weights, root: See `load_workload`.
+        images: Only the first ones.
+        seeds, part, batch, threads, device, autocast: See `Study`.
+        progress: Wraps the pictures while they are hashed, such as tqdm.
+
+    Raises:
+        FileExistsError: The folder holds something already.
+        ValueError: An unknown name, a wrong number or setting, no pictures.
+    """
+    check_engine(part, batch, threads, device)
+    given = tuple(methods), tuple(metrics)
+    own = check_seeds(seeds)
+    path = Path(folder)
+    _require_empty(path)
+    name = workload or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
+    place = _absolute(Place(model, weights, root), name)
+    work = _load(name, split, place)
+    if split not in ("test", work.split):
+        raise ValueError(f"split must be left out for {name}, which has one, got {split!r}")
+    settings = settings_of(*given)  # after the workload, which may have added methods of its own
+    require_settings(
+        work, [parse_method(text) for text in methods], dict(map(parse_metric, metrics))
+    )
+    count = len(work.samples)
+    if images is not None:
+        count = min(checks.whole("images", images), count)
+    if not count:
+        raise ValueError(f"workload must have pictures, {name} has none")
+    pictures = listing(work, progress(range(count)))
+    study = Study(
+        workload=name,
+        split=work.split,
+        model=work.classifier.name,
+        weights=fingerprint.weights(work.classifier),
+        network=fingerprint.network(work.classifier),
+        pictures=digest(pictures),
+        images=len(pictures),
+        methods=given[0],
+        metrics=given[1],
+        seeds=own,
+        part=part,
+        batch=batch,
+        threads=threads,
+        device=device,
+        autocast=bool(autocast),
+        settings=settings,
+        versions=fingerprint.versions(),
+    )
+    path.mkdir(parents=True, exist_ok=True)
+    with FileLock(path / GUARD, timeout=START):  # of two who begin at once one is refused
+        _require_empty(path)
+        for one in (path / "parts", path / "log"):
+            one.mkdir(exist_ok=True)
+        write_pictures(path / PICTURES, pictures)
+        about = {"study": asdict(study), "hash": study.hash, "place": asdict(place)}
+        text = json.dumps(about | {"images": images}, indent=2, sort_keys=True).encode()
+        write_whole(path / MANIFEST, lambda stream: stream.write(text))
+    return open_study(path, model=place.model)
+
+
+def open_study(
+    folder: str | os.PathLike[str],
+    *,
+    model: str | None = None,
+    weights: str | None = None,
+    root: str | None = None,
+) -> StudyFolder:
+    """Open a folder that `create_study` has begun.
+
+    Args:
+        folder: Where it is.
+        model, weights, root: Where network and pictures are now, if they have moved. A model
+            ``module:function`` is run, and must be named each time.
+
+    Raises:
+        FileNotFoundError: It holds no study.
+        ValueError: Manifest or pictures were changed, or cannot be read.
+    """
+    path = Path(folder)
+    if not (path / MANIFEST).is_file():
+        raise FileNotFoundError(f"folder must hold a study, {path} has no {MANIFEST}")
+    try:
+        about = json.loads((path / MANIFEST).read_text("utf-8"))
+        study, place, asked = _read(about["study"]), Place(**about["place"]), about["images"]
+        told, own = about["hash"], study.hash
+        _require_sound(study, place, asked)
+    except (ValueError, LookupError, TypeError, RecursionError, AttributeError) as error:
+        raise ValueError(f"{path / MANIFEST} cannot be read: {error!r}") from None
+    if own != told:
+        raise ValueError(
+            f"{path / MANIFEST} was changed: its hash is {told}, "
+            f"that of its content {own}. Take another folder for another study"
+        )
+    try:
+        pictures = read_pictures(path / PICTURES)
+    except Exception as error:  # a changed byte can mean anything to Arrow
+        raise ValueError(f"{path / PICTURES} cannot be read: {error!r}") from None
+    if digest(pictures) != study.pictures:
+        raise ValueError(f"{path / PICTURES} was changed: its hash is not that of the manifest")
+    moved = {"model": model, "weights": weights, "root": root}
+    place = replace(place, **{key: value for key, value in moved.items() if value is not None})
+    code = place.model if model is None and place.model and ":" in place.model else ""
+    if code:
+        place = replace(place, model=None)
+    return StudyFolder(path.resolve(), study, place, tuple(pictures), asked, code)
+
+
+def _require_sound(study: Study, place: Place, asked: Any) -> None:
+    """Refuse what no study was begun with, whatever its hash."""
+    check_engine(study.part, study.batch, study.threads, study.device)
+    check_seeds(study.seeds)
+    checks.whole("images", study.images)
+    if asked is not None:
+        checks.whole("images", asked)
+    texts = (study.workload, study.split, study.model, *study.methods, *study.metrics)
+    for value in (*texts, *(one for one in vars(place).values() if one is not None)):
+        if not isinstance(value, str):
+            raise TypeError(f"text expected, got {checks.describe(value)}")
+
+
+def _require_empty(path: Path) -> None:
+    """A folder may hold what was left of a beginning that was killed, and nothing else."""
+    if not path.exists():
+        return
+    left = {GUARD, PICTURES, "parts", "log"}
+    if path.is_dir():
+        found = [one for one in path.iterdir() if one.name not in left and one.suffix != TEMPORARY]
+        parts = path / "parts"
+        if not found and not (parts.is_dir() and any(parts.iterdir())):
+            return
+    raise FileExistsError(f"folder must be new or empty, {path} is neither")
+
+
+def check_asked(opened: StudyFolder, asked: dict[str, Any]) -> None:
+    """Refuse to resume a study with other options than it began with.
+
+    Raises:
+        ValueError: Names the first option that differs, and both values.
+    """
+    for key, value in asked.items():
+        now = opened.asked if key == "images" else getattr(opened.study, key)
+        value = tuple(value) if isinstance(now, tuple) else value  # noqa: PLW2901
+        if value != now:
+            raise ValueError(
+                f"{key} must be as the study began, {_text(now)}, got {_text(value)}; take "
+                "another folder for another study, or leave the option out to go on"
+            )
+
+
+def _load(name: str, split: str, place: Place, *, allow_missing: bool = False) -> Workload:
+    return load_workload(name, split, **asdict(place), allow_missing=allow_missing)
+
+
+def _absolute(place: Place, name: str) -> Place:
+    """The same place from any working folder, with what the environment says written down."""
+    if name == "scenes" or ":" in name:
+        return place
+    model, weights, root = place.model, place.weights, place.root
+    if model is None:
+        model = os.environ.get("XAIUTILS_MODEL", "vgg16")
+        weights = weights or os.environ.get("XAIUTILS_WEIGHTS")
+    if weights is not None and (file := Path(weights).expanduser()).is_file():
+        weights = str(file.resolve())
+    root = root or os.environ.get("XAIUTILS_IMAGENET") if name == "imagenet" else None
+    return Place(model, weights, str(Path(root).expanduser().resolve()) if root else None)
+
+
+def _read(values: dict[str, Any]) -> Study:
+    known = {field.name for field in fields(Study)}
+    if set(values) != known:
+        raise ValueError(f"its study has {sorted(set(values) ^ known)} too many or too few")
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return Study(**{**values, **lists})
+
+
+def _own_gpu() -> str:
+    """A GPU for this process: workers of this machine, which are numbered, take turns."""
+    import torch
+    from distributed import get_worker
+
+    if not torch.cuda.is_available():
+        raise ValueError("device must be one that is here, got cuda without a GPU")
+    try:
+        name = get_worker().name
+    except ValueError:  # no worker of Dask's, but perhaps one of `xaiutils.support.processes`
+        number = multiprocessing.current_process().name.rpartition("worker-")[2]
+        name = int(number) if number.isdigit() else 0
+    return f"cuda:{name % torch.cuda.device_count() if isinstance(name, int) else 0}"
+
+
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

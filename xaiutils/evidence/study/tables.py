@@ -1,0 +1,309 @@
+"""Read a study: its table, its summary, what it cost, and another study beside it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xaiutils.evidence.claims import load_claims
+from xaiutils.evidence.study.folder import StudyFolder
+from xaiutils.evidence.study.parts import LOG, RESULT, found_parts, log_paths, read_part
+from xaiutils.evidence.study.work import ACCIDENTS, NETWORK, RIGHT
+from xaiutils.evidence.verdicts import Verdict, judge
+from xaiutils.metrics import METRICS
+from xaiutils.metrics.score_table import compare, summarise
+from xaiutils.support import checks
+from xaiutils.support.files import ABOUT, BrokenPart, write_whole
+
+LOGGED = ["error_code", "method", "metric", "reason", "host", "instructions", "seconds"]
+ROWS = 100_000  # in a row group of the table, at least
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a study is.
+
+    Attributes:
+        parts, done: Of the study, and those that are there and whole. broken: Those that are not.
+        rows: In the parts that are done. scored: Of methods that have a score. failed: That met
+            an accident. codes: How many rows have each error code.
+        where: How many have each (error code, method, metric).
+        reasons: The first reason that the log gives for each of these.
+        seconds: Spent on all attempts, as the log has it. unread: Logs that cannot be read.
+        machines: Hosts with the instructions that torch used there; more than one kind of them
+            can differ in last bits.
+    """
+
+    parts: int
+    done: int
+    broken: tuple[int, ...]
+    rows: int
+    scored: int
+    failed: int
+    codes: dict[str, int]
+    where: dict[tuple[str, str, str], int]
+    reasons: dict[tuple[str, str, str], str]
+    seconds: float
+    unread: tuple[str, ...]
+    machines: tuple[tuple[str, str], ...]
+
+
+def study_status(opened: StudyFolder) -> Status:
+    """Read every part and log; nothing is written, so that a read-only folder will do."""
+    done, rows, scored, broken = 0, 0, 0, []
+    where: Counter[tuple[str, str, str]] = Counter()
+    for index in found_parts(opened.path):
+        try:
+            part = read_part(opened.path, opened.study.hash, index)
+        except BrokenPart:
+            broken.append(index)
+            continue
+        done += 1
+        rows += len(part)
+        columns = (part[name].to_pylist() for name in ("error_code", "method", "metric"))
+        for key in zip(*columns, strict=True):
+            if key[0]:
+                where[key] += 1
+            else:
+                scored += key[1] != NETWORK
+    codes: Counter[str] = Counter()
+    for (code, _, _), count in where.items():
+        codes[code] += count
+    seconds, unread = 0.0, []
+    reasons: dict[tuple[str, str, str], str] = {}
+    machines: dict[tuple[str, str], None] = {}
+    for path in log_paths(opened.path):  # one by one: they are as many as the parts
+        try:
+            with path.open("rb") as stream:
+                log = pq.read_table(stream, columns=LOGGED)
+        except (OSError, pa.ArrowException):
+            unread.append(path.name)
+            continue
+        for code, method, metric, reason, host, kind, took in zip(
+            *(log[name].to_pylist() for name in LOGGED), strict=True
+        ):
+            seconds += took
+            machines[host, kind] = None
+            if (code, method, metric) in where:
+                reasons.setdefault((code, method, metric), reason)
+    return Status(
+        parts=opened.study.parts,
+        done=done,
+        broken=tuple(broken),
+        rows=rows,
+        scored=scored,
+        failed=sum(
+            n for (code, method, _), n in where.items() if code in ACCIDENTS and method != NETWORK
+        ),
+        codes=dict(codes),
+        where=dict(where),
+        reasons=reasons,
+        seconds=seconds,
+        unread=tuple(unread),
+        machines=tuple(machines),
+    )
+
+
+def write_result(opened: StudyFolder, path: Path) -> int:
+    """Write the result table, part after part: the same bytes whoever scored them; its rows.
+
+    Raises:
+        FileNotFoundError, BrokenPart: A part is missing or broken.
+    """
+    about = json.dumps({"study": opened.study.hash, "configuration": asdict(opened.study)})
+    schema = RESULT.with_metadata({ABOUT: about.encode()})
+    count = 0
+
+    def write(stream: Any) -> None:
+        nonlocal count
+        with pq.ParquetWriter(
+            stream, schema, compression="zstd", write_page_checksum=True
+        ) as writer:
+            for table in _groups(opened):
+                writer.write_table(table.replace_schema_metadata(schema.metadata))
+                count += len(table)
+
+    write_whole(path, write)
+    return count
+
+
+def _groups(opened: StudyFolder) -> Iterator[pa.Table]:
+    waiting: list[pa.Table] = []
+    for index in range(opened.study.parts):
+        waiting.append(read_part(opened.path, opened.study.hash, index))
+        if sum(map(len, waiting)) >= ROWS:
+            yield pa.concat_tables(waiting).combine_chunks()
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting).combine_chunks()
+
+
+def load_study(
+    opened: StudyFolder, *, right_only: bool = False, partial: bool = False
+) -> pd.DataFrame:
+    """The scores as the rest of the package has them: `xaiutils.metrics.score_table.COLUMNS`.
+
+    Args:
+        opened: The study.
+        right_only: Only of pictures whose label the network says.
+        partial: Take what is there; otherwise a missing part is an error.
+
+    Raises:
+        FileNotFoundError, BrokenPart: A part is missing or broken.
+    """
+    found = []
+    for index in range(opened.study.parts):
+        try:
+            part = read_part(opened.path, opened.study.hash, index)
+        except (FileNotFoundError, BrokenPart):
+            if not partial:
+                raise
+            continue
+        # Names once and a number for each row: 40 bytes a score in all.
+        found.append(
+            part.select([name for name in RESULT.names if name not in ("wnid", "model")])
+            .to_pandas(strings_to_categorical=True)
+            .astype({"seed": "int32"})
+        )
+    if not found:
+        raise FileNotFoundError(f"{opened.path} must have a part, it has none")
+    table = _joined(found)
+    network = table["method"] == NETWORK
+    if right_only:
+        right = table.loc[network & (table["metric"] == RIGHT) & (table["value"] == 1), "image_id"]
+        table = table[table["image_id"].isin(right)]
+    table = table[table["method"] != NETWORK]
+    return pd.DataFrame(
+        {
+            "workload": opened.study.workload,
+            "network": opened.study.model,
+            "split": opened.study.split,
+            "image": table["image_id"],
+            **{name: table[name] for name in ("method", "metric", "seed", "value")},
+            "why": table["error_code"],
+        }
+    ).reset_index(drop=True)
+
+
+def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    from pandas.api.types import union_categoricals
+
+    columns = {}
+    for name in tables[0].columns:
+        parts = [table[name] for table in tables]
+        if isinstance(parts[0].dtype, pd.CategoricalDtype):
+            columns[name] = pd.Series(union_categoricals(parts))
+        else:
+            columns[name] = pd.concat(parts, ignore_index=True)
+    return pd.DataFrame(columns)
+
+
+def read_log(opened: StudyFolder) -> pd.DataFrame:
+    """What every attempt took and said: seconds, host, reasons, tracebacks; in no fixed order."""
+    found = []
+    for path in log_paths(opened.path):
+        with path.open("rb") as stream:
+            found.append(pq.read_table(stream, schema=LOG))
+    return (pa.concat_tables(found) if found else LOG.empty_table()).to_pandas()
+
+
+def study_summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Means with intervals, metric by metric: see `xaiutils.metrics.score_table.summarise`."""
+    names = table["metric"].unique()
+    return pd.concat([summarise(_plain(table[table["metric"] == n])) for n in names])
+
+
+def against(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Every method of one study against every method of another, on what both have.
+
+    That is pictures, metrics and seeds that are in both tables.
+
+    Args:
+        own, other: From `load_study`; of one workload, split and network. A method that both have
+            is called ``NAME (other)`` in the second.
+
+    Returns:
+        The rows of `xaiutils.metrics.score_table.compare`, one for each metric that both have and
+        each pair; ``difference`` is positive where the study's own method is better.
+
+    Raises:
+        ValueError: They have no network, picture, metric or seed in common.
+    """
+    keys = ["workload", "split", "network"]
+    for key in keys:
+        one, two = (set(map(str, table[key].unique())) for table in (own, other))
+        if one != two:
+            raise ValueError(f"other must be of the same {key}, {sorted(one)}, got {sorted(two)}")
+    shared = {key: set(own[key]) & set(other[key]) for key in ("image", "metric", "seed")}
+    for key, names in shared.items():
+        if not names:
+            raise ValueError(f"other must share images, metrics and seeds, no {key} is in both")
+    metrics = [name for name in own["metric"].unique() if name in shared["metric"]]
+    found = []
+    for metric in metrics:
+        one, two = (
+            _plain(
+                t[
+                    (t["metric"] == metric)
+                    & t["image"].isin(shared["image"])
+                    & t["seed"].isin(shared["seed"])
+                ]
+            )
+            for t in (own, other)
+        )
+        twice = set(one["method"]) & set(two["method"])
+        two["method"] = [f"{m} (other)" if m in twice else m for m in two["method"]]
+        table = pd.concat([one, two])
+        better = METRICS[checks.choice("metric", str(metric), METRICS)].better
+        rivals = list(two["method"].unique())
+        found += [compare(table, str(metric), m, rivals, better) for m in one["method"].unique()]
+    return pd.concat(found, ignore_index=True)
+
+
+def study_verdicts(opened: StudyFolder, claims: Path) -> list[Verdict]:
+    """The claims of a file that this study's methods and metrics can answer.
+
+    Only pictures whose label the network says are counted, as in `xaiutils.evidence.tables`.
+    """
+    table = load_study(opened, right_only=True)
+    methods, metrics = set(table["method"].unique()), set(table["metric"].unique())
+    return [
+        judge(claim, _plain(table[table["metric"] == claim.metric]), METRICS[claim.metric].better)
+        for claim in load_claims(claims, METRICS)
+        if not claim.withdrawn
+        and claim.metric in metrics
+        and {claim.of, *claim.against} <= methods
+        and opened.study.workload in claim.workloads
+    ]
+
+
+def require_comparable(own: StudyFolder, other: StudyFolder) -> None:
+    """Refuse to pair scores of two networks, or of pictures that only share their names.
+
+    Raises:
+        ValueError: Weights, network or a picture of both differ, or they have none in common.
+    """
+    for key in ("weights", "network"):
+        one, two = (getattr(opened.study, key) for opened in (own, other))
+        if one != two:
+            raise ValueError(f"other must be of the same {key}, {one}, got {two}")
+    known = {picture.image_id: picture.sha256 for picture in own.pictures}
+    shared = [picture for picture in other.pictures if picture.image_id in known]
+    changed = [picture.image_id for picture in shared if known[picture.image_id] != picture.sha256]
+    if changed or not shared:
+        what = f"others under the names {changed[:5]}" if changed else "none of them"
+        raise ValueError(f"other must have the study's pictures, got {what}")
+
+
+def _plain(table: pd.DataFrame) -> pd.DataFrame:
+    """Text for categories, whose unused values group by would count."""
+    names = [n for n in table.columns if isinstance(table[n].dtype, pd.CategoricalDtype)]
+    return table.astype(dict.fromkeys(names, str))

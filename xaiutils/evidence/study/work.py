@@ -1,0 +1,303 @@
+"""Score one part: the same rows whoever does it, whenever, and on how many machines."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from math import isnan
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from xaiutils.cases.case import Case, load_cases
+from xaiutils.cases.workloads import Workload
+from xaiutils.evidence.study.configuration import HALVE, Study
+from xaiutils.evidence.study.folder import Place, StudyFolder, open_study
+from xaiutils.evidence.study.parts import KEY, read_part, write_log, write_part
+from xaiutils.evidence.study.pictures import Picture, look
+from xaiutils.evidence.study.trail import Doing, Pen, leave_trail
+from xaiutils.metrics.record import Score
+from xaiutils.metrics.scoring import Contender, score_case
+from xaiutils.pictures.imagenet import ImageNetFolder
+from xaiutils.support import asking, cache
+from xaiutils.support.checks import printable, text_of
+
+# Seeds, threads and tracing are the process's: a worker of many threads scores one part at a time.
+_ALONE = Lock()
+# What a row has instead of a score: no score exists (the log says why), or an accident.
+UNDEFINED = "undefined"
+ACCIDENTS = (
+    MISSING := "picture_missing",
+    CHANGED := "picture_changed",
+    BROKEN := "picture_broken",
+    MEMORY := "out_of_memory",
+    FAILED := "failed",
+)
+NETWORK, RIGHT = "network", "right"  # method and metric of the row: was the picture's label said?
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What a process keeps between parts."""
+
+    folder: StudyFolder
+    work: Workload
+    entrants: list[Contender]
+    places: dict[str, int] | None
+
+    def index(self, picture: Picture) -> int:
+        """Where a picture is in the workload now; a folder may have lost others before it."""
+        if self.places is None:
+            if picture.index >= len(self.work.samples):
+                raise FileNotFoundError(f"{picture.image_id} must be among the workload's pictures")
+            return picture.index
+        if picture.image_id not in self.places:
+            raise FileNotFoundError(f"{picture.image_id} must be in the folder of pictures")
+        return self.places[picture.image_id]
+
+
+@dataclass
+class _Rows:
+    """The rows of a part in the making, and the log of how they came about."""
+
+    study: Study
+    pen: Pen
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(
+        self, picture: Picture, method: str, metric: str, seed: int, value: float, code: str = ""
+    ) -> None:
+        """One result row."""
+        key = {"image_id": picture.image_id, "method": method, "metric": metric, "seed": seed}
+        about = {"wnid": picture.wnid, "model": printable(self.study.model)}
+        self.rows.append(key | about | {"value": value, "error_code": code})
+
+    def note(
+        self,
+        place: tuple[str, str, str, int],
+        seconds: float,
+        code: str = "",
+        error: BaseException | str = "",
+    ) -> None:
+        """One row of the log."""
+        image, method, metric, seed = place
+        lines = traceback.format_exception(error) if isinstance(error, BaseException) else []
+        where: dict[str, Any] = {"host": platform.node(), "process": os.getpid()}
+        where["instructions"] = torch.backends.cpu.get_cpu_capability()
+        self.log.append(
+            where
+            | {
+                "image_id": image,
+                "method": method,
+                "metric": metric,
+                "seed": seed,
+                "seconds": seconds,
+                "error_code": code,
+                "reason": text_of(error),
+                "traceback": printable("".join(lines)),
+                "finished": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a part took and gave."""
+
+    part: int
+    seconds: float
+    rows: int
+    errors: int
+
+
+def score_part(
+    folder: str | Path, study: str, index: int, place: Place, *, run: str, retry: bool = False
+) -> Done:
+    """Score a part and write it; with ``retry`` only its pictures that met an accident.
+
+    A score that is there is never given up for an accident of the second attempt.
+
+    Args:
+        folder: Of the study, as this process sees it.
+        study: Its hash, which must be what the folder says.
+        index: Of the part.
+        place: Where network and pictures are.
+        run: A name of the run; each looks at network and pictures anew.
+        retry: Keep the rows of the other pictures.
+
+    Raises:
+        ValueError: Folder, network, pictures or libraries are not those of the study.
+        OSError: The part cannot be written.
+        Unfinished: Processes of this run have died of it before its first picture.
+    """
+    with _ALONE, leave_trail(Path(folder), index, run) as pen:
+        return _score_part(str(folder), study, index, place, run, retry, pen)
+
+
+def _score_part(
+    folder: str, study: str, index: int, place: Place, run: str, retry: bool, pen: Pen
+) -> Done:
+    started = time.perf_counter()
+    tools = _tools(folder, study, place, run)
+    opened = tools.folder
+    book = _Rows(opened.study, pen)
+    before: list[dict[str, Any]] = []
+    pictures: Sequence[Picture] = opened.part(index)
+    if retry:
+        before = read_part(opened.path, study, index).to_pylist()
+        again = {row["image_id"] for row in before if row["error_code"] in ACCIDENTS}
+        pictures = [picture for picture in pictures if picture.image_id in again]
+    with _engine(opened.study), cache.remember():
+        for picture in pictures:
+            _score_picture(tools, picture, book)
+    write_log(opened.path, index, book.log)
+    kept = {_key(row): row for row in before}
+    for row in book.rows:
+        old = kept.get(_key(row))
+        if old is None or old["error_code"] in ACCIDENTS or row["error_code"] not in ACCIDENTS:
+            kept[_key(row)] = row
+    rows = list(kept.values())
+    write_part(opened.path, study, index, rows)
+    errors = sum(row["error_code"] in ACCIDENTS for row in rows)
+    return Done(index, time.perf_counter() - started, len(rows), errors)
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEY)
+
+
+def _score_picture(tools: _Opened, picture: Picture, book: _Rows) -> None:
+    study = book.study
+    started = time.perf_counter()
+    code = FAILED
+    error: BaseException | None = None
+    doing = Doing(picture.image_id, NETWORK, RIGHT, study.seeds[0])
+    book.pen.at(doing)
+    try:
+        book.pen.require_harmless(doing)
+        case = _case(tools, picture)
+        chooses = case.classifier.chooses
+        said = int(case.classifier.predicted(case.classifier.predict(case.x))) if chooses else -1
+    except _Changed as reason:
+        code, error = CHANGED, reason
+    except FileNotFoundError as reason:
+        code, error = MISSING, reason
+    except (OSError, ValueError) as reason:
+        code, error = BROKEN, reason
+    except (Exception, SystemExit) as reason:  # whatever pictures or a network of the user's raise
+        code, error = _code(reason), reason
+    seconds = time.perf_counter() - started
+    place = picture.image_id, NETWORK, RIGHT
+    first = study.seeds[0]
+    if error is not None:
+        book.add(picture, NETWORK, RIGHT, first, torch.nan, code)
+        book.note((*place, first), seconds, code, error)
+        for seed in study.seeds:
+            for one in tools.entrants:
+                for metric in study.scores():
+                    book.add(picture, one.label, metric, seed, torch.nan, code)
+        return
+    # Without a label the prediction is explained; one output, or values, predict no class.
+    unknown = "" if chooses else "the network predicts no class"
+    unknown = "without a label" if picture.label is None else unknown
+    right = torch.nan if unknown else float(said == case.target)
+    book.add(picture, NETWORK, RIGHT, first, right, UNDEFINED if unknown else "")
+    book.note((*place, first), seconds, *((UNDEFINED, unknown) if unknown else ()))
+    for seed in study.seeds:
+        ask = partial(_ask, picture=picture, seed=seed, book=book)
+        score_case(case, tools.entrants, study.scores(), seed, ask)
+
+
+def _ask(
+    label: str,
+    metric: str,
+    score: Callable[[], Score],
+    *,
+    picture: Picture,
+    seed: int,
+    book: _Rows,
+) -> Score:
+    """One score, timed; an error becomes a row and ends nothing."""
+    started = time.perf_counter()
+    error: BaseException | str
+    doing = Doing(picture.image_id, label, metric, seed)
+    book.pen.at(doing)
+    try:
+        book.pen.require_harmless(doing)
+        found = score()
+    except (Exception, SystemExit) as reason:  # whatever a method or a metric raises
+        code, error = _code(reason), reason
+        found = Score(torch.nan, text_of(reason))
+    else:
+        code, error = (UNDEFINED if found.why else ""), found.why
+        if isnan(found.value) and not found.why:
+            code, error = FAILED, "NaN without a reason"
+    seconds = time.perf_counter() - started
+    book.add(picture, label, metric, seed, found.value, code)
+    book.note((picture.image_id, label, metric, seed), seconds, code, error)
+    return found
+
+
+def _code(error: BaseException) -> str:
+    try:
+        return MEMORY if asking.out_of_memory(error) else FAILED
+    except Exception:  # its text cannot be printed
+        return FAILED
+
+
+class _Changed(ValueError):
+    """A picture that is not the one that the study began with."""
+
+
+def _case(tools: _Opened, picture: Picture) -> Case:
+    index = tools.index(picture)
+    try:
+        (case,) = load_cases(tools.work, [index])
+    finally:  # a swapped picture is no broken one
+        now = look(tools.work, index)
+        if now.sha256 != picture.sha256:
+            raise _Changed(
+                f"{picture.image_id} is not the picture that the study began with: its hash was "
+                f"{picture.sha256[:16]} and is {now.sha256[:16]}"
+            )
+    return case
+
+
+@lru_cache(maxsize=1)
+def _tools(folder: str, study: str, place: Place, run: str) -> _Opened:
+    """Network and pictures, opened and checked once in a process and run."""
+    opened = open_study(folder, **vars(place))
+    if opened.study.hash != study:
+        raise ValueError(f"{folder} must hold study {study}, it holds {opened.study.hash}")
+    work = opened.load()
+    samples = work.samples
+    places = None
+    if isinstance(samples, ImageNetFolder):
+        places = {printable(entry.id): index for index, entry in enumerate(samples.entries)}
+    return _Opened(opened, work, opened.study.entrants(), places)
+
+
+@contextmanager
+def _engine(study: Study) -> Iterator[None]:
+    """Threads, batches and precision as the configuration names them, here only."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(study.threads)
+    most = study.batch if isinstance(study.batch, int) else None
+    kind = torch.autocast(study.device, torch.bfloat16) if study.autocast else nullcontext()
+    blas = threadpool_limits(study.threads, user_api="blas")
+    try:
+        with asking.at_most(most, halve=study.batch == HALVE), kind, blas:
+            yield
+    finally:
+        torch.set_num_threads(threads)

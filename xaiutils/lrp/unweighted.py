@@ -1,0 +1,192 @@
+"""How steps without weights divide relevance among their inputs.
+
+Activations pass it on, and so does a local response norm, whose sums count as constants (Binder et
+al. 2016, arXiv 1604.00825, expand it instead); maximum pooling gives it to the winner, average
+pooling and ``+`` divide it in proportion, the signal takes all of a product and its gate none.
+Attention has the rules of AttnLRP (Achtibat et al. 2024, arXiv 2402.05602): a layer norm is linear
+but for its standard deviation, which counts as a constant; a matrix product halves relevance
+between its factors; the softmax keeps what its Taylor expansion calls bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xaiutils.lrp.ledger import Ledger
+from xaiutils.lrp.plan import Plan
+from xaiutils.lrp.rules import STABILISER
+from xaiutils.network.kinds import (
+    ACTIVATION,
+    AVERAGE,
+    GATE,
+    LAYER_NORM,
+    MATMUL,
+    PASS,
+    PRODUCT,
+    QUOTIENT,
+    ROUTING,
+    SOFTMAX,
+    SUM,
+)
+from xaiutils.network.step import Recording, Step
+
+PASSED_ON = (ACTIVATION, PASS, GATE)
+
+
+def per_image(value: Tensor, step: Step) -> Tensor:
+    """The sum of a result of ``step`` over everything but the images."""
+    return step.per_picture(value)
+
+
+def divide(
+    step: Step, relevance: Tensor, z: Tensor, stabiliser: float, sign: int = 0, above: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``relevance / z``, stabilised, and what the stabiliser and zero denominators took, (N,).
+
+    Where the ``sign`` of ``z`` is known, ``z`` must be a fresh tensor: it is overwritten.
+    ``above`` says that relevance is zero where ``z`` is not above zero.
+    """
+    if above and stabiliser:
+        z = (z.clamp_(min=0) if sign else z.clamp(min=0)).add_(stabiliser)
+        s = torch.div(relevance, z, out=z)
+        return s, stabiliser * per_image(s, step), relevance.new_zeros(step.pictures(z))
+    # Signs are numbers here, for truth values take several times as long on a CPU.
+    if sign and z.device.type != "cpu":  # a fast convolution may round a sum of zeros off zero
+        z.clamp_(min=0) if sign > 0 else z.clamp_(max=0)
+    nowhere = z.amin() > 0 if sign > 0 else z.amax() < 0 if sign else z.count_nonzero() == z.numel()
+    if bool(nowhere):
+        unreceived = relevance.new_zeros(step.pictures(z))
+    else:
+        nonzero = z.sign().square_()
+        unreceived = per_image(torch.addcmul(relevance, relevance, nonzero, value=-1), step)
+    if stabiliser == 0:
+        return (relevance / z).masked_fill_(z == 0, 0), torch.zeros_like(unreceived), unreceived
+    if sign:
+        s = torch.div(relevance, z.add_(sign * stabiliser), out=z)
+        return s, sign * stabiliser * per_image(s, step) - unreceived, unreceived
+    signs = torch.copysign(z.new_ones(()), z + 0)  # of zero +1, and of minus zero
+    s = relevance / torch.add(z, signs, alpha=stabiliser)
+    return s, stabiliser * per_image(signs.mul_(s), step) - unreceived, unreceived
+
+
+def _of_routing(
+    plan: Plan, record: Recording, step: Step, relevance: Any, ledger: Ledger
+) -> tuple[Any, ...]:
+    """Each value goes back to where it came from; what padding received is booked as bias."""
+    if step in record.constants:
+        zero = torch.zeros_like(ledger.bias)
+        ledger.book(step, per_image(relevance * record.constants[step], step), zero, zero)
+    return record.vjp(step, relevance)
+
+
+def _in_proportion(
+    plan: Plan, record: Recording, step: Step, relevance: Tensor, ledger: Ledger
+) -> tuple[Any, ...]:
+    r"""Sums and averages :math:`z = \sum_i c_i x_i`: :math:`R_i = c_i x_i R / z`."""
+    s, absorbed, unreceived = divide(step, relevance, record.outputs[step].detach(), STABILISER)
+    constant = record.constants.get(step)
+    bias = torch.zeros_like(absorbed)
+    if constant is not None:  # a mask of minus infinity receives nothing: s is 0 there
+        bias = per_image((s * constant).masked_fill(s == 0, 0), step)
+    ledger.book(step, bias, absorbed, unreceived)
+    pairs = zip(record.inputs[step], record.vjp(step, s), strict=True)
+    return tuple(value.detach() * gradient for value, gradient in pairs)
+
+
+def _of_gated(
+    plan: Plan, record: Recording, step: Step, relevance: Tensor, ledger: Ledger
+) -> tuple[Any, ...]:
+    """An elementwise product: its receivers take equal parts."""
+    receivers = plan.receivers(step)
+    shapes = [_size_of(receiver, step, relevance) for receiver in receivers]
+    return tuple(relevance.sum_to_size(shape) / len(receivers) for shape in shapes)
+
+
+def _size_of(factor: Step, product: Step, relevance: Tensor) -> list[int]:
+    """The size of a factor in this run, whose pictures may be larger than the captured one."""
+    own = factor.shape or ()
+    missing = len(product.shape or ()) - len(own)  # a factor of fewer dimensions is repeated
+    sizes = zip(own, (product.shape or ())[missing:], relevance.shape[missing:], strict=True)
+    return [1 if size == 1 != whole else here for size, whole, here in sizes]
+
+
+def _of_matrices(
+    plan: Plan, record: Recording, step: Step, relevance: Tensor, ledger: Ledger
+) -> tuple[Any, ...]:
+    r"""Shares of a bilinear product :math:`O = AB` (AttnLRP, eq. 14).
+
+    .. math:: R_{A_{ji}} = A_{ji} \sum_p B_{ip} \frac{R_{O_{jp}}}{2 (O_{jp} + \varepsilon)}
+
+    and the same for B; a factor that counts as a constant leaves the whole to the other.
+    """
+    s, absorbed, unreceived = divide(step, relevance, record.outputs[step].detach(), STABILISER)
+    ledger.book(step, torch.zeros_like(absorbed), absorbed, unreceived)
+    receivers = plan.receivers(step)
+    parts = sum(factor in receivers for factor in step.read)  # one may stand on both sides
+    found = zip(step.varying, record.inputs[step], record.vjp(step, s), strict=True)
+    return tuple(
+        value.detach() * gradient / parts
+        for factor, value, gradient in found
+        if factor in receivers
+    )
+
+
+def _of_softmax(
+    plan: Plan, record: Recording, step: Step, relevance: Tensor, ledger: Ledger
+) -> tuple[Any, ...]:
+    r"""Share of the softmax's input (AttnLRP, eq. 13): its Taylor expansion at x.
+
+    .. math:: R_i = x_i \Big(R_i - s_i \sum_j R_j\Big), \qquad
+              \text{bias} = \sum_i R_i \Big(1 - x_i + \sum_j s_j x_j\Big)
+    """
+    x, s = record.inputs[step][0].detach(), record.outputs[step].detach()
+    x = x.masked_fill(x == -torch.inf, 0)  # masked out: s and the relevance are 0 there
+    dim = int(step.given["dim"])
+    expected = (s * x).sum(dim, keepdim=True)
+    zero = torch.zeros_like(ledger.bias)
+    ledger.book(step, per_image(relevance * (1 - x + expected), step), zero, zero)
+    return (x * (relevance - s * relevance.sum(dim, keepdim=True)),)
+
+
+def _of_norm(
+    plan: Plan, record: Recording, step: Step, relevance: Tensor, ledger: Ledger
+) -> tuple[Any, ...]:
+    r"""Share of a norm's input, row by row, by LRP-ε with the standard deviation as a constant.
+
+    .. math:: y_j = \gamma_j \frac{x_j - \bar x}{\sigma} + \beta_j, \qquad
+        R_i = x_i \frac1\sigma \Big(\gamma_i s_i - \frac1n \sum_j \gamma_j s_j\Big),
+        \quad s_j = \frac{R_j}{y_j + \varepsilon}
+
+    A row is what is normalised alone: a token of a layer norm, a group of channels of a group
+    norm, a channel of an instance norm. β is bias. The root-mean-square norm has neither mean nor
+    β. ``Composite.norm = "identity"`` passes relevance on as it came.
+    """
+    if plan.composite.norm == "identity":
+        return (relevance,)
+    x, y = record.inputs[step][0].detach(), record.outputs[step].detach()
+    rows, gamma, beta, eps = record.norms[step]
+    centred = step.operation != "rms_norm"
+    s, absorbed, unreceived = divide(step, relevance, y, STABILISER)
+    bias = torch.zeros_like(absorbed) if beta is None else per_image(s * beta, step)
+    ledger.book(step, bias, absorbed, unreceived)
+    scaled, x = (s if gamma is None else s * gamma).reshape(rows), x.reshape(rows)
+    spread = (x - x.mean(-1, keepdim=True) if centred else x).square().mean(-1, keepdim=True)
+    scaled = scaled - scaled.mean(-1, keepdim=True) if centred else scaled
+    spread = spread + (torch.finfo(x.dtype).eps if eps is None else eps)
+    return ((x * scaled * spread.rsqrt()).reshape(y.shape),)
+
+
+SHARES: dict[str, Callable[..., tuple[Any, ...]]] = {
+    ROUTING: _of_routing,
+    AVERAGE: _in_proportion,
+    SUM: _in_proportion,
+    PRODUCT: _of_gated,
+    QUOTIENT: _of_gated,
+    MATMUL: _of_matrices,
+    LAYER_NORM: _of_norm,
+    SOFTMAX: _of_softmax,
+}

@@ -1,0 +1,235 @@
+"""Layer-wise relevance propagation: one walk back over a recorded pass, and its ledger.
+
+Weighted steps (convolutions, linear layers, batch norms that stand alone) follow the rule that the
+composite gives them (rules.py, composites.py); the rest has no choice (shares.py). Relevance that
+reaches no pixel is booked: each term by its own formula where it arises, never as what is missing
+in the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xaiutils.lrp.ledger import Ledger
+from xaiutils.lrp.plan import Plan
+from xaiutils.lrp.rules import Part, Rule, Situation
+from xaiutils.lrp.unweighted import PASSED_ON, SHARES, divide, per_image
+from xaiutils.network.graph import Graph
+from xaiutils.network.kinds import AVERAGE, LINEAR, MATMUL, PASS, PRODUCT, ROUTING, SUM, WEIGHTED
+from xaiutils.network.step import Recording, Step
+
+
+@dataclass
+class Relevance:
+    """What `propagate` returns.
+
+    Attributes:
+        map: (N, C, H, W), signed, in units of the start (logits by default).
+        ledger: How the start was spent.
+        layers: Relevance at the outputs of the steps that were asked for, by path.
+    """
+
+    map: Tensor
+    ledger: Ledger
+    layers: dict[str, Tensor] = field(default_factory=dict)
+
+
+def propagate(
+    plan: Plan,
+    record: Recording,
+    start: Tensor,
+    *,
+    at: Step | None = None,
+    bounds: tuple[Tensor, Tensor] | None = None,
+    read: Iterable[Step] = (),
+    forget: bool = False,
+) -> Relevance:
+    """Walk back from the logits, or from a layer, to the picture.
+
+    Args:
+        plan: The rules; ``record`` must come from a run with its ``inputs_of`` and ``graph_of``.
+        record: The forward pass.
+        start: (N, K), the relevance that each logit starts with; or of the shape of ``at``.
+        at: The step at whose output relevance starts; by default the logits.
+        bounds: Lowest and highest possible picture, (1, C, 1, 1), for the z_box rule.
+        read: Steps at whose output the relevance is wanted too.
+        forget: Free the recording on the way; it can then be walked only once.
+    """
+    graph, wanted = plan.graph, set(read)
+    zero = start.new_zeros((at or graph.output).pictures(start))
+    ledger = Ledger(per_image(start, at or graph.output), zero, zero, zero, zero)
+    arrived: dict[Step, Any] = {at or graph.output: start}
+    layers: dict[str, Tensor] = {}
+    below: set[Step] = {at or graph.output}  # relevance may stand at results not above zero
+    known: dict[Step, Any] = {}  # results, from what has read them
+    asked = any(rule.reads_output for rule in plan.rules.values())
+    for step in reversed(graph.steps):
+        if step not in arrived:
+            continue
+        if step in wanted:
+            layers[step.path] = arrived[step]
+        if step is graph.input:
+            break
+        above, output = step not in below, known.pop(step, None)
+        if asked:
+            known |= _read_by(record, step)
+        if output is not None and _passes_values(step, above):
+            known[step.inputs[0]] = output
+        shares = _hand_down(plan, record, step, arrived.pop(step), ledger, bounds, above, output)
+        for receiver, share in zip(plan.receivers(step), shares, strict=True):
+            arrived[receiver] = _plus(arrived.get(receiver), share)
+            if not _stays_above(plan, step, receiver, above):
+                below.add(receiver)
+        if forget:
+            record.inputs.pop(step, None)
+            record.outputs.pop(step, None)
+    result = arrived[graph.input].contiguous()
+    ledger.input = per_image(result, graph.input)
+    return Relevance(result, ledger, layers)
+
+
+def _hand_down(
+    plan: Plan,
+    record: Recording,
+    step: Step,
+    relevance: Any,
+    ledger: Ledger,
+    bounds: tuple[Tensor, Tensor] | None,
+    above: bool,
+    output: Tensor | None,
+) -> tuple[Any, ...]:
+    """The shares of ``step``'s receivers.
+
+    ``above`` says that relevance stands only where its result is above zero; ``output`` is that
+    result, where it is known, and there.
+    """
+    if step.kind in PASSED_ON:
+        return (relevance,)
+    if step.kind in SHARES:
+        return SHARES[step.kind](plan, record, step, relevance, ledger)
+    rule, (weight, b), x = plan.rules[step], record.weights[step], record.inputs[step][0].detach()
+    if rule.plain:
+        z = record.outputs[step].detach()
+        s = _divided(step, Part((), b, above=above), rule.epsilon, relevance, z, ledger)
+        (gradient,) = record.vjp(step, s)
+        assert gradient is not None
+        return (gradient.mul_(x),)
+    if rule.needs_bounds and bounds is not None:
+        bounds = _bounds_at(plan.graph, step, bounds)
+    situation = Situation(x, weight, b, step.inputs[0].nonnegative, bounds, above)
+    return (_sum_of_parts(step, rule, situation, relevance, ledger, output),)
+
+
+def _read_by(record: Recording, step: Step) -> dict[Step, Tensor]:
+    """The recorded results that ``step`` has read."""
+    pairs = zip(step.varying, record.inputs.get(step, ()), strict=False)
+    return {other: value.detach() for other, value in pairs if isinstance(value, Tensor)}
+
+
+def _passes_values(step: Step, above: bool) -> bool:
+    """Whether its result is what ``step`` reads, or differs only where no relevance stands."""
+    only = step.inputs[0].users == [step]
+    return step.kind == PASS or (above and only and _name(step) == "relu")
+
+
+def _name(step: Step) -> str:
+    return step.operation.lower().rstrip("_")
+
+
+def _stays_above(plan: Plan, step: Step, receiver: Step, above: bool) -> bool:
+    """Whether ``receiver`` gets relevance only where its result is above zero.
+
+    ``above`` says the same of ``step``.
+    """
+    if step.kind in WEIGHTED:
+        return receiver.nonnegative and plan.rules[step].zero_at_zero
+    if step.kind in (AVERAGE, SUM, MATMUL):  # a share is the receiver's result times a number
+        return receiver.nonnegative
+    if step.kind == PRODUCT:
+        return above and receiver.nonnegative
+    return above and (step.kind in (PASS, ROUTING) or _name(step) in ("relu", "relu6"))
+
+
+def _sum_of_parts(
+    step: Step,
+    rule: Rule,
+    situation: Situation,
+    relevance: Tensor,
+    ledger: Ledger,
+    output: Tensor | None,
+) -> Tensor:
+    """The shares of all parts of ``rule``; ``output`` is that of ``step`` where it is known."""
+    parts = rule.parts(situation)
+    split = any(part.where is not None for part in parts)
+    if split:
+        without = situation.b is not None and all(part.bias is None for part in parts)
+        if output is None or situation.above or without:
+            output = step.apply(situation.x, situation.w, None if without else situation.b)
+        # An output of exactly zero has no sign: no part is meant for it.
+        zero = torch.zeros_like(ledger.bias)
+        ledger.book(step, zero, zero, per_image(relevance * (output == 0), step))
+    total: Tensor | None = None
+    for part in parts:
+        meant = relevance
+        if part.where is not None and output is not None:
+            meant = relevance * part.where(output)
+        inputs, z = _denominator(step, part)
+        s = _divided(step, part, rule.epsilon, meant, z.detach(), ledger)
+        share = _times(part, inputs, torch.autograd.grad(z, inputs, s))
+        total = share if total is None else total.add_(share)
+    assert total is not None
+    return total
+
+
+def _denominator(step: Step, part: Part) -> tuple[list[Tensor], Tensor]:
+    """The inputs of ``part``, and its sum with its derivative by them."""
+    inputs = [x.detach().requires_grad_() for x, _ in part.terms]
+    with torch.enable_grad():
+        z = step.apply(inputs[0], part.terms[0][1], part.bias)
+        for x, (_, w) in zip(inputs[1:], part.terms[1:], strict=True):
+            z = z + step.apply(x, w, None)
+    return inputs, z
+
+
+def _divided(
+    step: Step, part: Part, stabiliser: float, relevance: Tensor, z: Tensor, ledger: Ledger
+) -> Tensor:
+    """Relevance divided by the denominator of ``part``; what that takes is booked."""
+    s, absorbed, unreceived = divide(step, relevance, z, stabiliser, part.sign, part.above)
+    bias = _bias_share(step, s, part.bias)
+    ledger.book(step, part.factor * bias, part.factor * absorbed, part.factor * unreceived)
+    return s
+
+
+def _times(part: Part, inputs: list[Tensor], gradients: Sequence[Tensor]) -> Tensor:
+    """The inputs times the gradients, and the factor."""
+    total = gradients[0].mul_(inputs[0].detach())
+    for x, gradient in zip(inputs[1:], gradients[1:], strict=True):
+        total.addcmul_(x.detach(), gradient)
+    return total if part.factor == 1 else total.mul_(part.factor)
+
+
+def _bias_share(step: Step, s: Tensor, bias: Tensor | None) -> Tensor:
+    """The sum over outputs of s_j b_j, (N,)."""
+    if bias is None:
+        return s.new_zeros(step.pictures(s))
+    if step.kind != LINEAR and s.ndim > 2:
+        s = s.flatten(2).sum(2)
+    return per_image(s * bias, step)
+
+
+def _bounds_at(graph: Graph, step: Step, bounds: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The bounds of the picture, carried through what stands between it and the first layer."""
+    low, high = (graph.value_at(step.inputs[0], bound) for bound in bounds)
+    return torch.minimum(low, high), torch.maximum(low, high)
+
+
+def _plus(a: Any, b: Any) -> Any:
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b if isinstance(a, Tensor) else tuple(_plus(x, y) for x, y in zip(a, b, strict=True))

@@ -1,0 +1,77 @@
+"""The hybrid at every depth of a network: CAM, relevance and their product block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from xaiutils.factors import Target
+from xaiutils.hybrid import THRESHOLD, bound, class_activation_map, fuse, relevance, smooth
+from xaiutils.lrp.composites import Composite
+from xaiutils.network import cam_layer
+from xaiutils.network.classifier import Classifier, checked_classifier
+
+
+@dataclass(frozen=True, eq=False)
+class LayerView:
+    """What one layer says about the class, each map (N, H, W).
+
+    Attributes:
+        layer: Name of the layer.
+        size: Height and width of its maps.
+        cam: Class activation map of this layer, in [0, 1].
+        relevance: Relevance at its output, summed over channels, upsampled; signed.
+        hybrid: The bounding figure of ``cam`` times ``relevance``, smoothed.
+    """
+
+    layer: str
+    size: tuple[int, int]
+    cam: Tensor
+    relevance: Tensor
+    hybrid: Tensor
+
+
+def explain_layers(
+    classifier: Classifier,
+    x: Tensor,
+    target: Target = None,
+    *,
+    layers: Iterable[str] | None = None,
+    threshold: float = THRESHOLD,
+    sigma: float = 0.0,
+    composite: str | Composite = "paper",
+    cam: str = "grad_cam_plus_plus",
+) -> list[LayerView]:
+    """Steps 1 to 5 with the factors of each layer instead of the last CAM and the pixels.
+
+    Both factors are read at the layer, of images (N, C, H, W): :math:`R_l = \\sum_k R_{lk}` has the
+    resolution of its maps, as the CAM has, and both are upsampled bilinearly. One pass for the
+    relevance, one per layer for the CAMs.
+
+    Args:
+        classifier, x, target, threshold, composite, cam: As in `explain`.
+        layers: Names; by default the last map of each size up to the CAM layer.
+        sigma: Of the Gaussian in pixels; none by default, the maps are coarse already.
+    """
+    graph = checked_classifier(classifier).graph_for(classifier.check(x))
+    chosen = cam_layer.blocks(graph, classifier.cam_layer)
+    if layers is not None:
+        chosen = [graph.find(name) for name in layers]
+    if target is None:
+        target = classifier.predicted(classifier.predict(x))
+    read_as = {step: cam_layer.reading(graph, step) for step in chosen}
+    found = relevance(classifier, x, target, composite, layers=[s.path for s in chosen])
+    size = (x.shape[-2], x.shape[-1])
+    views = []
+    for step in chosen:
+        at_layer = read_as[step].as_maps(found.layers[step.path])
+        summed = at_layer.sum(1, keepdim=True)
+        grown = F.interpolate(summed, size, mode="bilinear", align_corners=False)[:, 0]
+        own = class_activation_map(classifier, x, target, cam=cam, cam_layer=step.path)
+        product = fuse(bound(own, threshold), grown)
+        shape = (int(at_layer.shape[-2]), int(at_layer.shape[-1]))
+        views.append(LayerView(step.path, shape, own, grown, smooth(product, sigma)))
+    return views

@@ -1,0 +1,55 @@
+"""Relevance-CAM: a class activation map whose weights are relevance in place of gradients."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from xaiutils.cam import grad_cam, to_image
+from xaiutils.factors import Target
+from xaiutils.lrp.composites import Composite, Row
+from xaiutils.lrp.plan import Plan
+from xaiutils.lrp.rules import z_plus
+from xaiutils.methods.related.walks import feature_map, forward, size_of
+from xaiutils.network.classifier import Classifier
+from xaiutils.network.kinds import WEIGHTED
+
+RELEVANCE_CAM = Composite(
+    "relevance_cam", (Row(WEIGHTED, "anywhere", z_plus()),), "Lee et al. 2021: α = 1, β = 0"
+)
+
+
+@torch.inference_mode(False)
+def relevance_cam(
+    classifier: Classifier, x: Tensor, target: Target = None, *, layer: str | None = None
+) -> Tensor:
+    r"""Relevance-CAM: :math:`\sum_k w_k A_k`, :math:`w_k = \frac1{hw}\sum_{ij} R_{kij}`.
+
+    Lee et al. 2021 (CVPR, "Relevance-CAM: Your Model Already Knows Where to Look"). R is the
+    relevance at the layer by LRP-α1β0 from the contrastive start :math:`R_c = 1`,
+    :math:`R_n = -1/K` for the other classes, as in the authors' code; it sums to 1/K, nearly 0.
+    Three things of that code are left out: it counts the bias twice in the denominator, takes
+    the square of a batch norm's variance, and scales the map without a ReLU. Here the bias counts
+    once, by its positive part, and batch norms are folded into their convolutions.
+
+    Args:
+        classifier: From `load_model` or `wrap`.
+        x: (N, C, H, W), preprocessed by the classifier.
+        target: Class index, or one per image; by default the predicted class of each image.
+        layer: Any layer that gives feature maps; by default the classifier's CAM layer.
+
+    Returns:
+        (N, H, W) in [0, 1]; zeros where the map is nowhere positive.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong, or the network has an operation without a
+            rule (GraphError).
+    """
+    plan = Plan(classifier.graph_for(classifier.check(x)), RELEVANCE_CAM, None)
+    step = feature_map(classifier, plan, layer)
+    seen = forward(classifier, plan, x, target, leaf=step)
+    assert seen.record.leaf is not None
+    share = 1 / classifier.graph.classes
+    start = seen.at_target(torch.full_like(seen.logits[:, :1], 1 + share)) - share
+    relevance = seen.walk(start, read=step)
+    return to_image(grad_cam(seen.record.leaf.detach(), relevance), size_of(x)).float()

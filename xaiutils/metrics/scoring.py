@@ -1,0 +1,216 @@
+"""Many methods on many pictures by many metrics: one row for each score.
+
+Every score belongs to its picture, method, metric and seed alone. Pictures are taken one by one,
+so that their order and number change no bit; all methods see the same perturbed pictures, and
+what a network has answered for one method it is not asked for another
+(see `xaiutils.support.cache`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from xaiutils.cases.case import Case
+from xaiutils.methods import METHODS, SHIPPED
+from xaiutils.methods.record import CannotExplain, Method
+from xaiutils.metrics import METRICS
+from xaiutils.metrics import SHIPPED as SHIPPED_METRICS
+from xaiutils.metrics.record import Explainer, Metric, Score
+from xaiutils.metrics.score_table import COLUMNS
+from xaiutils.network.classifier import Classifier
+from xaiutils.network.targets import Question, key_of
+from xaiutils.support import cache, checks
+from xaiutils.support.cache import Same, remember
+from xaiutils.support.meddling import Meddled, left_alone
+
+ORACLE = "oracle_mask"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method with its settings, as a row of a table.
+
+    Attributes:
+        label: What the table calls it.
+        method: Its record; None for the oracle, whose map is the object's mask.
+        settings: Instead of the record's defaults.
+    """
+
+    label: str
+    method: Method | None
+    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def explainer(self, case: Case, seed: int, across_classes: bool = False) -> Explainer:
+        """The method as a metric asks it: its maps are remembered by all that decides them.
+
+        Where maps of different classes or networks are compared, relevance starts from one: a
+        start from logits of either sign would turn maps over.
+
+        Args:
+            case: The picture.
+            seed: Of the method.
+            across_classes: Whether relevance must start from one.
+        """
+        if self.method is None:
+            return _oracle(case)
+        method, settings = self.method, dict(self.settings)
+        ours = any(method is one for one in SHIPPED)
+        if across_classes and "start" in method.settings:
+            settings.setdefault("start", "one")
+        chosen = [
+            (key, value if value is None or isinstance(value, str | int | float) else Same(value))
+            for key, value in sorted(settings.items())
+        ]
+
+        def explain(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
+            look = classifier.transform
+            network = (classifier.module, classifier.cam_layer, classifier.outputs)
+            asked = (*network, look.mean, look.std, x, key_of(target))
+
+            def compute() -> Tensor:
+                with nullcontext() if ours else left_alone(method.name, classifier.module):
+                    return method(classifier, x, target, seed=seed, **settings)
+
+            return cache.once(compute, "map", Same(method), seed, chosen, *asked)
+
+        return explain
+
+
+def contender(name: str, label: str | None = None, **settings: Any) -> Contender:
+    """A contender by its name in `METHODS`, or ``oracle_mask``.
+
+    Args:
+        name: The method.
+        label: What the table calls it; by default its name, with the settings that were given.
+        **settings: Of the method.
+
+    Raises:
+        TypeError, ValueError: An unknown method or setting.
+    """
+    checks.choice("name", name, (*METHODS, ORACLE))
+    method = METHODS.get(name)
+    known = method.settings if method else {}
+    for key in settings:
+        checks.choice(f"setting of {name}", key, tuple(known))
+    text = ", ".join(f"{key}={value}" for key, value in settings.items())
+    return Contender(label or (f"{name}({text})" if text else name), method, settings)
+
+
+def score(
+    cases: Iterable[Case],
+    methods: Sequence[str | Contender],
+    metrics: Sequence[str] | Mapping[str, Mapping[str, Any]],
+    *,
+    seeds: Sequence[int] = (0,),
+    progress: bool = False,
+    megabytes: int = 512,
+) -> pd.DataFrame:
+    """The scores of all methods on all cases by all metrics.
+
+    Args:
+        cases: From `xaiutils.metrics.load_cases`.
+        methods: Names in `METHODS`, ``oracle_mask``, or contenders with settings.
+        metrics: Names in `METRICS`, or a mapping from them to settings.
+        seeds: Each gives a row of its own: the same map, other perturbations.
+        progress: Show a bar over the cases, with the time left.
+        megabytes: Of answers to remember.
+
+    Returns:
+        One row for each score with the columns `COLUMNS`; ``value`` is NaN where there is no
+        score, and ``why`` says the reason. Where a method or metric of yours changed the network
+        or the like, its row says what, and it was put back before the next row.
+
+    Raises:
+        ValueError: No method, metric or seed; an unknown name; two methods of one label.
+    """
+    for argument, value in (("methods", methods), ("metrics", metrics), ("seeds", seeds)):
+        if isinstance(value, str) or not len(value):
+            raise ValueError(f"{argument} must be a sequence of one or more, got {value!r}")
+    entrants = [one if isinstance(one, Contender) else contender(one) for one in methods]
+    labels = [one.label for one in entrants]
+    if len(set(labels)) != len(labels):
+        raise ValueError(f"methods must have labels of their own, got {labels}")
+    chosen = dict(metrics) if isinstance(metrics, Mapping) else {key: {} for key in metrics}
+    for name in chosen:
+        checks.choice("metric", name, tuple(METRICS))
+    cases = list(cases)
+    if progress:
+        from tqdm.auto import tqdm
+
+        cases = tqdm(cases, unit="picture", leave=False)
+    rows: list[tuple[Any, ...]] = []
+    with remember(megabytes):
+        for case in cases:
+            for seed in seeds:
+                found = score_case(case, entrants, chosen, seed, _said)
+                place = (case.workload, case.classifier.name, case.split, case.id)
+                rows += [
+                    (*place, label, name, seed, *found[label, name])
+                    for name in chosen
+                    for label in labels
+                ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def score_case(
+    case: Case,
+    entrants: Sequence[Contender],
+    metrics: Mapping[str, Mapping[str, Any]],
+    seed: int,
+    ask: Callable[[str, str, Callable[[], Score]], Score] = lambda label, name, score: score(),
+) -> dict[tuple[str, str], Score]:
+    """The scores of one picture by label and metric, under one ``seed``; open `remember` around it.
+
+    ``entrants`` are scored on ``case`` by ``metrics``, a mapping from names to settings.
+    ``ask`` is called with label, metric and ``score``, which it calls: a study times it there and
+    catches its errors.
+    """
+    # A hybrid's pass has a CAM and a relevance to leave behind, so hybrids are asked first.
+    order = sorted(entrants, key=lambda one: one.method is None or one.method.family != "hybrid")
+    return {
+        (one.label, name): ask(
+            one.label, name, partial(_one, case, one, METRICS[name], seed, settings)
+        )
+        for name, settings in metrics.items()
+        for one in order
+    }
+
+
+def _said(label: str, name: str, score: Callable[[], Score]) -> Score:
+    """A score, or the reason of whoever changed what the other rows are computed from."""
+    try:
+        return score()
+    except Meddled as reason:
+        return Score(torch.nan, str(reason))
+
+
+def _one(
+    case: Case, entrant: Contender, metric: Metric, seed: int, settings: Mapping[str, Any]
+) -> Score:
+    if entrant.method is None and not case.has("mask"):
+        return Score(torch.nan, "the oracle needs where the object is")
+    explainer = entrant.explainer(case, 0, metric.across_classes)
+    ours = any(metric is one for one in SHIPPED_METRICS)
+    given = {"x": case.x, "mask": case.mask, "rival": case.rival}
+    try:
+        with nullcontext() if ours else left_alone(metric.name, case.classifier.module, **given):
+            return metric(case, explainer, seed=seed, **settings)
+    except CannotExplain as reason:
+        return Score(torch.nan, str(reason))
+
+
+def _oracle(case: Case) -> Explainer:
+    def explain(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
+        assert case.mask is not None
+        return case.mask.to(x.device, torch.float32).expand(len(x), *x.shape[2:])
+
+    return explain

@@ -1,0 +1,197 @@
+"""Weights: published ones through torchvision, or a state dict from a file; never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xaiutils.support import chance, checks
+from xaiutils.support.borrowed import environment_kept
+
+
+def download(name: str, weights: Any) -> nn.Module:
+    """A torchvision model with published weights, fetched once and checked by torchvision."""
+    with environment_kept():
+        from torchvision import models
+
+    try:
+        with chance.Drawn(0):  # the first weights, which the published ones then replace
+            return models.get_model(name, weights=weights)
+    except OSError as error:
+        raise FileNotFoundError(
+            f"the weights {weights.name} of {name} are not on this machine and cannot be "
+            f"downloaded ({error}); fetch {weights.url} elsewhere and give the file: "
+            f'load_model("{name}", weights="FILE"), --weights FILE or XAIUTILS_WEIGHTS'
+        ) from error
+    except RuntimeError as error:
+        raise ValueError(f"the weights {weights.name} of {name} must be intact: {error}") from error
+
+
+def untrained(name: str) -> nn.Module:
+    """A torchvision model with random weights, always the same."""
+    with environment_kept():
+        from torchvision import models
+
+    # The published weights of these two were trained with auxiliary outputs and another input.
+    extra = {"transform_input": True, "aux_logits": True, "init_weights": False}
+    with chance.Drawn(0):
+        model = models.get_model(
+            name, weights=None, **(extra if name in ("googlenet", "inception_v3") else {})
+        )
+        if name.startswith("vit_"):  # torchvision lets its head begin at 0: every logit would be 0
+            nn.init.normal_(model.heads.head.weight, std=0.02)
+        return model
+
+
+def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], str]:
+    """A state dict from a file, and the file's sha256; tensors only, never pickle.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: Another kind of file, or one that holds more than tensors.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"weights must be a file with a state dict, {file} is none")
+    if file.suffix not in (".safetensors", ".pth", ".pt"):
+        raise ValueError(f"weights must be .safetensors, .pth or .pt, got {file.name}")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(file)
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # each format has errors of its own
+        reason = re.sub(r"\x1b\[\d*m", "", str(error)).partition("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"weights must be a state dict of tensors, {file.name} is not: it is damaged or needs "
+            f"pickle, which can run code and is refused ({reason})"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(
+            f"weights must be a state dict of tensors, {file.name} holds "
+            f"{checks.describe(state)}; save model.state_dict() alone"
+        )
+    for key, value in state.items():
+        if not isinstance(key, str):
+            raise ValueError(
+                f"weights must have the names of parameters as keys, {file.name} has {key!r}; "
+                "save model.state_dict() alone"
+            )
+        if value.is_meta or value.is_nested or value.is_quantized or value.layout != torch.strided:
+            kind = "quantised" if value.is_quantized else "nested" if value.is_nested else None
+            kind = kind or ("without data (meta)" if value.is_meta else str(value.layout))
+            raise ValueError(
+                f"weights must be dense tensors with their numbers, {key!r} in {file.name} is "
+                f"{kind}; save the state dict of the loaded network, dense and on the CPU"
+            )
+    return state, digest
+
+
+def load_state_dict(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Fill ``module`` with ``state``; every key must fit.
+
+    Raises:
+        ValueError: Keys are missing, unexpected or of another shape, or their numbers are of
+            another kind (complex or whole where the network has real ones); they are listed.
+    """
+    own = module.state_dict()
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in state if key not in own]
+    shapes = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in state and own[key].shape != state[key].shape
+    ]
+    if unexpected and all(key.startswith("module.") for key in unexpected):
+        raise ValueError(
+            "weights must have the network's own keys, all of these begin with 'module.' (of a "
+            "DataParallel): save network.module.state_dict()"
+        )
+    if missing or unexpected or shapes:
+        raise ValueError(
+            f"weights must fit {type(module).__name__}; missing: {_some(missing)}; "
+            f"unexpected: {_some(unexpected)}; of another shape: {_some(shapes)}"
+            + ("; a network that you changed, give to wrap" if shapes else "")
+        )
+    kinds = [
+        f"{key} {state[key].dtype} instead of {own[key].dtype}"
+        for key in own
+        if key in state and _kind(state[key]) != _kind(own[key])
+    ]
+    if kinds:
+        raise ValueError(
+            f"weights must be numbers of the network's kind, got {_some(kinds)}; PyTorch would "
+            "cast them without a word: save the float weights that the network was trained with"
+        )
+    module.load_state_dict(state, strict=False)  # only batch counters can be missing
+
+
+def _kind(tensor: Tensor) -> str:
+    return "complex" if tensor.is_complex() else "real" if tensor.is_floating_point() else "whole"
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown or "none"
+
+
+def published_hash(url: str) -> str:
+    """The start of the file's sha256, which torchvision writes into the file's name."""
+    found = re.search(r"-([0-9a-f]{8,})\.pth$", url)
+    return found.group(1) if found else "no hash in the name"
+
+
+SCENE_NETWORKS = (
+    *(f"scenes_vgg_seed{seed}" for seed in range(3)),
+    *(f"scenes_{architecture}_seed0" for architecture in ("resnet", "inception", "vit")),
+)
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What `load_model` knows by ``name``: its ``family``, the names of published ``weights``."""
+
+    name: str
+    family: str
+    weights: tuple[str, ...]
+
+
+class _Models(Mapping[str, ModelRecord]):
+    """Read at the first look: importing torchvision takes a second, and scenes do without."""
+
+    @cached_property
+    def _records(self) -> dict[str, ModelRecord]:
+        with environment_kept():
+            from torchvision import models
+
+        shipped = [ModelRecord(name, "scenes", ()) for name in SCENE_NETWORKS]
+        published = [
+            ModelRecord(name, "torchvision", tuple(w.name for w in models.get_model_weights(name)))
+            for name in models.list_models(module=models)
+        ]
+        return {record.name: record for record in (*shipped, *published)}
+
+    def __getitem__(self, name: str) -> ModelRecord:
+        if name not in self._records:
+            raise KeyError(checks.absent("model", name, self._records))
+        return self._records[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+
+MODELS: Mapping[str, ModelRecord] = _Models()

@@ -1,0 +1,322 @@
+"""ImageNet as users have it: Kaggle's download, torchvision's folders, or a folder of pictures."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import SupportsIndex, overload
+
+from xaiutils.pictures.boxes import BoxTarget, sample_target
+from xaiutils.pictures.imagenet_files import (
+    WNID,
+    Annotation,
+    find_pictures,
+    inside,
+    look_up,
+    read_mapping,
+    read_solution,
+    read_xml,
+    without_picture,
+)
+from xaiutils.pictures.images import Box, Sample, load_image
+from xaiutils.support import checks
+from xaiutils.support.borrowed import environment_kept
+
+__all__ = ["BoxTarget", "ImageNetFolder", "Report", "open_imagenet", "sample_target"]
+
+BEYOND = 0.2  # of a side: so far a box reaches out of a picture that was made smaller
+SIZES = {"val": 50_000, "train": 1_281_167}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``open_imagenet`` found, and what it did not; ``print`` it.
+
+    Args:
+        layout: ``kaggle`` (flat, labels from the CSV), ``xml`` (flat, labels from XML), ``tree``
+            (one folder per class), or ``folder`` (pictures without labels).
+        folder: where the pictures lie.
+        images, annotated: pictures, and those with a CSV row or an XML file.
+        unlisted: ids of pictures that nothing gives a label to, in a labelled layout.
+        absent: ids in the CSV without a picture (only with ``allow_missing``).
+        missing: files that were looked for in vain, and what lacks without them.
+        notes: everything else that changes what the numbers mean.
+    """
+
+    layout: str
+    folder: Path
+    images: int
+    annotated: int
+    unlisted: tuple[str, ...]
+    absent: tuple[str, ...]
+    missing: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """The report as a few lines to print."""
+        lines = [
+            f"{self.images} pictures in {self.folder} (layout {self.layout}), "
+            f"{self.annotated} with a CSV row or an XML file"
+        ]
+        for title, names in (("without label", self.unlisted), ("without picture", self.absent)):
+            more = ", ..." if len(names) > 5 else ""
+            lines += [f"{title}: {len(names)} ({', '.join(names[:5])}{more})"] if names else []
+        return "\n".join([*lines, *(f"not found: {x}" for x in self.missing), *self.notes])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture, not yet decoded, and where its class and boxes are written.
+
+    Attributes:
+        id: Of the sample.
+        path: The picture.
+        folder: Its class folder, where there is one.
+        row: What the CSV says of it.
+        xml: Its annotation file.
+    """
+
+    id: str
+    path: Path
+    folder: str | None
+    row: Annotation | None
+    xml: Path | None
+
+
+@dataclass(frozen=True, eq=False)
+class ImageNetFolder(Sequence[Sample]):
+    """A lazy sequence of samples: a picture is decoded when its index is read.
+
+    Pictures of a labelled layout are read as stored, since boxes and published accuracies refer
+    to the stored pixels; those of a plain folder are turned as their EXIF orientation says.
+
+    Args:
+        root: resolved; no file outside it is read.
+        layout: see ``Report``.
+        wnids: sorted; the position is the class index, torchvision's where there are 1,000.
+        classes: names in the same order.
+        report: what was found; a slice keeps the report of the whole.
+        entries: one per picture, by name.
+    """
+
+    root: Path
+    layout: str
+    wnids: tuple[str, ...] = field(repr=False)
+    classes: tuple[str, ...] = field(repr=False)
+    report: Report = field(repr=False)
+    entries: tuple[Entry, ...] = field(repr=False)
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.entries)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> ImageNetFolder: ...
+    def __getitem__(self, index: int | slice) -> Sample | ImageNetFolder:
+        """One sample, decoded now; or, for a slice, the same data set with fewer pictures.
+
+        Raises:
+            ValueError: the picture or its XML cannot be read, the XML is of a picture of another
+                shape, or a box lies outside the picture.
+        """
+        if isinstance(index, slice):
+            return replace(self, entries=self.entries[index])
+        wnid, label, found = self.annotation(index)
+        entry = self.entries[index]
+        picture = load_image(self.file(index), upright=self.layout == "folder")
+        if found and entry.row and entry.xml:  # the CSV does not tell of which size its boxes are
+            found = replace(found, size=read_xml(inside(self.root, entry.xml)).size)
+        boxes, notes = _cut(found, wnid, picture.size) if found else ((), ())
+        return Sample(entry.id, picture, label, None, boxes, wnid, notes)
+
+    def file(self, index: int) -> Path:
+        """The file of one picture, which may have gone since the folder was opened."""
+        return inside(self.root, self.entries[index].path)
+
+    def annotation(self, index: int) -> tuple[str | None, int | None, Annotation | None]:
+        """The wnid, class index and annotation of one picture, without decoding it.
+
+        The CSV goes before the XML; in flat layouts the first object names the class.
+
+        Raises:
+            TypeError: ``index`` is no whole number.
+            IndexError: It is beyond the pictures.
+            ValueError: The annotation cannot be read, or speaks of another class than the folder.
+        """
+        if not isinstance(index, SupportsIndex):
+            raise TypeError(f"index must be an integer, got {checks.describe(index)}")
+        if not -len(self) <= operator.index(index) < len(self):
+            raise IndexError(f"index must be below {len(self)} (pictures), got {index}")
+        entry = self.entries[index]
+        found = entry.row or (read_xml(inside(self.root, entry.xml)) if entry.xml else None)
+        names = [wnid for wnid, _ in found.objects] if found else []
+        if found and names and entry.folder not in {None, *names}:
+            raise ValueError(
+                f"{found.where} must agree with the class folder {entry.folder}, got {names[0]}"
+            )
+        wnid = entry.folder or (names[0] if names else None)
+        if wnid is not None and wnid not in self.wnids:
+            raise ValueError(f"{entry.id} must have a class of the synset mapping, got {wnid}")
+        return wnid, None if wnid is None else self.wnids.index(wnid), found
+
+
+def open_imagenet(
+    root: str | os.PathLike[str] | None = None, split: str = "val", *, allow_missing: bool = False
+) -> ImageNetFolder:
+    """Open ImageNet by detection of its layout; print ``.report`` to see what was found.
+
+    Boxes of an XML file are scaled to a picture that was resized in proportion. The CSV does not
+    tell of which size its boxes are: resized pictures need the XML files beside it.
+
+    Args:
+        root: the folder that holds the data; ``None`` reads the variable ``XAIUTILS_IMAGENET``.
+        split: ``val`` or ``train``.
+        allow_missing: accept a CSV that names more pictures than there are, and report them.
+
+    Raises:
+        FileNotFoundError: no such folder, no pictures in it, or a CSV row without its picture.
+        ValueError: a malformed file, an unknown class, or a path that leaves ``root``.
+    """
+    checks.choice("split", split, SIZES)
+    base = _root(root)
+    pictures = find_pictures(base, split)
+    table = look_up(base, pictures, f"LOC_{split}_solution.csv")
+    listing = look_up(base, pictures, "LOC_synset_mapping.txt")
+    voc = look_up(base, pictures, f"Annotations/CLS-LOC/{split}")
+    rows = read_solution(table) if table else {}
+    xmls = {path.stem: path for path in voc.rglob("*.xml")} if voc else {}
+    absent = without_picture(rows, pictures, allow_missing) if rows or xmls else ()
+    if pictures.classes is not None:
+        layout = "tree"
+    else:
+        layout = "kaggle" if rows else "xml" if xmls else "folder"
+    entries = tuple(
+        Entry(
+            id=p.stem if layout in {"kaggle", "xml"} else p.relative_to(pictures.folder).as_posix(),
+            path=p,
+            folder=p.parent.name if layout == "tree" else None,
+            row=rows.get(p.stem),
+            xml=xmls.get(p.stem),
+        )
+        for p in pictures.files
+    )
+    mapping = read_mapping(listing) if listing else None
+    known = {*(pictures.classes or ()), *(w for row in rows.values() for w, _ in row.objects)}
+    if mapping is None and layout in {"kaggle", "xml"}:
+        unread = [e.xml for e in entries if e.xml and not e.row]
+        known |= {w for xml in unread for w, _ in read_xml(inside(base, xml)).objects}
+    wnids, classes = _class_names(known, mapping)
+    notes, missing = list(pictures.notes), []
+    if not rows and not xmls:
+        lacking = "no labels and no boxes" if layout == "folder" else "no boxes"
+        missing.append(f"LOC_{split}_solution.csv or Annotations/CLS-LOC/{split}: {lacking}")
+    if layout != "folder" and mapping is None and wnids == classes:
+        missing.append("LOC_synset_mapping.txt: classes have no names")
+    if layout != "folder" and len(wnids) != 1000:
+        notes.append(f"class indices are within these {len(wnids)} classes, not ImageNet's 1,000")
+    elif layout != "folder" and len(entries) != SIZES[split]:
+        notes.append(f"ImageNet's split {split!r} has {SIZES[split]:,} pictures")
+    report = Report(
+        layout=layout,
+        folder=pictures.folder,
+        images=len(entries),
+        annotated=sum(bool(e.row or e.xml) for e in entries),
+        unlisted=tuple(
+            e.id for e in entries if layout != "folder" and not (e.folder or e.row or e.xml)
+        ),
+        absent=absent,
+        missing=tuple(missing),
+        notes=tuple(notes),
+    )
+    return ImageNetFolder(base, layout, wnids, classes, report, entries)
+
+
+def _cut(
+    found: Annotation, wnid: str | None, size: tuple[int, int]
+) -> tuple[tuple[Box, ...], tuple[str, ...]]:
+    """The boxes of one class cut to the decoded picture ``(w, h)``, and what had to be said."""
+    boxes, notes = [], [] if found.objects else [f"{found.where} names no object"]
+    others = sum(name != wnid for name, _ in found.objects)
+    if others:
+        notes.append(f"{others} boxes of other classes are left out")
+    across, down, said = _scale(found, size)
+    notes += said
+    own = (box for name, box in found.objects if name == wnid)
+    scaled = ((x0 * across, y0 * down, x1 * across, y1 * down) for x0, y0, x1, y1 in own)
+    for number, box in enumerate(scaled, 1):
+        x0, y0, x1, y1 = box
+        cut = (max(x0, 0.0), max(y0, 0.0), min(x1, float(size[0])), min(y1, float(size[1])))
+        if cut[0] >= cut[2] or cut[1] >= cut[3]:
+            raise ValueError(
+                f"{found.where}: box {number} must overlap the picture of {size} pixels, got {box}"
+            )
+        far = max(abs(a - b) / size[i % 2] for i, (a, b) in enumerate(zip(cut, box, strict=True)))
+        if far > BEYOND:
+            raise ValueError(
+                f"{found.where}: box {number} must lie in the picture of {size} pixels, got {box}; "
+                "if the pictures were resized, their XML files must tell from which size"
+            )
+        if cut != box:
+            notes.append(f"box {number} {box} is cut to the picture of {size} pixels")
+        boxes.append(cut)
+    return tuple(boxes), tuple(notes)
+
+
+def _scale(found: Annotation, size: tuple[int, int]) -> tuple[float, float, list[str]]:
+    """What takes an annotation's pixels to those of a picture of this size: across, down, a note.
+
+    A copy resized in proportion has sides within a pixel of :math:`s w` and :math:`s h`.
+
+    Raises:
+        ValueError: No common scale leads from the annotation's size to the picture's.
+    """
+    if found.size is None or 0 in found.size or found.size == size:
+        unknown = found.size is not None and 0 in found.size
+        return 1, 1, [f"the XML says {found.size} pixels; boxes are kept"] if unknown else []
+    (width, height), (w, h) = size, found.size
+    told = f"the XML says {found.size} pixels, the picture has {size}"
+    if abs(width - w) <= 1 and abs(height - h) <= 1:
+        return 1, 1, [f"{told}; boxes are kept"]
+    if abs(width * h - height * w) > w + h:
+        raise ValueError(
+            f"{found.where} must be of this picture or of one in proportion to it, it says "
+            f"{found.size} pixels and the picture has {size}: cut, stretched or turned, so that "
+            "the boxes would lie elsewhere; give the picture as it was annotated"
+        )
+    return width / w, height / h, [f"{told}; boxes are scaled"]
+
+
+def _root(root: str | os.PathLike[str] | None) -> Path:
+    given = os.environ.get("XAIUTILS_IMAGENET", "") if root is None else os.fspath(root)
+    if not given:
+        raise ValueError(
+            "root must be the folder that holds ImageNet, got nothing; "
+            "pass it, or set the variable XAIUTILS_IMAGENET"
+        )
+    base = Path(given).expanduser().resolve()
+    if not base.is_dir():
+        raise FileNotFoundError(f"root must be an existing folder, got {str(given)!r}")
+    return base
+
+
+def _class_names(
+    known: set[str], mapping: dict[str, str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Sorted wnids, and their names: the mapping's, or torchvision's for a full set."""
+    if mapping is not None:
+        unknown = sorted(known - mapping.keys())
+        if unknown:
+            raise ValueError(f"classes must be in LOC_synset_mapping.txt, got {unknown[:5]}")
+        return tuple(mapping), tuple(mapping.values())
+    wnids = tuple(sorted(known))
+    if len(wnids) == 1000 and all(map(WNID.fullmatch, wnids)):
+        with environment_kept():
+            from torchvision.models import AlexNet_Weights
+
+        return wnids, tuple(AlexNet_Weights.IMAGENET1K_V1.meta["categories"])
+    return wnids, wnids

@@ -1,0 +1,470 @@
+"""Pictures in, tensors out: a sample, and the preprocessing of the classifier's training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+import PIL.Image
+import torch
+
+from xaiutils.pictures.decode import PHOTOGRAPHS, check_size, load_image
+from xaiutils.support import checks
+from xaiutils.support.borrowed import environment_kept
+
+__all__ = [
+    "PHOTOGRAPHS", "Box", "Sample", "Transform", "denormalise", "load_image", "sample_photograph",
+]  # fmt: skip
+
+Box = tuple[float, float, float, float]
+INTERPOLATIONS = ("nearest", "nearest-exact", "bilinear", "bicubic", "box", "hamming", "lanczos")
+FITS = ("exact", "cover", "contain")
+RESAMPLED = ("pillow", "uint8", "float")
+CENTRES = ("even", "to_zero", "down")
+_ALWAYS = ("resize", "crop", "mean", "std", "interpolation", "antialias")
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A picture and what is known about it, all in the picture's own pixels.
+
+    Args:
+        id: unique within its data set; result tables carry it.
+        image: RGB picture; or an array ``(C, *space)``, for a classifier of `Arrays`.
+        label: class index of the data set, or ``None`` where nobody said.
+        mask: ``(H, W)`` bool, the pixels of the labelled object.
+        boxes: ``(x0, y0, x1, y1)`` of the labelled object, pixels from the top left corner,
+            ``x1`` and ``y1`` exclusive.
+        wnid: WordNet id of the class (ImageNet only).
+        notes: what a reader should know, such as "box 2 reached beyond the picture".
+
+    Raises:
+        ValueError: The mask has another size than the picture, or a box is empty or leaves it.
+    """
+
+    id: str
+    image: Any
+    label: int | None = None
+    mask: np.ndarray | None = None
+    boxes: tuple[Box, ...] = ()
+    wnid: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a mask or boxes of another size, such as of the picture before EXIF turned it."""
+        array = not isinstance(self.image, PIL.Image.Image)
+        size = self.image.shape[1:] if array else (self.image.height, self.image.width)
+        if array and self.boxes:
+            raise ValueError(f"boxes must be of a picture, {self.id!r} is an array: give its mask")
+        if self.mask is not None and np.shape(self.mask) != size:
+            got = np.shape(self.mask)
+            raise ValueError(f"mask must be of its picture's size {size}, got {got}")
+        for box in self.boxes:
+            x0, y0, x1, y1 = box
+            if not (0 <= x0 < x1 <= size[1] and 0 <= y0 < y1 <= size[0]):
+                raise ValueError(
+                    "boxes must be (x0, y0, x1, y1) with x0 < x1 and y0 < y1 inside the picture of "
+                    f"{size[1]} x {size[0]} pixels, got {tuple(box)}; give them in the picture's "
+                    "own pixels, cut to it"
+                )
+
+
+def sample_photograph(name: str) -> Sample:
+    """One of scikit-image's own photographs, without label; from its installed files, no download.
+
+    Raises:
+        ValueError: the name is not in ``PHOTOGRAPHS``.
+        FileNotFoundError: scikit-image was installed without its data folder.
+    """
+    checks.choice("name", name, PHOTOGRAPHS)
+    return Sample(name, load_image(f"sample:{name}"))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a picture's pixels go: resized to ``resized``, of which the network sees a window.
+
+    Args:
+        resized: ``(h, w)`` of the whole picture after resizing.
+        top, left: the window's first row and column there; below 0 the window begins in padding.
+        size: ``(h, w)`` of the window.
+    """
+
+    resized: tuple[int, int]
+    top: int
+    left: int
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A classifier's preprocessing as data: resize, centre crop, scale to [0, 1], normalise.
+
+    One `Layout` carries pictures, boxes, masks and maps, so that they cannot disagree.
+
+    Args:
+        resize: the shorter side in pixels, or ``(h, w)``, or ``None`` for no resizing.
+        crop: centre crop ``(h, w)``, or ``None``.
+        mean, std: per channel, for values in [0, 1]; one channel makes the picture grey.
+        interpolation: one of ``INTERPOLATIONS``.
+        antialias: false for tensors that were resized without; Pillow always antialiases.
+        fit: of ``resize=(h, w)``: ``"exact"``; ``"cover"`` and ``"contain"`` keep the picture's
+            proportions, so that it covers ``(h, w)`` or fits into it.
+        fill: the colour, in 0..255, around a picture smaller than its crop, one value or one per
+            channel; ``None``: such a picture is an error.
+        resampled: what is resized: ``"pillow"`` the picture, ``"uint8"`` a tensor of its 8-bit
+            values, ``"float"`` of values in [0, 1]; they round differently.
+        centre: how half a pixel beside the crop is rounded: ``"even"`` as torchvision does,
+            ``"to_zero"`` and ``"down"`` as Hugging Face's two kinds of processor do.
+        grey: whether colours are taken out first, and the grey repeated in the channels.
+        bgr: whether the network takes blue first; mean and std are in its order.
+        dimensions, limits: of all pictures, not to be given: 2, and pixels from 0 to 1.
+
+    Raises:
+        TypeError, ValueError: a field, at construction; a picture too small, when it comes.
+    """
+
+    resize: int | tuple[int, int] | None = 256
+    crop: tuple[int, int] | None = (224, 224)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    interpolation: str = "bilinear"
+    antialias: bool = True
+    fit: str = "exact"
+    fill: tuple[int, ...] | None = None
+    resampled: str = "pillow"
+    centre: str = "even"
+    grey: bool = False
+    bgr: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what torchvision would accept and misread."""
+        if not (_is_side(self.resize) or _is_pair(self.resize)) and self.resize is not None:
+            raise ValueError(f"resize must be pixels >= 1, (h, w) or None, got {self.resize!r}")
+        if not _is_pair(self.crop) and self.crop is not None:
+            raise ValueError(f"crop must be pixels >= 1 as (h, w), or None, got {self.crop!r}")
+        if self.crop and self.resize and self.fill is None:
+            height, width = (self.resize,) * 2 if isinstance(self.resize, int) else self.resize
+            if self.crop[0] > height or self.crop[1] > width:
+                raise ValueError(f"crop must fit into resize {self.resize}, got {self.crop}")
+        for number in (*self.mean, *self.std):
+            checks.number("mean and std", number)
+        if len(self.mean) not in {1, 3} or len(self.mean) != len(self.std):
+            raise ValueError(
+                f"mean and std must have 1 or 3 values each, got {len(self.mean)}, {len(self.std)}"
+            )
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be > 0, got {self.std}")
+        beyond = [
+            name
+            for name, values in (("mean", self.mean), ("std", self.std))
+            if min(values) < 0 or max(values) > 1
+        ]
+        if beyond:
+            raise ValueError(
+                f"{beyond[0]} must be in [0, 1], since pixels are scaled to [0, 1], got "
+                f"{getattr(self, beyond[0])}; divide both mean and std of pixels in 0..255 by 255 "
+                "(a std of 1 too)"
+            )
+        checks.choice("interpolation", self.interpolation, INTERPOLATIONS)
+        checks.choice("fit", self.fit, FITS)
+        checks.choice("resampled", self.resampled, RESAMPLED)
+        checks.choice("centre", self.centre, CENTRES)
+        if not self.antialias and self.resampled == "pillow":
+            raise ValueError("antialias must be True (Pillow always antialiases), got False")
+        if self.fit != "exact" and not _is_pair(self.resize):
+            raise ValueError(f"fit={self.fit!r} must go with resize=(h, w), got {self.resize!r}")
+        if self.fill is not None and len(self.fill) not in {1, len(self.mean)}:
+            raise ValueError(f"fill must be one value or one per channel, got {self.fill}")
+
+    def __repr__(self) -> str:
+        """As a dataclass, less what is rarely set: fingerprints that were stored before hold."""
+        shown = [f for f in fields(self) if f.default != getattr(self, f.name) or f.name in _ALWAYS]
+        values = (f"{f.name}={getattr(self, f.name)!r}" for f in shown)
+        return f"Transform({', '.join(values)})"
+
+    @classmethod
+    def from_weights(cls, weights: Any) -> Transform:
+        """The preset of a torchvision classification weight, such as ``VGG16_Weights.DEFAULT``.
+
+        Raises:
+            TypeError: ``weights`` is nothing of the kind.
+        """
+        preset: Any = (
+            weights.transforms() if callable(getattr(weights, "transforms", None)) else None
+        )
+        names = ("resize_size", "crop_size", "mean", "std", "interpolation", "antialias")
+        if not all(hasattr(preset, name) for name in names):
+            raise TypeError(
+                "weights must be a member of a torchvision classification enum, such as "
+                f"VGG16_Weights.IMAGENET1K_V1, got {checks.describe(weights)}"
+            )
+        resize, crop = (list(getattr(preset, name)) for name in names[:2])
+        return cls(
+            resize=resize[0] if len(resize) == 1 else (resize[0], resize[1]),
+            crop=(crop[0], crop[-1]),
+            mean=tuple(preset.mean),
+            std=tuple(preset.std),
+            interpolation=preset.interpolation.value,
+            antialias=bool(preset.antialias),
+        )
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """``(H, W)`` of every result, or ``None`` where it follows the picture."""
+        exact = isinstance(self.resize, tuple) and self.fit == "exact"
+        return self.crop or (self.resize if exact else None)  # type: ignore[return-value]
+
+    @property
+    def channels(self) -> int:
+        """Channels of every result: 1 or 3."""
+        return len(self.mean)
+
+    dimensions: ClassVar[int] = 2
+    limits: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
+
+    def __call__(
+        self, images: PIL.Image.Image | Sample | Iterable[PIL.Image.Image | Sample]
+    ) -> torch.Tensor:
+        """Pictures as the classifier wants them: ``(N, C, H, W)`` float32, normalised.
+
+        Bit by bit as torchvision's presets do: divided by 255, less the mean, over the deviation.
+        """
+        several = [images] if isinstance(images, (PIL.Image.Image, Sample)) else images
+        if not isinstance(several, Iterable):
+            raise TypeError(f"images must be pictures or samples, got {checks.describe(images)}")
+        mean, std = (
+            torch.tensor(value, dtype=torch.float32)[:, None, None]
+            for value in (self.mean, self.std)
+        )
+        values = (self._values(image) for image in several)
+        batch = [((x.flip(0) if self.bgr else x) - mean) / std for x in values]
+        sizes = {tuple(x.shape[-2:]) for x in batch}
+        if len(sizes) != 1:
+            raise ValueError(
+                f"images must give one size, got {sorted(sizes) or 'no image'}; "
+                "set crop, or resize to (h, w)"
+            )
+        return torch.stack(batch)
+
+    def geometry(self, image: PIL.Image.Image | Sample) -> PIL.Image.Image:
+        """The picture as the network sees it: resized and cropped, RGB or grey, for plots.
+
+        Raises:
+            TypeError: It is neither a PIL image nor a sample.
+        """
+        picture = self._checked(image)
+        if self.resampled == "pillow":
+            return self._moved(picture)
+        values = (self._resampled(picture) * 255).round().clamp(0, 255).to(torch.uint8)
+        return PIL.Image.fromarray(values.permute(1, 2, 0).squeeze(2).numpy())
+
+    def picture(self, image: PIL.Image.Image | Sample) -> np.ndarray:
+        """The picture as the network sees it, ``(H, W, 3)`` uint8."""
+        return np.asarray(self.geometry(image).convert("RGB"))
+
+    def layout(self, height: int, width: int) -> Layout:
+        """Where the pixels of a picture of this size go."""
+        resized = self._resized(height, width)
+        if self.crop is None:
+            return Layout(resized, 0, 0, resized)
+        beside = (side - cut for side, cut in zip(resized, self.crop, strict=True))
+        top, left = (self._half(rest) for rest in beside)
+        return Layout(resized, top, left, self.crop)
+
+    def to_picture(self, map: np.ndarray, image: PIL.Image.Image | Sample) -> np.ndarray:
+        r"""A map of what the network sees, put back into the pixels of the original picture.
+
+        The map is laid into the resized picture, as it was cut out there, and both it and what it
+        covers (1 or 0) are resized to the picture: :math:`m' = r(m) / r(1)`, bilinear, antialiased.
+        Values stay in the map's unit, so that a sum over pixels changes with their number.
+
+        Args:
+            map: ``(..., h, w)``, of the size of the network's input for this picture.
+            image: the picture, as it was given to the classifier.
+
+        Returns:
+            ``(..., height, width)`` float32; NaN where the network did not look, such as beyond
+            the crop: 0 would say that nothing counts there.
+
+        Raises:
+            ValueError: the map has another size.
+        """
+        picture = self._checked(image)
+        height, width = picture.height, picture.width
+        found = self.layout(height, width)
+        if map.shape[-2:] != found.size:
+            raise ValueError(
+                f"map must have the size of what the network sees of this picture, {found.size}, "
+                f"got {map.shape}; give the picture that was explained"
+            )
+        given = torch.as_tensor(np.ascontiguousarray(map), dtype=torch.float32)
+        flat = given.reshape(-1, *found.size)
+        flat = torch.cat([flat, torch.ones(1, *found.size)])
+        rows, columns = found.resized
+        (h, w), y, x = found.size, max(found.top, 0), max(found.left, 0)
+        inside = flat[:, y - found.top : rows - found.top, x - found.left : columns - found.left]
+        laid = torch.zeros(len(flat), rows, columns)
+        laid[:, y : found.top + h, x : found.left + w] = inside
+        if found.resized != (height, width):
+            laid = torch.nn.functional.interpolate(
+                laid[None], (height, width), mode="bilinear", antialias=True
+            )[0]
+        seen = laid[-1] > 0.5  # the pixel's centre lies inside
+        moved = (laid[:-1] / laid[-1]).masked_fill(~seen, torch.nan)
+        return moved.reshape(*map.shape[:-2], height, width).numpy()
+
+    def boxes(self, boxes: Sequence[Box], image_size: tuple[int, int]) -> torch.Tensor:
+        """Boxes through the picture's own resize and crop: ``(n, 4)`` float64, clamped.
+
+        Args:
+            boxes: ``(x0, y0, x1, y1)`` in pixels of the original picture.
+            image_size: ``(height, width)`` of the original picture.
+
+        Returns:
+            One row per box, in order; a box that the crop cut away has zero area.
+
+        Raises:
+            ValueError: A box that is empty, turned round or not finite.
+        """
+        with environment_kept():
+            from torchvision import tv_tensors
+            from torchvision.transforms.v2 import functional
+
+        values = torch.as_tensor(boxes, dtype=torch.float64).reshape(-1, 4)
+        wrong = ~((values[:, 2:] > values[:, :2]).all(1) & torch.isfinite(values).all(1))
+        if wrong.any():
+            raise ValueError(
+                "boxes must be finite (x0, y0, x1, y1) with x0 < x1 and y0 < y1, "
+                f"got {values[wrong][0].tolist()}"
+            )
+        self._check_picture(*image_size)
+        wrapped = tv_tensors.BoundingBoxes(values, format="XYXY", canvas_size=tuple(image_size))
+        moved = self._moved(wrapped, (image_size[0], image_size[1]))
+        return functional.clamp_bounding_boxes(moved).as_subclass(torch.Tensor)
+
+    def mask(self, mask: np.ndarray) -> np.ndarray:
+        """A mask through the picture's own resize and crop: ``(H, W)`` bool, half or more kept.
+
+        Raises:
+            TypeError: It is no bool array (H, W).
+        """
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.ndim != 2:
+            raise TypeError(f"mask must be a bool array (H, W), got {checks.describe(mask)}")
+        self._check_picture(*mask.shape)
+        # torchvision resizes masks by the top left neighbour: half a pixel off the picture.
+        grey = PIL.Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
+        return np.asarray(self._moved(grey, fill=(0,))) >= 128
+
+    def _checked(self, image: Any) -> PIL.Image.Image:
+        """The picture, RGB or grey, if it is one that fits."""
+        picture = image.image if isinstance(image, Sample) else image
+        if not isinstance(picture, PIL.Image.Image):
+            raise TypeError(
+                "images must be PIL images or samples (use load_image first), "
+                f"got {checks.describe(picture)}"
+            )
+        if picture.mode != "RGB":
+            picture = load_image(picture, upright=False)
+        self._check_picture(picture.height, picture.width)
+        if self.channels == 1:
+            return picture.convert("L")
+        return picture.convert("L").convert("RGB") if self.grey else picture
+
+    def _values(self, image: Any) -> torch.Tensor:
+        """The picture as the network sees it, ``(C, H, W)`` in [0, 1]."""
+        if self.resampled != "pillow":
+            return self._resampled(self._checked(image))
+        return _tensor(self.geometry(image)).float() / 255
+
+    def _resampled(self, picture: PIL.Image.Image) -> torch.Tensor:
+        values, size = _tensor(picture), (picture.height, picture.width)
+        if self.resampled == "float":
+            fill = tuple(value / 255 for value in self.fill or (0,))
+            return self._moved(values.float() / 255, size, fill)
+        return self._moved(values, size).float() / 255
+
+    def _moved(
+        self,
+        value: Any,
+        size: tuple[int, int] | None = None,
+        fill: tuple[float, ...] | None = None,
+    ) -> Any:
+        """A picture, tensor or boxes, resized and cropped as the layout for ``size`` says."""
+        size = size or (value.height, value.width)
+        found = self.layout(*size)
+        if found == Layout(size, 0, 0, size):
+            return value
+        with environment_kept():
+            from torchvision.transforms import InterpolationMode
+            from torchvision.transforms.v2 import functional
+
+        if found.resized != size:
+            mode = InterpolationMode(self.interpolation)
+            value = functional.resize(value, list(found.resized), mode, antialias=self.antialias)
+        (rows, columns), (h, w), y, x = found.resized, found.size, found.top, found.left
+        beyond = [max(-x, 0), max(-y, 0), max(x + w - columns, 0), max(y + h - rows, 0)]
+        if any(beyond):
+            colour = fill or self.fill or (0,)
+            value = functional.pad(value, beyond, list(colour) if len(colour) > 1 else colour[0])
+        return functional.crop(value, max(y, 0), max(x, 0), h, w)
+
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        if self.resize is None:
+            return height, width
+        if isinstance(self.resize, int):
+            if height <= width:
+                return self.resize, int(self.resize * width / height)
+            return int(self.resize * height / width), self.resize
+        if self.fit == "exact":
+            return self.resize
+        ratios = height / self.resize[0], width / self.resize[1]
+        ratio = min(ratios) if self.fit == "cover" else max(ratios)
+        return max(round(height / ratio), 1), max(round(width / ratio), 1)
+
+    def _half(self, rest: int) -> int:
+        """Half of the pixels that a crop leaves over, or, below 0, lacks."""
+        if self.centre == "down":
+            return rest // 2
+        if rest < 0:
+            return -(-rest // 2)
+        return round(rest / 2) if self.centre == "even" else rest // 2
+
+    def _check_picture(self, height: int, width: int) -> None:
+        check_size("the picture", (height, width))
+        if self.resize is not None:
+            # 1 x 100,000 pixels, resized to a shorter side of 256, would be 20 GB.
+            check_size("the resized picture", self._resized(height, width))
+        small = self.crop and (height < self.crop[0] or width < self.crop[1])
+        if small and not self.resize and self.fill is None:
+            raise ValueError(f"the picture must be at least {self.crop}, got {(height, width)}")
+
+
+def _tensor(picture: PIL.Image.Image) -> torch.Tensor:
+    """The picture's 8-bit values, ``(C, H, W)``."""
+    return torch.from_numpy(np.atleast_3d(np.array(picture))).permute(2, 0, 1).contiguous()
+
+
+def denormalise(x: torch.Tensor, transform: Transform) -> np.ndarray:
+    """Network input ``(N, C, H, W)`` as pictures ``(N, H, W, 3)`` float32, clipped to [0, 1].
+
+    Raises:
+        TypeError, ValueError: ``x`` is no finite batch with the channels of ``transform``.
+    """
+    checks.images("x", x, transform.channels)
+    mean, std = (
+        torch.tensor(value, dtype=torch.float32) for value in (transform.mean, transform.std)
+    )
+    pixels = (x.detach().cpu().float() * std[:, None, None] + mean[:, None, None]).clamp(0, 1)
+    pixels = pixels.flip(1) if transform.bgr else pixels
+    return pixels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _is_side(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_side, value))

@@ -1,0 +1,94 @@
+"""The scene classifiers' weights on disk, and the manifest that says how each was made.
+
+They are looked for in ``data/`` beside the package (an editable install) or in the folder that
+``XAIUTILS_DATA`` names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load, save
+from torch import nn
+
+from xaiutils.pictures.scenes import CLASSES, MEAN, SIZE, STD
+from xaiutils.pictures.scenes.networks import ARCHITECTURES, VGG_WIDTHS, SceneVGG, data_folder
+from xaiutils.support import chance, checks
+from xaiutils.support.files import write_whole
+
+
+def network_name(architecture: str, seed: int) -> str:
+    """Return the name of a network in the manifest and in `MODELS`: ``scenes_vgg_seed0``."""
+    return f"scenes_{checks.choice('architecture', architecture, ARCHITECTURES)}_seed{seed}"
+
+
+def shipped_form(architecture: str) -> nn.Module:
+    """Return a new network of the form that is on disk: the vgg's batch norm is folded."""
+    checks.choice("architecture", architecture, ARCHITECTURES)
+    with chance.Drawn(0):
+        return SceneVGG(folded=True) if architecture == "vgg" else ARCHITECTURES[architecture]()
+
+
+def save_scene_net(
+    net: nn.Module, architecture: str, seed: int, out: Path, record: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the weights and their entry in ``manifest.json``, each by one rename."""
+    name = network_name(architecture, seed)
+    out.mkdir(parents=True, exist_ok=True)
+    content = save({key: value.contiguous() for key, value in net.state_dict().items()})
+    file = f"{name}.safetensors"
+    entry = {
+        "architecture": architecture,
+        "seed": seed,
+        "file": file,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+    }
+    path = out / "manifest.json"
+    networks = json.loads(path.read_text())["networks"] if path.exists() else {}
+    manifest = {
+        "networks": dict(sorted((networks | {name: entry | record}).items())),
+        "licence": "MIT",
+        "command": "xaiutils train-scenes --architecture ARCHITECTURE --seed SEED --out data",
+        "classes": CLASSES,
+        "size": SIZE,
+        "mean": MEAN,
+        "std": STD,
+        "vgg_widths": VGG_WIDTHS,
+    }
+    write_whole(out / file, lambda stream: stream.write(content))
+    text = (json.dumps(manifest, indent=1) + "\n").encode()
+    write_whole(path, lambda stream: stream.write(text))
+    return entry | record
+
+
+def load_scene_net(name: str = "scenes_vgg_seed0", folder: Path | None = None) -> nn.Module:
+    """Return a shipped classifier in eval mode, after checking the sha256 of its weights.
+
+    Args:
+        name: a network in ``manifest.json``, such as ``scenes_vgg_seed0`` or ``scenes_vit_seed0``.
+        folder: where the manifest and the weights are; `data_folder` by default.
+
+    Raises:
+        FileNotFoundError: no manifest, or no weights for this name.
+        ValueError: the manifest has no such name, or the weights are not the ones it names.
+    """
+    folder = folder or data_folder()
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must exist; make it with xaiutils train-scenes")
+    networks = json.loads(path.read_text())["networks"]
+    entry = networks[checks.choice("name", name, networks)]
+    weights = folder / entry["file"]
+    if not weights.is_file():
+        raise FileNotFoundError(f"{weights} must exist; make it with xaiutils train-scenes")
+    content = weights.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != entry["sha256"]:
+        raise ValueError(f"{weights} must have sha256 {entry['sha256']}, got {found}")
+    net = shipped_form(entry["architecture"])
+    net.load_state_dict(load(content))
+    return net.eval()
