@@ -80,6 +80,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/uv pip check -q --python $(BIN)/python
 
 # Two hundred networks of three libraries, explained: a quarter of an hour. Writes docs/models.md.
 models: $(READY) $(NETWORKS)

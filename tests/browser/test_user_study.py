@@ -6,8 +6,8 @@ import sqlite3
 
 import pytest
 
+from tests.apps.userstudy.tiny import Server, tiny
 from tests.browser.conftest import DESKTOP, PHONE, watch
-from tests.userstudy.tiny import Server, tiny
 from xaiutils.apps.userstudy.store import FILE, normalised
 
 QUESTIONS = 28

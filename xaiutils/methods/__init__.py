@@ -1,8 +1,8 @@
 """Every explainer behind one signature: ``METHODS[name](classifier, x, target)`` gives (N, H, W).
 
 Each file here holds one kind of method, functions above and their literal table below; `METHODS`
-joins the tables. A new method is a function and a record: tests/test_methods.py asks of it what it
-asks of all others.
+joins the tables. A new method is a function and a record: tests/methods/test_methods.py asks of it
+what it asks of all others.
 """
 
 from __future__ import annotations
