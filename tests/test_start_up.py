@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +58,12 @@ def test_a_small_network_is_not_run_on_large_pictures_to_learn_its_shapes():
 def test_every_public_name_can_be_had(name):
     assert getattr(xaiutils, name) is not None
     assert name in dir(xaiutils)
+
+
+def test_type_checkers_see_the_names_that_are_there():
+    stub = ast.parse(Path(xaiutils.__file__).with_suffix(".pyi").read_text("utf-8"))
+    told = {a.asname for n in stub.body if isinstance(n, ast.ImportFrom) for a in n.names}
+    assert told == {*xaiutils.__all__}
 
 
 def test_an_unknown_name_is_an_attribute_error():
