@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from xaiutils.support.extras import extras_named
+
 __version__ = "1.0.0"
 
 _HOME = {
@@ -62,10 +64,11 @@ __all__ = sorted({*_NAMES, *_MODULES})  # noqa: PLE0605
 
 def __getattr__(name: str) -> Any:
     """Load a public name from the module where it lives, or that module."""
-    if name in _NAMES:
-        return getattr(import_module(f"xaiutils.{_NAMES[name]}"), name)
-    if name in _MODULES:
-        return import_module(f"xaiutils.{_MODULES[name]}")
+    with extras_named():
+        if name in _NAMES:
+            return getattr(import_module(f"xaiutils.{_NAMES[name]}"), name)
+        if name in _MODULES:
+            return import_module(f"xaiutils.{_MODULES[name]}")
     raise AttributeError(f"module 'xaiutils' has no attribute {name!r}")
 
 
