@@ -10,12 +10,13 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import operator
 import re
 import threading
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -23,25 +24,46 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_leaves
 
 from xaiutils.network.kinds import CONSTANT, KINDS, ROUTING, is_nonnegative, kind_of
-from xaiutils.network.step import GETITEM, GraphError, Step
-from xaiutils.network.step import holds_tensors as _holds_tensors
+from xaiutils.network.step import GraphError, Step
 from xaiutils.network.structure import inside
 from xaiutils.support import chance
 from xaiutils.support.borrowed import environment_kept
 
 _ATEN = torch.ops.aten
+_HIGHER = torch.ops.higher_order
 _LOCK = threading.Lock()  # torch.export has one state for the whole process
 OUTPUTS = ("logits", "out")  # what is read of a network that returns several things by name
-# What PyTorch makes of an operation in its own pass, under the name that it has before it.
-_SAME = {
-    "native_layer_norm": _ATEN.layer_norm.default,
-    "native_group_norm": _ATEN.group_norm.default,
-    "_native_batch_norm_legit_no_training": _ATEN.batch_norm.default,
+# What PyTorch makes of an operation in its own pass, and the name and arguments before it.
+_SAME: dict[Any, tuple[Any, Callable[..., tuple[Any, ...]]]] = {
+    _ATEN.view.default: (_ATEN.reshape.default, lambda *args: args),  # whatever the memory layout
+    _ATEN.native_layer_norm.default: (_ATEN.layer_norm.default, lambda *args: args),
+    _ATEN.native_group_norm.default: (
+        _ATEN.group_norm.default,
+        lambda x, w, b, n, c, size, groups, eps: (x, groups, w, b, eps),
+    ),
+    _ATEN._native_batch_norm_legit_no_training.default: (
+        _ATEN.batch_norm.default,
+        lambda *args: (*args[:5], False, *args[5:], False),
+    ),
+    _ATEN.copy.default: (_ATEN.expand_as.default, lambda to, x, *_: (x, to)),
 }
-_WRITTEN_OUT = {  # fused, they have no rules; what they consist of has
-    "scaled_dot_product_attention": _ATEN._scaled_dot_product_attention_math.default,
+
+
+def _glu(x: Tensor, dim: int = -1) -> Tensor:
+    size = x.shape[dim] // 2
+    return x.narrow(dim, 0, size) * x.narrow(dim, size, size).sigmoid()
+
+
+_WRITTEN_OUT: dict[str, Callable[..., Any]] = {  # they have no rules; what they consist of has
+    "scaled_dot_product_attention": lambda *args, **settings: (
+        _ATEN._scaled_dot_product_attention_math.default.decompose(*args, **settings)[0]
+    ),
+    "glu": _glu,
+    "addcmul": lambda x, a, b, value=1: x + (a * b if value == 1 else a * b * value),
+    "lerp": lambda x, end, weight: x + (end - x) * weight,
 }
 _RESHAPES = ("reshape", "view", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze")
 # They change what their input is a view of.
@@ -56,14 +78,10 @@ class NotCaptured(GraphError):
 
 @dataclass
 class Captured:
-    """The steps of a network, in the order of computation.
+    """The steps of a network in the order of computation, weights where they are first read.
 
-    Attributes:
-        steps: Weights and the picture first where they are first read.
-        input, output: The picture's, and that of what is explained.
-        results: Of every module, by its path, the step of its last call.
-        calls: How often each module is called.
-        constants: Tensors that the forward method makes, by name.
+    ``results`` has of every module, by its path, the step of its last call, ``calls`` how often
+    each is called, ``constants`` the tensors that the forward method makes, by name.
     """
 
     steps: list[Step]
@@ -126,8 +144,7 @@ def capture(module: nn.Module, x: Tensor) -> Captured:
         x: Two pictures (2, C, ...), of the size, dtype and device that count.
 
     Raises:
-        NotCaptured: The module cannot be captured, though it computes its output; the message has
-            PyTorch's reason, the line of the user's code, and what to give instead.
+        NotCaptured: The module cannot be captured, though it computes its output.
         GraphError: It cannot compute its output either, or none of single pictures.
     """
     if isinstance(module, torch.jit.ScriptModule):
@@ -144,7 +161,7 @@ def capture(module: nn.Module, x: Tensor) -> Captured:
         logging.disable(logging.CRITICAL)
         try:
             program = torch.export.export(
-                _Reading(_copy(module)),
+                _Reading(_with_own_tensors(module)),
                 (x,),
                 dynamic_shapes=({0: torch.export.Dim("N")},),
                 strict=False,
@@ -182,41 +199,38 @@ class _Reading(nn.Module):
             raise _Stopped from error
 
 
-def _copy(module: nn.Module) -> nn.Module:
+def _with_own_tensors(module: nn.Module) -> nn.Module:
     """The same modules around the same tensors; the module itself where that is not possible."""
-    memo: dict[int, Any] = {id(held): held for held in inside(module)}
     try:
-        return copy.deepcopy(module, memo).eval()  # some are made anew, in train mode
-    except Exception:  # something in it cannot be copied
+        return copied(module, frozen=False)
+    except GraphError:
         return module
 
 
-def copied(module: nn.Module) -> nn.Module:
-    """A deep copy that shares the weights, frozen.
+def copied(module: nn.Module, *, frozen: bool = True) -> nn.Module:
+    """A deep copy in eval mode that shares the weights; they are ``frozen``, or the same.
 
     Raises:
         GraphError: Something in the module cannot be copied.
     """
-    memo: dict[int, Any] = {}
-    for part in module.modules():
-        if isinstance(part, torch.jit.ScriptModule):
-            continue  # copies its tensors itself
-        for held in (*part._parameters.values(), *vars(part).values()):
-            if isinstance(held, nn.Parameter):
-                memo[id(held)] = nn.Parameter(held.detach(), requires_grad=False)
-            elif isinstance(held, Tensor):
-                memo[id(held)] = held.detach().clone()
     try:
+        memo: dict[int, Any] = {
+            id(held): _frozen(held) if frozen else held for held in inside(module)
+        }
         with torch.no_grad():  # TorchScript clones its weights
-            twin = copy.deepcopy(module, memo).eval()
+            twin = copy.deepcopy(module, memo).eval()  # some are made anew, in train mode
     except Exception as error:  # of whatever is held there
         raise GraphError(
             f"module must be copied by copy.deepcopy where it cannot be read, "
             f"{type(module).__name__} is not: {error}"
         ) from error
-    for parameter in twin.parameters():
-        parameter.requires_grad_(False)
-    return twin
+    return twin.requires_grad_(False) if frozen else twin
+
+
+def _frozen(held: Tensor) -> Tensor:
+    if isinstance(held, nn.Parameter):
+        return nn.Parameter(held.detach(), requires_grad=False)
+    return held.detach().clone()
 
 
 def _why_not(module: nn.Module, x: Tensor, error: BaseException | None) -> GraphError:
@@ -253,14 +267,12 @@ def where_stopped(error: BaseException | None) -> str:
     """The last line of the user's own code that was come to, with its file and number."""
     libraries = (Path(torch.__file__).parent, Path(__file__).parents[1])
     frames = traceback.extract_tb(error.__traceback__ if error else None)
-    own = [
-        f
-        for f in frames
-        if not any(Path(f.filename).is_relative_to(b) for b in libraries)
-        and not f.filename.startswith("<")
-        and Path(f.filename).name != "contextlib.py"
-    ]
-    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno}: {own[-1].line})" if own else ""
+    for frame in reversed(frames):
+        file = Path(frame.filename)
+        library = any(file.is_relative_to(one) for one in libraries) or file.name == "contextlib.py"
+        if not library and not frame.filename.startswith("<"):
+            return f" ({file.name}, line {frame.lineno}: {frame.line})"
+    return ""
 
 
 class _Aliased(Exception):
@@ -272,11 +284,10 @@ class _Reader:
 
     def __init__(self, program: torch.export.ExportedProgram) -> None:
         self.program = program
-        self.graph = _flattened(program.graph_module)
+        self.graph = _inlined(program.graph_module)
         self.steps: list[Step] = []
-        self.env: dict[fx.Node, Any] = {}
+        self.env: dict[fx.Node, Any] = {}  # steps
         self.calls: dict[str, tuple[str, set[Step]]] = {}  # by call: path, steps
-        self.batch = ""  # the symbol that counts pictures
 
     def read(self) -> Captured:
         """All steps that the output depends on."""
@@ -289,89 +300,39 @@ class _Reader:
         constants = {held[node]: self.program.constants[name] for node, name in made.items()}
         self.graph.eliminate_dead_code(_kept)
         for node in self.graph.nodes:
-            if node.op == "placeholder" and node.name in held:
-                self.env[node] = self._step(node, holds=held[node.name])
-            elif node.op == "placeholder":
-                found = self._step(node, holds="")
-                found.kind, self.env[node] = ROUTING, found
-                picture = found
-                self.batch = str(node.meta["val"].shape[0])
+            if node.op == "placeholder":
+                self.env[node] = self._step(node, holds=held.get(node.name, ""))
+                if node.name not in held:
+                    picture = self.env[node]
+                    picture.kind = ROUTING
             elif node.op == "output":
-                result = node.args[0][-1]
-            else:
+                output = self.env[_root(node.args[0][-1])]
+            elif node.op == "call_function":
                 self._node(node)
-        output = self.env[result]
-        if not isinstance(output, Step) or output.kind == CONSTANT:
-            raise GraphError("module must return what depends on the pictures, and it does not")
         return self._pruned(picture, output, constants)
 
     def _node(self, node: fx.Node) -> None:
         target: Any = node.target
-        if node.op == "get_attr":
-            return
-        name = getattr(getattr(target, "_schema", None), "name", "").rpartition("::")[2]
+        name = _name(node)
         if isinstance(target, torch._ops.HigherOrderOperator):
             raise NotCaptured(f"module must not use {target}, which is no operation on tensors")
         if name in _SKIPPED or target is torch._C._set_grad_enabled:
             return
-        if name in _WRITTEN_OUT:
-            self._written_out(node)
-            return
         if _draws(node, name):
             raise GraphError(f"module must not draw by chance in eval mode, and it calls {name}")
-        args, kwargs = self._filled(node.args), self._filled(node.kwargs)
-        if target is GETITEM and not isinstance(args[0], Step):
-            self.env[node] = args[0][args[1]]
-            return
-        if target is GETITEM and args[0].operation in ("batch_norm", "layer_norm", "group_norm"):
+        read: Any = fx.node.map_arg((node.args, node.kwargs), lambda n: self.env[_root(n)])
+        args, kwargs = read
+        if target is operator.getitem and args[0].shape is not None:  # the first result of several
             self.env[node] = args[0]
             return
-        written = _written(node)
-        if written is not None:
-            if name in _VIEWS_IN_PLACE or self._read_elsewhere(node, written):
+        if _written(node) is not None:
+            if name in _VIEWS_IN_PLACE or _read_elsewhere(node):
                 raise _Aliased
-            name, target = name.removesuffix("_"), _ATEN
-            for part in (name, node.target._overloadname):  # type: ignore[union-attr]
-                target = getattr(target, part)
-        made = self._call(node, target, name, args, kwargs)
-        self.env[node] = made
-        if written is not None:
-            self.env.update(dict.fromkeys(_one_tensor(written), made))
-
-    def _call(self, node: fx.Node, target: Any, name: str, args: Any, kwargs: Any) -> Step:
-        """The step, or the steps, of an operation."""
-        value = None
-        if target is _ATEN.view.default:
-            target = _ATEN.reshape.default  # the same numbers, whatever the memory layout
-        elif name == "_native_batch_norm_legit_no_training":
-            x, w, b, mean, variance, momentum, eps = args
-            target, value = _SAME[name], node.meta["val"][0]
-            args = (x, w, b, mean, variance, False, momentum, eps, False)
-        elif name == "copy":  # of the second, in the form of the first
-            target, args = _ATEN.expand_as.default, (args[1], args[0])
-        elif name == "native_layer_norm":
-            target, value = _SAME[name], node.meta["val"][0]
-        elif name == "native_group_norm":
-            target, args = _SAME[name], (args[0], args[6], args[1], args[2], args[7])
-            value = node.meta["val"][0]
-        elif name == "glu":
-            first, gate = (
-                self._step(node, _ATEN.narrow.default, (args[0], dim, i * size, size), value=half)
-                for dim, size, half in [_half(node)]
-                for i in range(2)
-            )
-            gate = self._step(node, _ATEN.sigmoid.default, (gate,))
-            return self._step(node, _ATEN.mul.Tensor, (first, gate))
-        elif name == "addcmul":
-            product = self._step(node, _ATEN.mul.Tensor, args[1:3])
-            if kwargs.get("value", 1) != 1:
-                product = self._step(node, _ATEN.mul.Tensor, (product, kwargs["value"]))
-            return self._step(node, _ATEN.add.Tensor, (args[0], product))
-        elif name == "lerp":
-            between = self._step(node, _ATEN.sub.Tensor, (args[1], args[0]))
-            between = self._step(node, _ATEN.mul.Tensor, (between, args[2]))
-            return self._step(node, _ATEN.add.Tensor, (args[0], between))
-        return self._step(node, target, args, kwargs, value=value)
+            target = getattr(getattr(_ATEN, name.removesuffix("_")), target._overloadname)
+        if target in _SAME:
+            target, arranged = _SAME[target]
+            args = arranged(*args)
+        self.env[_root(node)] = self._step(node, target, args, kwargs)
 
     def _step(
         self,
@@ -381,22 +342,21 @@ class _Reader:
         kwargs: dict[str, Any] | None = None,
         *,
         holds: str = "",
-        value: Any = None,
     ) -> Step:
         made = Step("", "", function, tuple(args), dict(kwargs or {}), holds)
         made.line, made.module = _line(node), _path(node)
-        made.name = made.path = made.base
-        value = node.meta.get("val") if value is None else value
-        self._measure(made, value)
-        if function is not None and made.shape is None and not _holds_tensors(value):
-            made.kind = CONSTANT  # a size or the like: nothing of the picture is in it
-        elif function is not None:
+        made.name = made.path = made.operation
+        value = node.meta.get("val")
+        tensors = [one for one in tree_leaves(value) if isinstance(one, Tensor)]
+        self._measure(made, tensors[0] if node.target in _SAME else value)
+        if function is not None and tensors:  # else a size or the like: nothing of the picture
             made.kind = kind_of(made)
         made.nonnegative = is_nonnegative(made)
         if made.kind != CONSTANT and made.shape is not None and made.batch < 0:
+            where = "; ".join(filter(None, (made.module, made.line)))
             raise GraphError(
                 f"module must treat each picture by itself, and {made.operation}"
-                f"{_place(_path(node), made.line)} mixes those of a batch"
+                f"{where and f' ({where})'} mixes those of a batch"
             )
         self.steps.append(made)
         for key, (path, _) in (node.meta.get("nn_module_stack") or {}).items():
@@ -441,61 +401,13 @@ class _Reader:
             "known"
         )
 
-    def _filled(self, value: Any) -> Any:
-        return fx.node.map_arg(value, lambda node: self.env[node])
-
-    def _written_out(self, node: fx.Node) -> None:
-        """The operations of which PyTorch makes one that has no rule."""
-        function: Any = _WRITTEN_OUT[_schema(node).name.rpartition("::")[2]]
-        read = [*node.args, *node.kwargs.values()]
-        places = [i for i, one in enumerate(read) if isinstance(one, fx.Node)]
-
-        def called(*values: Any) -> Any:
-            given = list(read)
-            for i, value in zip(places, values, strict=True):
-                given[i] = value
-            named = dict(zip(node.kwargs, given[len(node.args) :], strict=True))
-            return function.decompose(*given[: len(node.args)], **named)[0]
-
-        part = make_fx(called)(*(read[i].meta["val"] for i in places))  # type: ignore[union-attr]
-        stack = node.meta.get("nn_module_stack")
-        given = iter([self.env[read[i]] for i in places])  # type: ignore[index]
-        for inner in part.graph.nodes:
-            if inner.op == "placeholder":
-                self.env[inner] = next(given)
-            elif inner.op == "output":
-                self.env[node] = self.env[inner.args[0]]
-            else:
-                inner.meta["nn_module_stack"] = stack
-                self._node(inner)
-
-    def _read_elsewhere(self, node: fx.Node, written: fx.Node) -> bool:
-        """Whether something after ``node`` reads what is written into by another view of it."""
-        itself = _one_tensor(written)
-        found, todo = set(itself), list(itself)
-        while todo:
-            one = todo.pop()
-            near = [base for base in one.all_input_nodes if _views(one, base)]
-            near += [user for user in one.users if _views(user, one)]
-            todo += [other for other in near if other not in found]
-            found.update(near)
-        order = {one: i for i, one in enumerate(node.graph.nodes)}
-        others = [one for one in found - itself if order[one] < order[node]]
-        elsewhere = any(order[user] > order[node] for one in others for user in one.users)
-        if elsewhere and any(str(one.target).startswith("aten.einsum") for one in found):
-            raise NotCaptured(
-                "module must not write into what einsum of a single tensor gives, a view of it: "
-                "permute gives one that can be captured"
-            )
-        return elsewhere
-
     def _pruned(self, picture: Step, output: Step, constants: dict[str, Tensor]) -> Captured:
         """Without what the output does not depend on; named by the modules that return it."""
         needed = {output}
         for step in reversed(self.steps):
             if step in needed:
                 needed.update(step.inputs)
-        if picture not in needed:
+        if picture not in needed or output.kind == CONSTANT:
             raise GraphError("module must return what depends on the pictures, and it does not")
         steps = [step for step in self.steps if step in needed]
         for step in steps:
@@ -522,20 +434,18 @@ class _Reader:
                 step.name = name if own else f"{name}@{seen[name + '@']}"
                 seen[name + "@"] += not own
             else:
-                step.name = step.base
+                step.name = base = step.operation
                 while step.name in results or step.name in seen:
-                    seen[step.base] += 1
-                    step.name = f"{step.base}_{seen[step.base]}"
+                    seen[base] += 1
+                    step.name = f"{base}_{seen[base]}"
                 seen[step.name] += 0
             step.path = step.name
         return Captured(steps, picture, output, results, calls, constants)
 
 
-def _half(node: fx.Node) -> tuple[int, int, Tensor]:
-    """Of a gated linear unit the dimension that is halved, the size of a half and its value."""
-    value: Tensor = node.meta["val"]
-    dim = node.args[1] if len(node.args) > 1 else -1
-    return int(dim), int(value.shape[dim]), value  # type: ignore[arg-type, index]
+def _name(node: fx.Node) -> str:
+    """An operation's, without its overload."""
+    return getattr(getattr(node.target, "_schema", None), "name", "").rpartition("::")[2]
 
 
 def _draws(node: fx.Node, name: str) -> bool:
@@ -547,19 +457,14 @@ def _draws(node: fx.Node, name: str) -> bool:
     return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()) and not never
 
 
-def _schema(node: fx.Node) -> Any:
-    return getattr(node.target, "_schema", None) if node.op == "call_function" else None
-
-
 def _kept(node: fx.Node) -> bool:
     """What is not dead, though nobody reads it."""
-    schema = _schema(node)
-    return node.op in ("placeholder", "output") or (schema is not None and schema.is_mutable)
+    return node.op in ("placeholder", "output") or _written(node) is not None
 
 
 def _written(node: fx.Node) -> fx.Node | None:
     """The value that an operation in place writes into."""
-    schema = _schema(node)
+    schema = getattr(node.target, "_schema", None) if node.op == "call_function" else None
     if schema is None or not schema.is_mutable:
         return None
     if schema.name.startswith("aten::_foreach"):
@@ -571,72 +476,98 @@ def _written(node: fx.Node) -> fx.Node | None:
     return None
 
 
-def _one_tensor(node: fx.Node) -> set[fx.Node]:
-    """All names of the tensor that a node gives: operations in place return what they write."""
-    found, todo = {node}, [node]
+def _root(node: fx.Node) -> fx.Node:
+    """What first gave the tensor of a node: operations in place return what they write into."""
+    while (before := _written(node)) is not None:
+        node = before
+    return node
+
+
+def _read_elsewhere(node: fx.Node) -> bool:
+    """Whether something after ``node`` reads what it writes into by another view of it."""
+    root, order = _root(node), {one: i for i, one in enumerate(node.graph.nodes)}
+    memory, found, todo = _memory(root), set[fx.Node](), [root]
     while todo:
         one = todo.pop()
-        near = [user for user in one.users if _written(user) is one]
-        near += [base for base in (_written(one),) if base is not None]
-        todo += [other for other in near if other not in found]
-        found.update(near)
-    return found
+        if one not in found and not memory.isdisjoint(_memory(one)):
+            found.add(one)
+            todo += [*one.all_input_nodes, *one.users]
+    others = [one for one in found if order[one] < order[node] and _root(one) is not root]
+    elsewhere = any(order[user] > order[node] for one in others for user in one.users)
+    if elsewhere and any(_name(one) == "einsum" for one in found):
+        raise NotCaptured(
+            "module must not write into what einsum of a single tensor gives, a view of it: "
+            "permute gives one that can be captured"
+        )
+    return elsewhere
 
 
-def _views(node: fx.Node, base: fx.Node) -> bool:
-    """Whether ``node`` shares memory with ``base``, which it reads; in doubt it does."""
-    schema = _schema(node)
-    if node.target is GETITEM:
-        return True
-    if schema is None:
-        return False
-    name = schema.name.rpartition("::")[2]
-    if name in _PERHAPS_VIEWS:
-        return True
-    return any(result.alias_info is not None for result in schema.returns) and base in (
-        node.args[:1] or ()
-    )
+def _memory(node: fx.Node) -> set[int]:
+    """Where the tensors of a node lie, which views of them share."""
+    values = tree_leaves(node.meta.get("val"))
+    return {one.untyped_storage()._cdata for one in values if isinstance(one, Tensor)}
 
 
-# Views of what they read where that can be.
-_PERHAPS_VIEWS = (
-    *("flatten", "reshape", "contiguous", "dropout", "to", "unflatten", "expand_as", "einsum"),
-    *("type_as", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_tensors", "sum_to_size"),
-    *("alpha_dropout", "feature_dropout", "feature_alpha_dropout", "meshgrid", "movedim"),
-)
+def _inlined(module: fx.GraphModule) -> fx.Graph:
+    """The graph with the parts in it that are entered under another mode of gradients.
 
-
-def _flattened(module: fx.GraphModule) -> fx.Graph:
-    """The graph with the parts in it that are entered under another mode of gradients."""
-    graph, modes = module.graph, torch.ops.higher_order
+    And with what `_WRITTEN_OUT` has in place of its operations.
+    """
+    graph = module.graph
     for node in graph.nodes:
-        if node.target is modes.wrap_with_autocast and node.args[2]:
+        target, result = node.target, None
+        if target is _HIGHER.wrap_with_autocast and node.args[2]:
             raise NotCaptured(
                 "module must not enter autocast in its forward, whose casts are not captured; "
                 "leave it out there and enter it around the call"
             )
-        if node.target not in (modes.wrap_with_set_grad_enabled, modes.wrap_with_autocast):
-            continue
-        place = 4 if node.target is modes.wrap_with_autocast else 1
-        without = place == 1 and not node.args[0]  # gradient
-        given, found = iter(node.args[place + 1 :]), dict[fx.Node, Any]()
         with graph.inserting_before(node):
-            for inner in _flattened(getattr(module, node.args[place].target)).nodes:
-                if inner.op == "placeholder":
-                    found[inner] = next(given)
-                elif inner.op == "output":
-                    results = fx.node.map_arg(inner.args[0], found.__getitem__)
-                elif inner.op != "get_attr":
-                    found[inner] = graph.node_copy(inner, found.__getitem__)
-            for user in list(node.users):  # each takes one of the results
-                result = results[user.args[1]]
-                if without:
-                    result = graph.call_function(_ATEN.detach.default, (result,))
-                    result.meta = dict(user.meta)
-                user.replace_all_uses_with(result)
-                graph.erase_node(user)
+            if target in (_HIGHER.wrap_with_set_grad_enabled, _HIGHER.wrap_with_autocast):
+                place = 4 if target is _HIGHER.wrap_with_autocast else 1
+                inner = _inlined(getattr(module, node.args[place].target))
+                results = _copied_into(graph, inner, node.args[place + 1 :])
+                for user in list(node.users):  # each takes one of the results
+                    result = results[user.args[1]]
+                    if place == 1 and not node.args[0]:  # without gradient
+                        result = graph.call_function(_ATEN.detach.default, (result,))
+                        result.meta = dict(user.meta)
+                    user.replace_all_uses_with(result)
+                    graph.erase_node(user)
+            elif _name(node).removesuffix("_") in _WRITTEN_OUT:
+                if _written(node) is not None:
+                    raise _Aliased
+                node.replace_all_uses_with(_copied_into(graph, *_traced(node)))
+            else:
+                continue
         graph.erase_node(node)
     return graph
+
+
+def _copied_into(graph: fx.Graph, inner: fx.Graph, given: Sequence[Any]) -> Any:
+    """What a graph gives for these inputs, computed in another."""
+    inputs = [node for node in inner.nodes if node.op == "placeholder"]
+    found = {node: node for node in inner.nodes if node.op == "get_attr"}  # of what is inlined
+    return graph.graph_copy(inner, found | dict(zip(inputs, given, strict=True)))
+
+
+def _traced(node: fx.Node) -> tuple[fx.Graph, list[fx.Node]]:
+    """What an operation consists of, and what it reads."""
+    function = _WRITTEN_OUT[_name(node)]
+    read = [*node.args, *node.kwargs.values()]
+    places = [i for i, one in enumerate(read) if isinstance(one, fx.Node)]
+
+    def called(*values: Any) -> Any:
+        given = read.copy()
+        for i, value in zip(places, values, strict=True):
+            given[i] = value
+        named = dict(zip(node.kwargs, given[len(node.args) :], strict=True))
+        return function(*given[: len(node.args)], **named)
+
+    nodes: list[fx.Node] = [read[i] for i in places]  # type: ignore[misc]
+    graph = make_fx(called)(*(one.meta["val"] for one in nodes)).graph
+    for part in graph.nodes:
+        part.meta |= {key: node.meta.get(key) for key in ("nn_module_stack", "stack_trace")}
+    return graph, nodes
 
 
 def _path(node: fx.Node) -> str:
@@ -647,19 +578,9 @@ def _path(node: fx.Node) -> str:
 
 def _line(node: fx.Node) -> str:
     """The line of the forward method that a node comes from, with its file and number."""
-    said = (node.meta.get("stack_trace") or "").strip().splitlines()
-    places = [re.match(r'\s*File "(.+)", line (\d+)', line) for line in said]
-    found = [(i, at) for i, at in enumerate(places) if at is not None]
-    if not found or found[-1][0] + 1 == len(said):
-        return ""
-    i, at = found[-1]
-    return f"{Path(at[1]).name}, line {at[2]}: {said[i + 1].strip()}"
-
-
-def _place(path: str, line: str) -> str:
-    """Where an operation stands, in words and brackets."""
-    found = "; ".join(filter(None, (path, line)))
-    return f" ({found})" if found else ""
+    trace = node.meta.get("stack_trace") or ""
+    found = re.findall(r'File "(.+)", line (\d+).*\n\s*(?!File ")(\S.*)', trace)
+    return "{}, line {}: {}".format(Path(found[-1][0]).name, *found[-1][1:]) if found else ""
 
 
 def require_eval(module: nn.Module) -> None:

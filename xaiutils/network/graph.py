@@ -1,28 +1,36 @@
 """The network as a list of steps: captured once per picture size, run once per explanation.
 
-`Graph` holds the steps that PyTorch read from a module (capture.py), each with its kind
-(operations.py); `Graph.run` computes them in order and records what the walk back will ask for.
-Weights are read from the caller's module at the start of each run, so it never explains by weights
-that have since changed. `Network` keeps the captures of one module, and makes them anew where the
-module's structure, settings or hooks have changed.
+`Graph.run` computes the steps that were captured and records what the walk back will ask for, by
+the weights that the caller's module has then. `Network` keeps the captures of one module, and makes
+them anew where the module's structure, settings or hooks have changed.
 """
 
 from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from xaiutils.network.capture import Captured, NotCaptured, capture, require_eval, unwrapped
-from xaiutils.network.compute import compute, last_uses, may_overwrite, note, weights_of
-from xaiutils.network.kinds import BATCH_NORM, CONSTANT, PASS, WEIGHTED
+from xaiutils.network.capture import NotCaptured, capture, require_eval, unwrapped
+from xaiutils.network.kinds import (
+    BATCH_NORM,
+    CONSTANT,
+    EXTREMES,
+    JOINS,
+    LAYER_NORM,
+    PASS,
+    SUM,
+    WEIGHTED,
+)
 from xaiutils.network.step import GraphError, Recording, Step, as_leaf, detached
 from xaiutils.network.structure import structure
 from xaiutils.network.uncaptured import Uncaptured
+from xaiutils.network.usable import example
 from xaiutils.support import asking, checks
 
 _FOLDED = ("conv1d", "conv2d", "conv3d")
@@ -37,16 +45,15 @@ class Graph:
         """Capture ``module`` for pictures of ``shape`` (C, H, W), or (C, ...).
 
         Raises:
-            GraphError: The module cannot be captured (the message says what to give instead), does
-                not take pictures of this shape, or does not return one tensor.
+            GraphError: The module cannot be captured, does not take pictures of this shape, or does
+                not return one tensor.
             ValueError: The module is in train mode.
         """
         require_eval(module)
         self.source = module
-        kind, device = dtype(module), _device(module)
         with torch.inference_mode(False):
-            x = torch.empty((2, *shape), dtype=kind, device=device)
-        found: Captured = capture(module, x)
+            x = torch.empty((2, *shape)).to(example(module))
+        found = capture(module, x)
         self.steps, self.input, self.output = found.steps, found.input, found.output
         self.constants, self.calls = found.constants, found.calls
         self._names = {step.name: step for step in self.steps} | found.results
@@ -98,12 +105,13 @@ class Graph:
 
     def value_at(self, step: Step, x: Tensor) -> Any:
         """The result of ``step`` for images (N, C, H, W); nothing after it is computed."""
-        return next(value for found, value in self._values(x) if found is step)
+        return next(value for found, value in self._values(Recording(x)) if found is step)
 
     def mixing(self, x: Tensor) -> Step | None:
         """The first step whose result for ``x[0]`` of (N, ...) depends on the others, or None."""
         with torch.no_grad():
-            for (step, among), (_, alone) in zip(self._values(x), self._values(x[:1]), strict=True):
+            several, one = self._values(Recording(x)), self._values(Recording(x[:1]))
+            for (step, among), (_, alone) in zip(several, one, strict=True):
                 if step.kind != CONSTANT and step.before == 1 and isinstance(among, Tensor):
                     first = among.narrow(step.batch, 0, alone.shape[step.batch]).double()
                     if not torch.allclose(first, alone.double(), 1e-3, 1e-6, equal_nan=True):
@@ -135,66 +143,70 @@ class Graph:
         """
         require_eval(self.source)
         asking.asked(len(x))
-        record = Recording(logits=x)
+        record = Recording(x)
         leaves = (leaf,) if isinstance(leaf, Step) else tuple(leaf)
         live = {step for one in leaves for step in self.after(one)}
-        step = self.input
+        last = self.input
         # Outside inference mode, since its tensors can never be differentiated.
         with torch.inference_mode(False):
             try:
-                x = x.clone() if x.is_inference() else x.detach()
-                for step, value in self._values(x, record, inputs_of, graph_of, leaves, live):
-                    if step is self.output:
-                        record.logits = value
+                record.logits = x.clone() if x.is_inference() else x.detach()
+                for step, value in self._values(record, inputs_of, graph_of, leaves, live):
+                    last, record.logits = step, value  # in the end the output
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
                 raise GraphError(
                     f"x must fit the network; {checks.shape(x)} {x.dtype} on {x.device} failed "
-                    f"after {step}: {error}"
+                    f"after {last}: {error}"
                 ) from error
         return record
 
     def held(self, x: Tensor) -> dict[Step, Tensor]:
         """The tensors (...,) that the module holds now, by the steps that stand for them."""
-        named: dict[str, Any] = dict(self.source.named_parameters(remove_duplicate=False))
-        named |= dict(self.source.named_buffers(remove_duplicate=False))
-        found = {}
-        for step in self.steps:
-            if step.holds:
-                own = named.get(step.holds)
-                own = self.constants[step.holds].to(x.device) if own is None else own
-                found[step] = own.detach()
-        return found
+        known = {name: constant.to(x.device) for name, constant in self.constants.items()}
+        known |= dict(self.source.named_parameters(remove_duplicate=False))
+        known |= dict(self.source.named_buffers(remove_duplicate=False))
+        return {step: known[step.holds].detach() for step in self.steps if step.holds}
 
     def _values(
         self,
-        x: Tensor,
-        record: Recording | None = None,
+        record: Recording,
         inputs_of: Container[Step] = (),
         graph_of: Container[Step] = (),
         leaves: Container[Step] = (),
         live: Container[Step] = (),
     ) -> Iterator[tuple[Step, Any]]:
-        """Compute the steps in order; each value is forgotten after its last use."""
-        values: dict[Step, Any] = {self.input: x, **self.held(x)}
+        """Compute the steps of the pictures that ``record`` has for logits, in order.
+
+        Each value is forgotten after its last use.
+        """
+        values: dict[Step, Any] = {self.input: record.logits, **self.held(record.logits)}
         for step in self.steps:
             attached = step in graph_of
             read = values
             if attached:  # reads values of its own, so that its derivative ends at this step
                 read = {**values, **{other: as_leaf(values[other]) for other in step.varying}}
-            weights = weights_of(step, read) if step.kind in WEIGHTED else None
-            if record is not None and (attached or step in inputs_of):
-                note(record, step, read, weights)
+            weights = _weights(step, read) if step.kind in WEIGHTED else None
+            if attached or step in inputs_of:
+                _note(record, step, read, weights)
             if step.function is not None:
-                overwrite = step not in live and may_overwrite(step, graph_of)
                 with torch.set_grad_enabled(attached or step in live):
-                    values[step] = compute(step, read, weights, overwrite)
-            if attached and record is not None:
+                    if weights is not None:
+                        value = step.apply(read[step.inputs[0]], *weights)
+                    elif step.kind == PASS:
+                        value = read[step.varying[0]]
+                        value = detached(value) if step.operation == "detach" else value
+                    elif step not in live and _may_overwrite(step, graph_of):
+                        value = torch.relu_(read[step.inputs[0]])
+                    else:
+                        value = step.compute(read)
+                values[step] = value
+            if attached:
                 record.outputs[step] = values[step]
                 if step not in live:
                     values[step] = detached(values[step])
-            if step in leaves and record is not None:
+            if step in leaves:
                 found = values[step]
                 found = found if found.requires_grad else found.detach().requires_grad_()
                 values[step] = record.leaves[step] = found
@@ -215,9 +227,6 @@ class Network:
         """Capture ``module`` for pictures of ``shape`` (C, H, W); raises as `Graph` does.
 
         Not where ``graph`` is None, nor where `torch.export` cannot read what can be called.
-
-        Raises:
-            GraphError, NotCaptured: As `Graph` does.
         """
         self.module, self.source, self.shape = module, unwrapped(module), shape
         self._lock = threading.RLock()
@@ -275,12 +284,88 @@ class Network:
         self._captures, self._structure, self._changed = {}, None, False
 
 
-def dtype(module: nn.Module) -> torch.dtype:
-    """The floating-point type of the module's parameters; float32 where it has none."""
-    floats = (t.dtype for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
-    return next(floats, torch.float32)
+def last_uses(steps: list[Step], output: Step) -> dict[Step, list[Step]]:
+    """For each step the values that nobody needs after it; the output is kept."""
+    place = {step: i for i, step in enumerate(steps)}
+    uses: dict[Step, list[Step]] = {}
+    for step in steps:
+        if step is not output:
+            uses.setdefault(max(step.users, key=place.__getitem__), []).append(step)
+    return uses
 
 
-def _device(module: nn.Module) -> torch.device:
-    tensors = (*module.parameters(), *module.buffers())
-    return tensors[0].device if tensors else torch.device("cpu")
+def _weights(step: Step, values: Mapping[Step, Any]) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of a weighted step, with the batch norm that it has taken in.
+
+    A batch norm that stands alone is ``weight * x + bias``, one number each per channel.
+    """
+    weight, bias = step.arguments(values, "weight", "bias")
+    norm = step if step.kind == BATCH_NORM else step.batch_norm
+    if norm is None:
+        return weight, bias
+    mean, variance, eps = norm.arguments(values, "running_mean", "running_var", "eps")
+    if norm is not step:
+        with torch.no_grad():
+            own = norm.arguments(values, "weight", "bias")
+            return fuse_conv_bn_weights(weight, bias, mean, variance, eps, *own)
+    scale = torch.rsqrt(variance + eps)
+    if weight is not None:
+        scale = scale * weight
+    shift = -mean * scale
+    return scale, shift if bias is None else shift + bias
+
+
+def _note(
+    record: Recording,
+    step: Step,
+    values: Mapping[Step, Any],
+    weights: tuple[Tensor, Tensor | None] | None,
+) -> None:
+    """Record what ``step`` reads."""
+
+    def given(number: int) -> Any:
+        """The result if all that depends on the picture were this number."""
+        filled = {other: torch.full_like(values[other], number) for other in step.varying}
+        return step.compute({**values, **filled})
+
+    record.inputs[step] = [values[other] for other in step.varying]
+    if weights is not None:
+        record.weights[step] = weights
+    if step.kind == LAYER_NORM:
+        record.norms[step] = _norm_parameters(step, values)
+    if step.kind == SUM:
+        added = any(isinstance(a, int | float) and a for a in step.args[:2])
+        if step.varying != step.inputs or added:
+            record.constants[step] = given(0)
+    elif step.operation in JOINS:
+        plain = step.operation in ("cat", "concat", "stack")
+        if not plain or step.varying != tuple(dict.fromkeys(step.args[0])):
+            moved = given(2) - given(1)
+            record.constants[step] = (moved != 1).to(moved.dtype)
+    elif step.operation in EXTREMES and len(step.varying) == 1 < len(step.inputs):
+        result = step.compute(values)  # 1 where it is the constant's, a half where it is of both
+        own = values[step.varying[0]].expand_as(result)
+        (other,) = (values[one].expand_as(result) for one in step.inputs if one not in step.varying)
+        record.constants[step] = (own != result).to(result) + (own == other).to(result) / 2
+
+
+def _norm_parameters(step: Step, values: Mapping[Step, Any]) -> tuple[Any, ...]:
+    """Of a norm the shape of its rows, each normalised alone, weight and bias, and epsilon."""
+    x: Tensor = values[step.inputs[0]]
+    weight, bias, eps = step.arguments(values, "weight", "bias", "eps")
+    shape, groups = step.arguments(values, "normalized_shape", "num_groups")
+    if shape is not None:
+        return (*x.shape[: -len(shape)], -1), weight, bias, eps
+    per_channel = (-1,) + (1,) * (x.ndim - 2)
+    weight, bias = (v if v is None else v.view(per_channel) for v in (weight, bias))
+    return (x.shape[0], groups or x.shape[1], -1), weight, bias, eps  # instance norm: each channel
+
+
+def _may_overwrite(step: Step, taken: Container[Step]) -> bool:
+    """Whether a ReLU may work in place: nobody else reads what the layer before it computed."""
+    if step.operation != "relu":
+        return False
+    before = step.inputs[0]
+    while before.kind == PASS and before.users == [step] and before not in taken:
+        before, step = before.inputs[0], before
+    return before.kind in WEIGHTED and before.users == [step] and before not in taken

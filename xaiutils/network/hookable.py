@@ -9,37 +9,24 @@ caller's weights, frozen; what a library leaves behind is left on the copy.
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from xaiutils.network.capture import require_eval
-from xaiutils.network.compute import last_uses
-from xaiutils.network.graph import Graph
-from xaiutils.network.step import Step, filled
+from xaiutils.network.graph import Graph, last_uses
+from xaiutils.network.step import Step
 from xaiutils.support import asking
 
-_POOL = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
-_MODULES: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {  # of an operation: its settings
-    "relu": (nn.ReLU, ()),
-    "relu6": (nn.ReLU6, ()),
-    "leaky_relu": (nn.LeakyReLU, ("negative_slope",)),
-    "elu": (nn.ELU, ("alpha",)),
-    "selu": (nn.SELU, ()),
-    "gelu": (nn.GELU, ("approximate",)),
-    "silu": (nn.SiLU, ()),
-    "mish": (nn.Mish, ()),
-    "hardswish": (nn.Hardswish, ()),
-    "hardsigmoid": (nn.Hardsigmoid, ()),
-    "hardtanh": (nn.Hardtanh, ("min_val", "max_val")),
-    "softplus": (nn.Softplus, ("beta", "threshold")),
-    "tanh": (nn.Tanh, ()),
-    "sigmoid": (nn.Sigmoid, ()),
-    "softmax": (nn.Softmax, ("dim",)),
-    "max_pool1d": (nn.MaxPool1d, _POOL),
-    "max_pool2d": (nn.MaxPool2d, _POOL),
-    "max_pool3d": (nn.MaxPool3d, _POOL),
+_MODULES = {  # by the names of their operations, without underscores
+    kind.__name__.lower(): kind
+    for kind in (
+        *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish),
+        *(nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Softplus, nn.Tanh, nn.Sigmoid),
+        *(nn.Softmax, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
+    )
 }
 
 
@@ -102,11 +89,10 @@ def _own(value: Any) -> Any:
 
 def _module(step: Step) -> nn.Module | None:
     """The module that computes ``step``, or None where it stays a function."""
-    if step.operation not in _MODULES or step.varying != step.inputs:
+    kind = _MODULES.get(step.operation.replace("_", ""))
+    if kind is None or step.operation[0] == "_" or step.varying != step.inputs:
         return None
-    kind, names = _MODULES[step.operation]
-    given = {name: filled(step.given[name], {}) for name in names}
-    if "stride" in given and not given["stride"]:
-        given["stride"] = None
-    one = (name for name, value in given.items() if isinstance(value, list))
-    return kind(**(given | {name: tuple(given[name]) for name in one}))
+    settings = {name: step.given[name] for name in signature(kind).parameters if name in step.given}
+    # An empty stride is that of the kernel.
+    lists = {key: tuple(value) for key, value in settings.items() if isinstance(value, list)}
+    return kind(**settings | {key: value or None for key, value in lists.items()})

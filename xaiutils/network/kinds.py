@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
 CONVOLUTION = "convolution"  # linear in its input, with a weight and a bias
 LINEAR = "linear"
@@ -169,14 +168,3 @@ def is_nonnegative(step: Any) -> bool:  # noqa: PLR0911
     plain = step.kind in (ROUTING, AVERAGE, PASS) and step.operation not in (*JOINS, *EXTREMES)
     read = step.varying if plain else step.inputs  # without sizes and indices
     return keeps and all(other.nonnegative for other in read)
-
-
-def batch_norm_parameters(
-    weight: Tensor | None, bias: Tensor | None, mean: Tensor, variance: Tensor, eps: float
-) -> tuple[Tensor, Tensor]:
-    """Batch norm in eval mode as ``scale * x + shift``, one number each per channel."""
-    scale = torch.rsqrt(variance + eps)
-    if weight is not None:
-        scale = scale * weight
-    shift = -mean * scale
-    return scale, shift if bias is None else shift + bias

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from xaiutils.network.kinds import CONSTANT, FORMS, LIKE
 
@@ -60,7 +60,7 @@ class Step:
     @cached_property
     def read(self) -> list[Step]:
         """The steps among the arguments, in order; one that is given twice stands there twice."""
-        return _steps((self.args, list(self.kwargs.values())))
+        return [part for part in tree_leaves((self.args, self.kwargs)) if isinstance(part, Step)]
 
     @cached_property
     def operation(self) -> str:
@@ -69,11 +69,6 @@ class Step:
             return self.holds or "input"
         schema = getattr(self.function, "_schema", None)
         return str(schema.name.rpartition("::")[2] if schema else self.function.__name__)
-
-    @property
-    def base(self) -> str:
-        """The name of a step that no module returns, without a number."""
-        return self.holds or ("input" if self.function is None else self.operation)
 
     @property
     def key(self) -> str:
@@ -85,9 +80,8 @@ class Step:
         """The inputs that depend on the picture, and not by their form alone."""
         if self.operation in FORMS:
             return ()
-        if self.operation in LIKE:
-            return tuple(step for step in self.inputs[:1] if step.kind != CONSTANT)
-        return tuple(step for step in self.inputs if step.kind != CONSTANT)
+        inputs = self.inputs[:1] if self.operation in LIKE else self.inputs
+        return tuple(step for step in inputs if step.kind != CONSTANT)
 
     @cached_property
     def given(self) -> dict[str, Any]:
@@ -97,6 +91,10 @@ class Step:
             return {}
         known = {a.name: a.default_value for a in schema.arguments}
         return known | dict(zip(known, self.args, strict=False)) | self.kwargs
+
+    def arguments(self, values: Mapping[Step, Any], *names: str) -> list[Any]:
+        """The arguments of these names, None for one that the operation has not."""
+        return [filled(self.given.get(name), values) for name in names]
 
     def pictures(self, value: Tensor) -> int:
         """How many pictures a result of this step is of."""
@@ -109,9 +107,8 @@ class Step:
 
     def compute(self, values: Mapping[Step, Any]) -> Any:
         """The result, from those of the steps that it reads."""
-        args = [filled(part, values) for part in self.args]
-        kwargs = {key: filled(part, values) for key, part in self.kwargs.items()}
         assert self.function is not None
+        args, kwargs = filled((self.args, self.kwargs), values)
         return self.function(*args, **kwargs)
 
     def apply(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
@@ -129,24 +126,9 @@ class Step:
         return f"{self.path} ({self.operation})"
 
 
-def _steps(value: Any) -> list[Step]:
-    """The steps in an argument, in order."""
-    if isinstance(value, Step):
-        return [value]
-    if isinstance(value, list | tuple):
-        return [step for part in value for step in _steps(part)]
-    if isinstance(value, slice):
-        return _steps((value.start, value.stop, value.step))
-    return []
-
-
 def filled(value: Any, values: Mapping[Step, Any]) -> Any:
     """An argument with the results of its steps in their places."""
-    if isinstance(value, Step):
-        return values[value]
-    if isinstance(value, list | tuple):
-        return type(value)(filled(part, values) for part in value)
-    return value
+    return tree_map_only(Step, values.__getitem__, value)
 
 
 @dataclass
@@ -180,36 +162,17 @@ class Recording:
     def vjp(self, step: Step, cotangent: Any) -> tuple[Tensor | None, ...]:
         """The transposed derivative of one step by its varying inputs, times ``cotangent``."""
         inputs = self.inputs[step]
-        pairs = zip(_leaves(self.outputs[step]), _leaves(cotangent), strict=True)
+        pairs = zip(tree_leaves(self.outputs[step]), tree_leaves(cotangent), strict=True)
         outputs, cotangents = zip(*(pair for pair in pairs if pair[1] is not None), strict=True)
-        flat = [tensor for value in inputs for tensor in _leaves(value) if _floats(tensor)]
-        gradients = torch.autograd.grad(
-            outputs, flat, cotangents, retain_graph=True, allow_unused=True
+        flat = [value for value in tree_leaves(inputs) if _floats(value)]
+        found = iter(
+            torch.autograd.grad(outputs, flat, cotangents, retain_graph=True, allow_unused=True)
         )
-        found = iter(gradients)
-        return tuple(_like(value, found) for value in inputs)
-
-
-def _leaves(value: Any) -> list[Any]:
-    """The tensors of a value that is one, or a tuple of them; None stands for itself."""
-    if isinstance(value, tuple | list):
-        return [leaf for part in value for leaf in _leaves(part)]
-    return [value]
+        return tuple(tree_map(lambda value: next(found) if _floats(value) else None, inputs))
 
 
 def _floats(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
-
-
-def _like(value: Any, found: Iterator[Any]) -> Any:
-    if isinstance(value, tuple | list):
-        return tuple(_like(part, found) for part in value)
-    return next(found) if _floats(value) else None
-
-
-def holds_tensors(value: Any) -> bool:
-    """Whether a value is a tensor, or a tuple with one in it."""
-    return any(isinstance(leaf, Tensor) for leaf in _leaves(value))
 
 
 def as_leaf(value: Any) -> Any:
@@ -217,16 +180,15 @@ def as_leaf(value: Any) -> Any:
 
     A value that is itself differentiated keeps its history: other gradients pass through.
     """
-    if _floats(value):
-        return value.view_as(value) if value.requires_grad else value.detach().requires_grad_()
-    return tuple(as_leaf(part) for part in value) if isinstance(value, tuple | list) else value
+
+    def own(one: Tensor) -> Tensor:
+        if not one.is_floating_point():
+            return one
+        return one.view_as(one) if one.requires_grad else one.detach().requires_grad_()
+
+    return tree_map_only(Tensor, own, value)
 
 
 def detached(value: Any) -> Any:
     """The value without its gradient graph."""
-    if isinstance(value, Tensor):
-        return value.detach()
-    return tuple(detached(v) for v in value) if isinstance(value, tuple | list) else value
-
-
-GETITEM = operator.getitem
+    return tree_map_only(Tensor, Tensor.detach, value)

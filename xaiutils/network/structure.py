@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import types
 from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ _HOOKS = (
     *("_global_forward_hooks_with_kwargs", "_global_backward_hooks"),
 )
 _PLAIN = (type(None), bool, int, str, bytes, torch.dtype, torch.device, torch.Size)
+_LIBRARIES = ("torch", "builtins", "functools", "types", "typing", "abc")
 _FUNCTIONS = (types.FunctionType, types.MethodType)
 
 
@@ -30,19 +30,11 @@ def structure(module: nn.Module) -> list[Any]:
     return [*told.module(module), *(told(one) for one in hooks if one)]
 
 
-def inside(value: Any, known: set[int] | None = None) -> Iterator[Tensor]:
+def inside(module: nn.Module) -> list[Tensor]:
     """The tensors that a module, or what it holds in lists, dicts and other objects, holds."""
-    known = set() if known is None else known
-    if isinstance(value, Tensor):
-        yield value
-    elif id(value) not in known and not isinstance(value, (*_PLAIN, float, type)):
-        known.add(id(value))
-        parts: list[Any] = list(value.values()) if isinstance(value, dict) else []
-        parts += value if isinstance(value, list | tuple | set | deque) else []
-        if _has_settings(value) or isinstance(value, nn.Module):
-            parts += vars(value).values()
-        for part in parts:
-            yield from inside(part, known)
+    told = _Told()
+    told.module(module)
+    return [tensor for _, tensor in told.tensors.values()]
 
 
 class _Told:
@@ -51,7 +43,7 @@ class _Told:
     def __init__(self) -> None:
         self.found: dict[int, int] = {}  # objects that are told already, by their number
         self.kept: list[Any] = []  # these, so that no other takes their id
-        self.tensors: dict[int, int] = {}
+        self.tensors: dict[int, tuple[int, Tensor]] = {}  # by their number
 
     def module(self, module: nn.Module, *, strict: bool = False) -> list[Any]:
         """Every part's type and settings; of weights the form, and which are one and the same.
@@ -68,7 +60,7 @@ class _Told:
                 elif name in ("_parameters", "_buffers") and not strict:
                     found += [(key, self.form(one)) for key, one in value.items()]
                 elif name == "_modules":
-                    found += [(key, None if one is None else id(one)) for key, one in value.items()]
+                    found += [(key, id(one)) for key, one in value.items()]
                 elif not isinstance(value, dict) or value:  # most kinds of hooks are empty
                     found += (name, self(value))
         return found
@@ -82,7 +74,7 @@ class _Told:
         """A weight's form, and which of all it is."""
         if value is None:
             return None
-        which = self.tensors.setdefault(id(value), len(self.tensors))
+        which, _ = self.tensors.setdefault(id(value), (len(self.tensors), value))
         return which, tuple(value.shape), value.dtype, value.device
 
     def __call__(self, value: Any) -> Any:  # noqa: PLR0911, one kind a line
@@ -92,6 +84,7 @@ class _Told:
         if isinstance(value, float):
             return repr(value)  # tells 0.0 from -0.0, and NaN equals itself
         if isinstance(value, Tensor):
+            self.form(value)
             return _Itself(value), 0 if value.is_inference() else value._version, value.data_ptr()
         if isinstance(value, np.ndarray):
             return value.shape, value.dtype.str, value.tobytes()
@@ -99,19 +92,20 @@ class _Told:
             return self.type(value)
         if id(value) in self.found:
             return self.found[id(value)]
-        if isinstance(value, dict | list | tuple | set | frozenset | deque):
-            self.number(value)
-            items = value.items() if isinstance(value, dict) else value
-            found = [(self(k), self(v)) for k, v in items] if items is not value else None
-            each = [self(one) for one in items] if found is None else found
-            return type(value), sorted(map(repr, each)) if isinstance(value, set) else each
         self.number(value)
+        if isinstance(value, dict):
+            return type(value), [(self(key), self(one)) for key, one in value.items()]
+        if isinstance(value, list | tuple | set | frozenset | deque):
+            each = [self(one) for one in value]
+            return type(value), sorted(map(repr, each)) if isinstance(value, set) else each
         if isinstance(value, nn.Module):
             return self.module(value, strict=True)
         if isinstance(value, _FUNCTIONS):
             return self.function(value)
-        settings = self(vars(value)) if _has_settings(value) else None
-        return _Itself(value), settings
+        # An object of people's own classes, such as a configuration, has attributes.
+        library = type(value).__module__.partition(".")[0]
+        own = library not in _LIBRARIES and hasattr(value, "__dict__")
+        return _Itself(value), self(vars(value)) if own else None
 
     def function(self, function: Any) -> Any:
         """A function, its defaults, and the plain values that it encloses and of its file.
@@ -120,10 +114,11 @@ class _Told:
         """
         owner = getattr(function, "__self__", None)
         function = getattr(function, "__func__", function)
-        cells = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
+        filled = [cell for cell in function.__closure__ or () if cell != types.CellType()]
         names = {name: function.__globals__.get(name) for name in function.__code__.co_names}
         simple = (*_PLAIN, float, np.ndarray)
         plain = {key: value for key, value in names.items() if isinstance(value, simple)}
+        cells = [cell.cell_contents for cell in filled]
         cells = [one for one in cells if isinstance(one, (*simple, Tensor))]
         return (
             *(_Itself(function.__code__), self(cells), self(function.__defaults__)),
@@ -135,31 +130,15 @@ class _Told:
         if id(type_) in self.found:
             return self.found[id(type_)]
         self.number(type_)
-        own = [
-            one
-            for one in type_.__mro__
-            if one.__module__.partition(".")[0] not in ("torch", "builtins", "typing", "abc")
-        ]
+        kinds = (*_FUNCTIONS, *_PLAIN, float, list, dict)
         held = [
             (name, self(value))
-            for one in own
+            for one in type_.__mro__
+            if one.__module__.partition(".")[0] not in _LIBRARIES
             for name, value in vars(one).items()
-            if isinstance(value, (*_FUNCTIONS, *_PLAIN, float, list, dict)) and name[:2] != "__"
+            if isinstance(value, kinds) and name[:2] != "__"
         ]
         return _Itself(type_), held
-
-
-def _filled(cell: types.CellType) -> bool:
-    try:
-        return cell.cell_contents is not None
-    except ValueError:  # not yet
-        return False
-
-
-def _has_settings(value: Any) -> bool:
-    """Whether an object of people's own classes, such as a configuration, has attributes."""
-    library = type(value).__module__.partition(".")[0]
-    return library not in ("torch", "builtins", "functools", "types") and hasattr(value, "__dict__")
 
 
 class _Itself:
