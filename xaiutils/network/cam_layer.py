@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 from xaiutils.network.graph import Graph, Network
@@ -61,7 +60,7 @@ def find_cam_layer(graph: Graph) -> tuple[Step, str]:
     shared = [s for s in bottlenecks(graph) if s in maps]
     if normed and _reads_class_token(graph):
         return _before_class_token(graph, maps, normed[-1], shared)
-    weighted = [s for s in (*graph.before(graph.output), graph.output) if _is_weighted(s)]
+    weighted = [s for s in graph.steps if _is_weighted(s)]
     if not weighted:
         raise GraphError("module must have a linear layer or convolution that gives the classes")
     end = weighted[-1]
@@ -99,7 +98,7 @@ def bottlenecks(graph: Graph) -> list[Step]:
 
     Dominators of the output; in the order of computation those that no edge jumps over.
     """
-    live = [s for s in (*graph.before(graph.output), graph.output) if s.kind != CONSTANT]
+    live = [s for s in graph.steps if s.kind != CONSTANT]
     place = {step: i for i, step in enumerate(live)}
     found, reach = [], 0
     for i, step in enumerate(live):
@@ -156,7 +155,7 @@ def reading(graph: Graph | Uncaptured, step: Step) -> Positions:
 def attended(graph: Graph) -> Maps:
     """The softmax of each attention over tokens, and how the tokens are read that it weighs."""
     known, found = _all(graph), {}
-    for attention in filter(is_attention, graph.before(graph.output)):
+    for attention in filter(is_attention, graph.steps):
         tokens = [known[s] for s in graph.before(attention) if s in known and known[s].tokens]
         if tokens:
             found[attention] = tokens[-1]
@@ -182,18 +181,14 @@ def _all(graph: Graph) -> Maps:
         guess = guessed(step, graph.input)
         if guess is not None and guess.is_map and (guess.tokens or not known):
             behind = positions(graph.steps, step, guess)
-            new = {s: replace(p, guess=True) for s, p in behind.items() if s not in found}
-            return found | new
+            return found | {s: p for s, p in behind.items() if s not in found}
     return found
 
 
 def _maps(graph: Graph) -> Maps:
     """The steps that can be read as maps, but for the picture."""
-    return {
-        step: found
-        for step, found in _all(graph).items()
-        if found.is_map and step.shape is not None and step is not graph.input
-    }
+    known = _all(graph).items()
+    return {s: p for s, p in known if p.is_map and s.shape is not None and s is not graph.input}
 
 
 def _in_a_module(step: Step, maps: Maps) -> Step:
@@ -216,17 +211,16 @@ def _normed_tokens(graph: Graph, maps: Maps) -> list[Step]:
     """For each attention the tokens that it reads, behind their layer norm."""
     found: list[Step] = []
     normed = [s for s in maps if s.kind == LAYER_NORM and maps[s].tokens]
-    for attention in graph.before(graph.output):
-        if normed and is_attention(attention):
-            upstream = set(graph.before(attention))
-            found += [s for s in normed if s in upstream][-1:]
+    for attention in filter(is_attention, graph.steps):
+        upstream = set(graph.before(attention))
+        found += [s for s in normed if s in upstream][-1:]
     return list(dict.fromkeys(found))
 
 
 def _reads_class_token(graph: Graph) -> bool:
     """Whether of the last tokens some are taken that are no patches, and the rest is left."""
     known = _all(graph)
-    live = [s for s in graph.before(graph.output) if s.kind != CONSTANT]
+    live = [s for s in graph.steps[:-1] if s.kind != CONSTANT]
     tokens = [s for s in live if s in known and known[s].tokens]
     if not tokens or not known[tokens[-1]].skip:
         return False
@@ -266,7 +260,7 @@ def _exits(graph: Graph, features: list[Step]) -> list[Step]:
     Of one that only pools an activated map, that map.
     """
     past, found = {graph.output}, []
-    for step in reversed(graph.before(graph.output)):
+    for step in reversed(graph.steps[:-1]):
         if not past.isdisjoint(step.users):
             if step not in features:
                 past.add(step)
@@ -279,5 +273,6 @@ def _exits(graph: Graph, features: list[Step]) -> list[Step]:
 
 
 def _in_words(found: Positions) -> str:
+    layout = "" if found.plain else "tokens" if found.tokens else "channels last"
     told = "by its shape alone" if found.guess else ""
-    return ", ".join(filter(None, (" x ".join(map(str, found.size)), found.kind, told)))
+    return ", ".join(filter(None, (" x ".join(map(str, found.size)), layout, told)))

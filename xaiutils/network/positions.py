@@ -8,7 +8,7 @@ positions of 256 channels, or 256 of 49), so rows and columns are followed from 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -54,10 +54,8 @@ class Positions:
     def shape(self) -> tuple[int, ...]:
         """Of one picture."""
         tokens = self.places[0] if self.tokens else None
-        return tuple(
-            math.prod(count for _, count, _ in axis) + (self.extra if i == tokens else 0)
-            for i, axis in enumerate(self.axes)
-        )
+        sizes = [math.prod(count for _, count, _ in axis) for axis in self.axes]
+        return tuple(n + self.extra * (i == tokens) for i, n in enumerate(sizes))
 
     @property
     def batch(self) -> int:
@@ -96,11 +94,6 @@ class Positions:
         one = len(self.axes) == len(places) + 2
         return pictures and whole and one and math.prod(self.size) > 1
 
-    @property
-    def kind(self) -> str:
-        """What other reading it needs, in words; nothing of a map as a convolution gives it."""
-        return "" if self.plain else "tokens" if self.tokens else "channels last"
-
     def as_maps(self, value: Tensor) -> Tensor:
         """The result of the step as maps (N, C, h, w), without class tokens."""
         maps = value.permute(self.batch, self.channel, *self.places)
@@ -117,9 +110,7 @@ def positions(
     ``first`` is the picture, or a step of which it is ``known``. A residual sum knows it from any
     of its terms, so that products along the tokens or between them need not be followed.
     """
-    channels, *size = (first.shape or ())[1:]
-    axes = [(PICTURES, 1, 1), (CHANNELS, channels, 1), *((i, n, 1) for i, n in enumerate(size))]
-    found = {first: known or Positions(tuple((factor,) for factor in axes))}
+    found = {first: known or _of_map(first.shape or ())}
     for step in steps:
         read = [found[other] for other in step.varying if other in found]
         if step is first or step.kind == CONSTANT or not read:
@@ -138,21 +129,26 @@ def positions(
     return found
 
 
-def _followed(step: Step, before: Positions) -> Positions | None:  # noqa: PLR0911, one rule a line
+def _of_map(shape: tuple[int, ...]) -> Positions:
+    """Of a map as a convolution gives it, or a picture."""
+    return Positions(tuple(((of, count, 1),) for of, count in enumerate(shape, PICTURES)))
+
+
+def _followed(step: Step, before: Positions) -> Positions | None:
     shape, then = step.shape or (), before.shape
-    if step.kind == CONVOLUTION:
-        mixed = _mixed(before, 1) if len(shape) == len(then) else None
-        spatial = mixed and (mixed.batch, *mixed.places) == (0, *range(2, len(shape)))
-        return _resized(step, mixed) if mixed and spatial else None
-    if step.kind in (LINEAR, MATMUL):
+    if step.kind in (CONVOLUTION, LINEAR, MATMUL):
         axis = -1 if step.args[0] in step.varying else -2  # a matrix from the left mixes rows
+        axis = 1 if step.kind == CONVOLUTION else axis
         mixed = _mixed(before, axis) if len(shape) == len(then) else None
+        if step.kind == CONVOLUTION and mixed:
+            spatial = (mixed.batch, *mixed.places) == (0, *range(2, len(shape)))
+            mixed = mixed if spatial else None
         return _resized(step, mixed) if mixed else None
     if step.operation == "im2col":
         return _unfolded(step, before)
     order = _order(step, len(then))
     if order is not None:
-        return Positions(tuple(before.axes[i] for i in order), before.skip, before.extra)
+        return replace(before, axes=tuple(before.axes[i] for i in order))
     if shape == then and step.batch == before.batch:
         return before
     viewed = step.kind in (ROUTING, UNKNOWN) and len(step.varying) == 1
@@ -181,11 +177,12 @@ def _order(step: Step, ndim: int) -> list[int] | None:
 def _unfolded(step: Step, before: Positions) -> Positions | None:
     """The patches of ``torch.nn.functional.unfold`` as tokens (N, D, T)."""
     given = [step.given[name] for name in ("kernel_size", "dilation", "padding", "stride")]
-    count = [
-        (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-        for size, kernel, dilation, padding, stride in zip(before.size, *given, strict=True)
-    ]
-    tokens = tuple((of, n, 1) for of, n in enumerate(count))
+    tokens = tuple(
+        (of, (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1, 1)
+        for of, (size, kernel, dilation, padding, stride) in enumerate(
+            zip(before.size, *given, strict=True)
+        )
+    )
     depth = (step.shape or ())[1]
     return Positions((before.axes[0], ((CHANNELS, depth, 1),), tokens)) if before.plain else None
 
@@ -200,8 +197,7 @@ def guessed(step: Step, picture: Step) -> Positions | None:
     if step.batch != 0 or len(shape) not in (3, 4):
         return None
     if len(shape) == 4:
-        maps = ((PICTURES, 1, 1), (CHANNELS, shape[1], 1), (0, shape[2], 1), (1, shape[3], 1))
-        return Positions(tuple((factor,) for factor in maps), guess=True)
+        return replace(_of_map(shape), guess=True)
     for extra in (0, 1):
         count = shape[1] - extra
         rows = math.isqrt(count * height // width)
@@ -228,7 +224,7 @@ def _mixed(before: Positions, axis: int) -> Positions | None:
     ]
     axes[axis] = ((CHANNELS, before.shape[axis], 1),)
     left = {f[0] for part in axes for f in part}
-    return Positions(tuple(axes), before.skip, before.extra) if left >= set(taken) else None
+    return replace(before, axes=tuple(axes)) if left >= set(taken) else None
 
 
 def _without_axis(step: Step, before: Positions) -> Positions | None:
@@ -237,7 +233,7 @@ def _without_axis(step: Step, before: Positions) -> Positions | None:
     gone = [i for i in range(len(axes)) if (*before.shape[:i], *before.shape[i + 1 :]) == new]
     if not gone or any(of != CHANNELS for i in gone for of, _, _ in axes[i]):
         return None
-    return Positions((*axes[: gone[0]], *axes[gone[0] + 1 :]), before.skip, before.extra)
+    return replace(before, axes=(*axes[: gone[0]], *axes[gone[0] + 1 :]))
 
 
 def _resized(step: Step, before: Positions) -> Positions | None:
@@ -261,7 +257,7 @@ def _resized(step: Step, before: Positions) -> Positions | None:
             axes.append(((axis[0][0], now, 1),))
         else:
             return None
-    return Positions(tuple(axes), skip, extra)
+    return replace(before, axes=tuple(axes), skip=skip, extra=extra)
 
 
 def _ahead(step: Step, before: Positions, axis: int) -> int:
@@ -300,7 +296,7 @@ def _viewed(step: Step, before: Positions) -> Positions | None:
         axes.append(tokens if axis == [whole] else _joined(axis))
     if any(count > 1 for _, count, _ in left) or any(f[0] == _TOKENS for a in axes for f in a):
         return None
-    return Positions((*axes[:-1], (*axes[-1], *left)), before.skip, before.extra)
+    return replace(before, axes=(*axes[:-1], (*axes[-1], *left)))
 
 
 def _joined(factors: list[Factor]) -> Axis:
