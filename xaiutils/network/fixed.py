@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from xaiutils.support import checks
@@ -16,12 +15,8 @@ class Fixed(nn.Module):
     """``network`` with all inputs but the picture fixed: ``fixed(x)`` is ``network(x, *inputs)``.
 
     The network is the caller's own and stays as it is. A tensor (1, ...) is repeated for each
-    picture of a batch; every other value is handed on as it is.
-
-    Args:
-        network: Takes the picture and other inputs.
-        inputs: The others in their order, behind the picture; or by name, and then the picture is
-            the first argument that is not named.
+    picture of a batch; every other value is handed on as it is. By name, the picture is the first
+    argument that is not named.
 
     Raises:
         TypeError: ``inputs`` is neither a tuple nor a dict, not what the network takes, or of
@@ -42,7 +37,14 @@ class Fixed(nn.Module):
         weights = next((p.dtype for p in network.parameters() if p.is_floating_point()), None)
         for i, value in enumerate(self.others):
             if isinstance(value, Tensor):  # goes where the module goes, read with its weights
-                _check(value, weights)
+                floats = value.is_floating_point()
+                if floats and weights not in (None, value.dtype):
+                    raise TypeError(
+                        f"inputs must be of the network's type {weights}, got {value.dtype}; "
+                        f".to({weights})"
+                    )
+                if floats and bool(value.isnan().any()):
+                    raise ValueError("inputs must be numbers, got NaN")
                 self.register_buffer(f"input_{i}", value.detach().clone(), persistent=False)
                 self.others[i] = None
 
@@ -58,21 +60,8 @@ class Fixed(nn.Module):
         return self.network(**dict(zip(self.names, (x, *given), strict=True)))
 
 
-def _check(value: Tensor, weights: torch.dtype | None) -> None:
-    if value.is_floating_point() and weights not in (None, value.dtype):
-        raise TypeError(
-            f"inputs must be of the network's type {weights}, got {value.dtype}; .to({weights})"
-        )
-    if value.is_floating_point() and bool(value.isnan().any()):
-        raise ValueError("inputs must be numbers, got NaN")
-
-
 def _names(network: nn.Module, inputs: Any) -> tuple[str, ...]:
-    """The arguments' names, first the picture's, where ``inputs`` has names.
-
-    Raises:
-        TypeError: The network takes others.
-    """
+    """The arguments' names, first the picture's, where ``inputs`` has names."""
     signature = inspect.signature(network.forward)
     free = [name for name in signature.parameters if name not in inputs]
     try:

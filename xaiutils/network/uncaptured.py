@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from xaiutils.network.capture import copied, read_output, require_eval
 from xaiutils.network.kinds import GATE, SOFTMAX, UNKNOWN
 from xaiutils.network.step import GraphError, Recording, Step
+from xaiutils.network.usable import example
 from xaiutils.support import asking, chance, checks
 
 _CONVOLUTIONS = (nn.modules.conv._ConvNd,)
@@ -29,9 +30,7 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
 class Whole(nn.Module):
     """A copy of a network around the caller's weights, frozen; each picture is computed alone.
 
-    Args:
-        module: Left as it is.
-        cam_layer: The module whose result passes through the copy's module ``cam_layer``.
+    The result of the module ``cam_layer`` passes through the copy's module of this name.
     """
 
     def __init__(self, module: nn.Module, cam_layer: str | None = None) -> None:
@@ -55,11 +54,7 @@ class Whole(nn.Module):
 
 
 def one_answer(module: nn.Module, x: Tensor) -> Tensor:
-    """The output (1, ...) for one picture (1, C, H, W).
-
-    Raises:
-        GraphError: The network does not take it, or returns something else.
-    """
+    """The output (1, ...) for one picture (1, C, H, W); GraphError where there is none."""
     asking.asked(1)
     try:
         found = read_output(module(x))
@@ -79,13 +74,10 @@ def one_answer(module: nn.Module, x: Tensor) -> Tensor:
 class Uncaptured:
     """What is known of a network without its graph: how it ends, and its feature maps.
 
-    Attributes:
-        why: There is no graph.
-        output: The shape of one picture's output, (1, ...).
-        ending: The kind of the module that gives the output, where it is a softmax or sigmoid.
-        maps: Of each layer that gives maps (N, C, h, w) the shape of one, in the order of calls.
-        differentiable: Whether its output has a gradient by the picture.
-        default: The layer of the CAM, or none, and the reason.
+    ``why`` there is no graph; the shape of one picture's ``output``, (1, ...); the ``ending``, a
+    kind, where it is a softmax or sigmoid; of each layer that gives ``maps`` (N, C, h, w) the shape
+    of one, in the order of calls; whether the output is ``differentiable`` by the picture; the
+    ``default`` layer of the CAM, or none, and the reason.
     """
 
     def __init__(self, module: nn.Module, shape: tuple[int, ...], why: str) -> None:
@@ -96,8 +88,7 @@ class Uncaptured:
                 copied.
         """
         self.module, self.why = module, why
-        like = next((t for t in module.parameters() if t.is_floating_point()), torch.empty(0))
-        x = torch.rand((1, *shape), generator=chance.torchs(0), device="cpu").to(like)
+        x = torch.rand((1, *shape), generator=chance.torchs(0), device="cpu").to(example(module))
         twin, seen = Whole(module), []
         parts = {id(part): path for path, part in twin.inside.named_modules() if path}
 
@@ -143,8 +134,7 @@ class Uncaptured:
         good = [
             (path, value)
             for path, part, value in before
-            if path in self.maps
-            and self.maps[path] == tuple(value.shape)
+            if self.maps.get(path) == tuple(value.shape)
             and _learns(part)
             and "Pool" not in type(first[id(value)]).__name__
         ]
@@ -166,12 +156,7 @@ class Uncaptured:
         return self.find(chosen).path, "chosen by the caller"
 
     def find(self, layer: Any) -> Step:
-        """A step that stands for a module, by its path.
-
-        Raises:
-            TypeError, ValueError: There is none that gives maps.
-            GraphError: None is seen at all.
-        """
+        """A step that stands for a module that gives maps, by its path; raises if there is none."""
         if not self.maps or layer == "":
             raise GraphError(
                 f"cam_layer must be a layer that hooks see, {type(self.module).__name__} has "
@@ -193,11 +178,7 @@ class Uncaptured:
             return torch.cat([one_answer(self.module, image[None].clone()) for image in x])
 
     def run(self, x: Tensor, layers: Sequence[Step]) -> Iterator[Recording]:
-        """Of each picture (N, C, H, W) the output, and each layer's last result as a leaf.
-
-        Raises:
-            GraphError: A picture's branch does not call a layer, or nothing can be differentiated.
-        """
+        """Of each picture (N, C, H, W) the output, and each layer's last result as a leaf."""
         twin, found = Whole(self.module), dict[Step, Tensor]()
 
         def seen(layer: Step, value: Tensor) -> Tensor:

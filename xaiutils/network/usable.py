@@ -15,11 +15,10 @@ from xaiutils.support import chance
 
 
 def require_usable(module: nn.Module) -> None:
-    """Refuse a module whose maps would be wrong, or whose errors would not say why.
+    """Raise for a module whose maps would be wrong, or whose errors would not say why.
 
-    Raises:
-        ValueError: Parameters made in `torch.inference_mode`, or without a shape yet; NaN or
-            infinity in them; a batch norm without statistics of its own.
+    Its parameters were made in `torch.inference_mode`, or are without a shape yet; NaN or infinity
+    is in them; or a batch norm has no statistics of its own.
     """
     for name, parameter in module.named_parameters():
         if is_lazy(parameter):
@@ -48,18 +47,11 @@ def require_same(
     shape: tuple[int, ...],
     mixing: Callable[[Tensor], Any],
 ) -> None:
-    """Compare what the captured network computes with the module's own, on random pictures.
+    """Raise if what was captured computes, of two random pictures of ``shape`` (C, ...), another
+    output of the first than ``module`` of it alone.
 
-    Two are given to the one, the first of them alone to the other.
-
-    Args:
-        module: The network.
-        predict: As captured: pictures (N, C, H, W) to outputs (N, ...).
-        shape: (C, H, W), or with as many sides as the network's input has.
-        mixing: Gives of the pictures the `Step` that mixes them first, or None.
-
-    Raises:
-        ValueError: They compute different outputs.
+    ``predict`` is as captured, pictures (N, C, ...) to outputs (N, ...); ``mixing`` gives of the
+    pictures the `Step` that mixes them first, or None.
     """
     like = example(module)
     if like.is_meta:
