@@ -380,16 +380,6 @@ MIXING = noise(4, 6)
 GATE = noise(1, 4, 1, 1)
 
 
-def gathered(x: Tensor) -> Tensor:
-    index = torch.tensor([1, 1, 2]).view(1, 3, 1, 1)
-    return x.gather(1, index.expand(x.shape[0], 3, 8, 8))
-
-
-def shuffled(x: Tensor) -> Tensor:
-    x = torch.cat(x.chunk(2, 1)[::-1], 1).view(-1, 2, 2, 8, 8)
-    return x.transpose(1, 2).reshape(-1, 4, 8, 8)
-
-
 def squeezed(x: Tensor) -> Tensor:
     return x.mean((2, 3), keepdim=True)
 

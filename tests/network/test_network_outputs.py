@@ -307,9 +307,7 @@ def test_the_weights_of_fg_cam_are_no_softmax_of_one_output():
 
 
 def test_no_class_is_right_where_none_is_predicted():
-    picture = PIL.Image.fromarray(
-        np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
-    )
+    picture = picture_of_noise()
     made = wrap(network(1, dtype=torch.float32), size=(HEIGHT, WIDTH))
     work = Workload("mine", made, [Sample("a", picture, 0)])
     with pytest.raises(ValueError, match="right_only must be False for Net, which predicts no"):
@@ -331,9 +329,7 @@ def test_the_fingerprint_of_classes_is_that_of_stored_tables():
 def test_the_explorer_says_values_and_labels(kind, monkeypatch):
     outputs, count = KINDS[kind]
     made = wrap(network(count, dtype=torch.float32), outputs=outputs, size=(HEIGHT, WIDTH))
-    picture = PIL.Image.fromarray(
-        np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
-    )
+    picture = picture_of_noise()
     subject = Subject(made, Sample("a", picture))
     x = made.preprocess(picture)
     logits = made.predict(x)[0]

@@ -131,7 +131,7 @@ def test_a_note_says_why_and_what_works(plain, branching, leaving, script):
     assert plain.notes == ()
     (note,) = branching.notes
     assert note.startswith("without a graph: torch.export cannot read Branching: it branches on a")
-    assert "(test_without_graph.py, line " in note
+    assert "(test_uncaptured.py, line " in note
     assert ": if x.mean() > -1:); a subclass whose forward has the one path" in note
     works, fails = note.split("; what does not: ")
     assert "CAMs" in works
@@ -361,13 +361,13 @@ def test_what_is_broken_stays_an_error():
     [
         (
             Neighbours,
-            r"each picture by itself, and mean \(test_without_graph.py, line \d+: found = "
+            r"each picture by itself, and mean \(test_uncaptured.py, line \d+: found = "
             r"found - found.mean\(0\)\) mixes those of a batch",
         ),
         (
             Mirrored,
             r"for a picture alone and among others, .*; the first to mix pictures is flip .*"
-            r", test_without_graph.py, line \d+: found = found \+ found.flip\(0\)",
+            r", test_uncaptured.py, line \d+: found = found \+ found.flip\(0\)",
         ),
     ],
 )
