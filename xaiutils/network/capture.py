@@ -224,7 +224,9 @@ def copied(module: nn.Module, *, frozen: bool = True) -> nn.Module:
             f"module must be copied by copy.deepcopy where it cannot be read, "
             f"{type(module).__name__} is not: {error}"
         ) from error
-    return twin.requires_grad_(False) if frozen else twin
+    for parameter in twin.parameters() if frozen else ():
+        parameter.requires_grad_(False)
+    return twin
 
 
 def _frozen(held: Tensor) -> Tensor:

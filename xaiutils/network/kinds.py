@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 CONVOLUTION = "convolution"  # linear in its input, with a weight and a bias
 LINEAR = "linear"
@@ -77,10 +78,17 @@ JOINS = (
     *("cat", "concat", "stack", "pad", "constant_pad_nd", "masked_fill", "where", "index_put"),
     *("slice_scatter", "select_scatter", "im2col"),
 )
+_CHOOSES = {  # the argument that says where the result is taken from
+    "index": "indices",
+    "gather": "index",
+    "index_select": "index",
+    "masked_fill": "mask",
+    "where": "condition",
+}
 EXTREMES = ("maximum", "minimum", "max", "min")  # of two tensors
 
 
-def kind_of(step: Any) -> str:  # noqa: PLR0911, PLR0912, one rule a line
+def kind_of(step: Any) -> str:  # noqa: PLR0911, one rule a line
     """What a step does, if its arguments let it do what its operation's kind says."""
     if not step.varying:
         return CONSTANT
@@ -117,12 +125,8 @@ def kind_of(step: Any) -> str:  # noqa: PLR0911, PLR0912, one rule a line
         return kind if plain and step.args[0] in step.varying else UNKNOWN
     if step.operation == "instance_norm" and not given["use_input_stats"]:
         return UNKNOWN
-    if step.operation in ("index", "gather", "index_select", "masked_fill", "where"):
-        chosen = {"masked_fill": "mask", "where": "condition", "index": "indices"}
-        by = given[chosen.get(step.operation, "index")]
-        parts = by if isinstance(by, list | tuple) else [by]
-        return UNKNOWN if any(part in step.varying for part in parts) else kind
-    return kind
+    chosen_by = tree_leaves(given[_CHOOSES[step.operation]]) if step.operation in _CHOOSES else []
+    return UNKNOWN if any(one in step.varying for one in chosen_by) else kind
 
 
 def _is_sum_of(step: Any, whole: Any) -> bool:

@@ -14,10 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-_HOOKS = (
-    *("_global_forward_hooks", "_global_forward_pre_hooks", "_global_forward_hooks_always_called"),
-    *("_global_forward_hooks_with_kwargs", "_global_backward_hooks"),
-)
 _PLAIN = (type(None), bool, int, str, bytes, torch.dtype, torch.device, torch.Size)
 _LIBRARIES = ("torch", "builtins", "functools", "types", "typing", "abc")
 _FUNCTIONS = (types.FunctionType, types.MethodType)
@@ -26,8 +22,9 @@ _FUNCTIONS = (types.FunctionType, types.MethodType)
 def structure(module: nn.Module) -> list[Any]:
     """What decides the operations of a module: compare two results by ``==``."""
     told = _Told()
-    hooks = [getattr(nn.modules.module, name, None) for name in _HOOKS]
-    return [*told.module(module), *(told(one) for one in hooks if one)]
+    of_all = vars(nn.modules.module).items()  # hooks of every module there is
+    hooks = [told(one) for name, one in of_all if name.startswith("_global_") and one]
+    return [*told.module(module), *hooks]
 
 
 def inside(module: nn.Module) -> list[Tensor]:
