@@ -273,6 +273,5 @@ def _exits(graph: Graph, features: list[Step]) -> list[Step]:
 
 
 def _in_words(found: Positions) -> str:
-    layout = "" if found.plain else "tokens" if found.tokens else "channels last"
     told = "by its shape alone" if found.guess else ""
-    return ", ".join(filter(None, (" x ".join(map(str, found.size)), layout, told)))
+    return ", ".join(filter(None, (" x ".join(map(str, found.size)), found.kind, told)))

@@ -94,6 +94,11 @@ class Positions:
         one = len(self.axes) == len(places) + 2
         return pictures and whole and one and math.prod(self.size) > 1
 
+    @property
+    def kind(self) -> str:
+        """What other reading it needs, in words; nothing of a map as a convolution gives it."""
+        return "" if self.plain else "tokens" if self.tokens else "channels last"
+
     def as_maps(self, value: Tensor) -> Tensor:
         """The result of the step as maps (N, C, h, w), without class tokens."""
         maps = value.permute(self.batch, self.channel, *self.places)
