@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from xaiutils.lrp.composites import Composite
 from xaiutils.lrp.rules import Rule
 from xaiutils.network.graph import Graph
 from xaiutils.network.kinds import (
-    ACTIVATION,
     AVERAGE,
+    CONSTANT,
     GATE,
     LAYER_NORM,
     MATMUL,
@@ -19,24 +21,14 @@ from xaiutils.network.kinds import (
     ROUTING,
     SOFTMAX,
     SUM,
+    UNKNOWN,
     WEIGHTED,
 )
 from xaiutils.network.step import GraphError, Step
 from xaiutils.support import checks
 
-_HANDED_DOWN = (
-    *(*WEIGHTED, ACTIVATION, AVERAGE, GATE, PASS, PRODUCT, ROUTING, SUM),
-    *(LAYER_NORM, MATMUL, QUOTIENT, SOFTMAX),
-)
-_BY_GRADIENT = (
-    AVERAGE,
-    LAYER_NORM,
-    MATMUL,
-    ROUTING,
-    SOFTMAX,
-    SUM,
-)  # shares use result and derivative
-
+# Their shares use result and derivative.
+_BY_GRADIENT = (AVERAGE, LAYER_NORM, MATMUL, ROUTING, SOFTMAX, SUM)
 _BOUNDED = ("tanh", "hardtanh", "relu6", "softsign", "sign")
 
 
@@ -83,13 +75,24 @@ class Plan:
             signals = tuple(i for i in signals if not _is_bounded(i)) or signals
         return signals or tuple(i for i in step.varying if not _is_bounded(i)) or step.varying
 
+    def below(self, step: Step) -> Plan:
+        """The plan of a walk that starts at the result of ``step``."""
+        twin, twin.visited = copy.copy(self), {step}
+        for other in reversed(self.graph.steps):
+            if other in twin.visited and other is not self.graph.input:
+                twin.visited.update(self.receivers(other))
+        twin.graph_of, twin.inputs_of = (
+            steps & twin.visited for steps in (self.graph_of, self.inputs_of)
+        )
+        return twin
+
     def _visit(self) -> set[Step]:
         visited, last = {self.graph.output}, _behind_routing(self.graph.output)
         for step in reversed(self.graph.steps):
             if step not in visited or step is self.graph.input:
                 continue
             final = step is last and step.kind in (SOFTMAX, GATE)  # made of logits: start there
-            if final or step.kind not in _HANDED_DOWN:
+            if final or step.kind in (CONSTANT, UNKNOWN):
                 raise GraphError(
                     f"no relevance rule for {step.operation}, at {step.path} in the network; put "
                     "an operation that has one in its place (a final softmax or sigmoid can be "
@@ -122,10 +125,7 @@ class Plan:
 
 
 def _is_gate(step: Step, product: Step) -> bool:
-    """Whether a factor says how much of the other passes.
-
-    It is a sigmoid, or one value per channel.
-    """
+    """Whether a factor says how much of the other passes: a sigmoid, or one value per channel."""
     small, whole = torch.Size(step.shape or ()), torch.Size(product.shape or ())
     if small.numel() < whole.numel():
         return True

@@ -37,11 +37,6 @@ from xaiutils.network.step import Recording, Step
 PASSED_ON = (ACTIVATION, PASS, GATE)
 
 
-def per_image(value: Tensor, step: Step) -> Tensor:
-    """The sum of a result of ``step`` over everything but the images."""
-    return step.per_picture(value)
-
-
 def divide(
     step: Step, relevance: Tensor, z: Tensor, stabiliser: float, sign: int = 0, above: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -53,7 +48,7 @@ def divide(
     if above and stabiliser:
         z = (z.clamp_(min=0) if sign else z.clamp(min=0)).add_(stabiliser)
         s = torch.div(relevance, z, out=z)
-        return s, stabiliser * per_image(s, step), relevance.new_zeros(step.pictures(z))
+        return s, stabiliser * step.per_picture(s), relevance.new_zeros(step.pictures(z))
     # Signs are numbers here, for truth values take several times as long on a CPU.
     if sign and z.device.type != "cpu":  # a fast convolution may round a sum of zeros off zero
         z.clamp_(min=0) if sign > 0 else z.clamp_(max=0)
@@ -62,15 +57,15 @@ def divide(
         unreceived = relevance.new_zeros(step.pictures(z))
     else:
         nonzero = z.sign().square_()
-        unreceived = per_image(torch.addcmul(relevance, relevance, nonzero, value=-1), step)
+        unreceived = step.per_picture(torch.addcmul(relevance, relevance, nonzero, value=-1))
     if stabiliser == 0:
         return (relevance / z).masked_fill_(z == 0, 0), torch.zeros_like(unreceived), unreceived
     if sign:
         s = torch.div(relevance, z.add_(sign * stabiliser), out=z)
-        return s, sign * stabiliser * per_image(s, step) - unreceived, unreceived
+        return s, sign * stabiliser * step.per_picture(s) - unreceived, unreceived
     signs = torch.copysign(z.new_ones(()), z + 0)  # of zero +1, and of minus zero
     s = relevance / torch.add(z, signs, alpha=stabiliser)
-    return s, stabiliser * per_image(signs.mul_(s), step) - unreceived, unreceived
+    return s, stabiliser * step.per_picture(signs.mul_(s)) - unreceived, unreceived
 
 
 def _of_routing(
@@ -79,7 +74,7 @@ def _of_routing(
     """Each value goes back to where it came from; what padding received is booked as bias."""
     if step in record.constants:
         zero = torch.zeros_like(ledger.bias)
-        ledger.book(step, per_image(relevance * record.constants[step], step), zero, zero)
+        ledger.book(step, step.per_picture(relevance * record.constants[step]), zero, zero)
     return record.vjp(step, relevance)
 
 
@@ -91,7 +86,7 @@ def _in_proportion(
     constant = record.constants.get(step)
     bias = torch.zeros_like(absorbed)
     if constant is not None:  # a mask of minus infinity receives nothing: s is 0 there
-        bias = per_image((s * constant).masked_fill(s == 0, 0), step)
+        bias = step.per_picture((s * constant).masked_fill(s == 0, 0))
     ledger.book(step, bias, absorbed, unreceived)
     pairs = zip(record.inputs[step], record.vjp(step, s), strict=True)
     return tuple(value.detach() * gradient for value, gradient in pairs)
@@ -148,7 +143,7 @@ def _of_softmax(
     dim = int(step.given["dim"])
     expected = (s * x).sum(dim, keepdim=True)
     zero = torch.zeros_like(ledger.bias)
-    ledger.book(step, per_image(relevance * (1 - x + expected), step), zero, zero)
+    ledger.book(step, step.per_picture(relevance * (1 - x + expected)), zero, zero)
     return (x * (relevance - s * relevance.sum(dim, keepdim=True)),)
 
 
@@ -161,9 +156,8 @@ def _of_norm(
         R_i = x_i \frac1\sigma \Big(\gamma_i s_i - \frac1n \sum_j \gamma_j s_j\Big),
         \quad s_j = \frac{R_j}{y_j + \varepsilon}
 
-    A row is what is normalised alone: a token of a layer norm, a group of channels of a group
-    norm, a channel of an instance norm. β is bias. The root-mean-square norm has neither mean nor
-    β. ``Composite.norm = "identity"`` passes relevance on as it came.
+    A row is what is normalised alone: a token, a group of channels, a channel. β is bias. The
+    root-mean-square norm has neither mean nor β. `Composite.norm` may pass relevance on as it came.
     """
     if plan.composite.norm == "identity":
         return (relevance,)
@@ -171,7 +165,7 @@ def _of_norm(
     rows, gamma, beta, eps = record.norms[step]
     centred = step.operation != "rms_norm"
     s, absorbed, unreceived = divide(step, relevance, y, STABILISER)
-    bias = torch.zeros_like(absorbed) if beta is None else per_image(s * beta, step)
+    bias = torch.zeros_like(absorbed) if beta is None else step.per_picture(s * beta)
     ledger.book(step, bias, absorbed, unreceived)
     scaled, x = (s if gamma is None else s * gamma).reshape(rows), x.reshape(rows)
     spread = (x - x.mean(-1, keepdim=True) if centred else x).square().mean(-1, keepdim=True)

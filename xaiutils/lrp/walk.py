@@ -1,9 +1,8 @@
-"""Layer-wise relevance propagation: one walk back over a recorded pass, and its ledger.
+"""One walk back over a recorded pass, and its ledger.
 
 Weighted steps (convolutions, linear layers, batch norms that stand alone) follow the rule that the
-composite gives them (rules.py, composites.py); the rest has no choice (shares.py). Relevance that
-reaches no pixel is booked: each term by its own formula where it arises, never as what is missing
-in the end.
+composite gives them; the rest has no choice (unweighted.py). Relevance that reaches no pixel is
+booked: each term by its own formula where it arises, never as what is missing in the end.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from torch import Tensor
 from xaiutils.lrp.ledger import Ledger
 from xaiutils.lrp.plan import Plan
 from xaiutils.lrp.rules import Part, Rule, Situation
-from xaiutils.lrp.unweighted import PASSED_ON, SHARES, divide, per_image
+from xaiutils.lrp.unweighted import PASSED_ON, SHARES, divide
 from xaiutils.network.graph import Graph
 from xaiutils.network.kinds import AVERAGE, LINEAR, MATMUL, PASS, PRODUCT, ROUTING, SUM, WEIGHTED
 from xaiutils.network.step import Recording, Step
@@ -60,12 +59,12 @@ def propagate(
         read: Steps at whose output the relevance is wanted too.
         forget: Free the recording on the way; it can then be walked only once.
     """
-    graph, wanted = plan.graph, set(read)
-    zero = start.new_zeros((at or graph.output).pictures(start))
-    ledger = Ledger(per_image(start, at or graph.output), zero, zero, zero, zero)
-    arrived: dict[Step, Any] = {at or graph.output: start}
-    layers: dict[str, Tensor] = {}
-    below: set[Step] = {at or graph.output}  # relevance may stand at results not above zero
+    graph, wanted, layers = plan.graph, set(read), dict[str, Tensor]()
+    at = at or graph.output
+    zero = start.new_zeros(at.pictures(start))
+    ledger = Ledger(at.per_picture(start), zero, zero, zero, zero)
+    arrived: dict[Step, Any] = {at: start}
+    below = {at}  # relevance may stand at results not above zero
     known: dict[Step, Any] = {}  # results, from what has read them
     asked = any(rule.reads_output for rule in plan.rules.values())
     for step in reversed(graph.steps):
@@ -89,7 +88,7 @@ def propagate(
             record.inputs.pop(step, None)
             record.outputs.pop(step, None)
     result = arrived[graph.input].contiguous()
-    ledger.input = per_image(result, graph.input)
+    ledger.input = graph.input.per_picture(result)
     return Relevance(result, ledger, layers)
 
 
@@ -103,11 +102,7 @@ def _hand_down(
     above: bool,
     output: Tensor | None,
 ) -> tuple[Any, ...]:
-    """The shares of ``step``'s receivers.
-
-    ``above`` says that relevance stands only where its result is above zero; ``output`` is that
-    result, where it is known, and there.
-    """
+    """The shares of the receivers; ``output`` is the step's result, where it is known."""
     if step.kind in PASSED_ON:
         return (relevance,)
     if step.kind in SHARES:
@@ -134,25 +129,18 @@ def _read_by(record: Recording, step: Step) -> dict[Step, Tensor]:
 def _passes_values(step: Step, above: bool) -> bool:
     """Whether its result is what ``step`` reads, or differs only where no relevance stands."""
     only = step.inputs[0].users == [step]
-    return step.kind == PASS or (above and only and _name(step) == "relu")
-
-
-def _name(step: Step) -> str:
-    return step.operation.lower().rstrip("_")
+    return step.kind == PASS or (above and only and step.operation == "relu")
 
 
 def _stays_above(plan: Plan, step: Step, receiver: Step, above: bool) -> bool:
-    """Whether ``receiver`` gets relevance only where its result is above zero.
-
-    ``above`` says the same of ``step``.
-    """
+    """Whether ``receiver`` gets relevance only where its result is above zero, as ``step`` does."""
     if step.kind in WEIGHTED:
         return receiver.nonnegative and plan.rules[step].zero_at_zero
     if step.kind in (AVERAGE, SUM, MATMUL):  # a share is the receiver's result times a number
         return receiver.nonnegative
     if step.kind == PRODUCT:
         return above and receiver.nonnegative
-    return above and (step.kind in (PASS, ROUTING) or _name(step) in ("relu", "relu6"))
+    return above and (step.kind in (PASS, ROUTING) or step.operation in ("relu", "relu6"))
 
 
 def _sum_of_parts(
@@ -165,19 +153,19 @@ def _sum_of_parts(
 ) -> Tensor:
     """The shares of all parts of ``rule``; ``output`` is that of ``step`` where it is known."""
     parts = rule.parts(situation)
-    split = any(part.where is not None for part in parts)
+    split = any(part.where for part in parts)
     if split:
         without = situation.b is not None and all(part.bias is None for part in parts)
         if output is None or situation.above or without:
             output = step.apply(situation.x, situation.w, None if without else situation.b)
         # An output of exactly zero has no sign: no part is meant for it.
         zero = torch.zeros_like(ledger.bias)
-        ledger.book(step, zero, zero, per_image(relevance * (output == 0), step))
+        ledger.book(step, zero, zero, step.per_picture(relevance * (output == 0)))
     total: Tensor | None = None
     for part in parts:
         meant = relevance
-        if part.where is not None and output is not None:
-            meant = relevance * part.where(output)
+        if part.where and output is not None:
+            meant = relevance * (output > 0 if part.where > 0 else output < 0)
         inputs, z = _denominator(step, part)
         s = _divided(step, part, rule.epsilon, meant, z.detach(), ledger)
         share = _times(part, inputs, torch.autograd.grad(z, inputs, s))
@@ -220,7 +208,7 @@ def _bias_share(step: Step, s: Tensor, bias: Tensor | None) -> Tensor:
         return s.new_zeros(step.pictures(s))
     if step.kind != LINEAR and s.ndim > 2:
         s = s.flatten(2).sum(2)
-    return per_image(s * bias, step)
+    return step.per_picture(s * bias)
 
 
 def _bounds_at(graph: Graph, step: Step, bounds: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

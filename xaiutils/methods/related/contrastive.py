@@ -16,14 +16,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from xaiutils.factors import Target
-from xaiutils.lrp.composites import Composite, Row, composite_named
+from xaiutils.factors import Pass, Target, plan_for
+from xaiutils.lrp.composites import Composite, Row
 from xaiutils.lrp.plan import Plan
 from xaiutils.lrp.rules import Part, Rule, Situation, z_box, z_plus
-from xaiutils.methods.related.walks import Pass, forward
 from xaiutils.network.classifier import SOFTMAX, Classifier
-from xaiutils.network.graph import Graph
 from xaiutils.network.kinds import WEIGHTED
+from xaiutils.network.targets import Scores
 from xaiutils.support import checks
 
 DUALS = ("others", "negated")
@@ -72,14 +71,15 @@ def clrp(
     """
     checks.choice("dual", dual, DUALS)
     seen = _forward(classifier, x, target, composite)
-    score = seen.logits.gather(1, seen.index).abs()
-    start = seen.at_target(score)
+    index = index_of(seen)
+    score = seen.logits.gather(1, index).abs()
+    start = torch.zeros_like(seen.logits).scatter(1, index, score)
     if dual == "others":
-        rivals = (score / (classifier.graph.classes - 1)).expand_as(start)
-        against = seen.walk(rivals.scatter(1, seen.index, 0))
+        rivals = (score / (seen.plan.graph.classes - 1)).expand_as(start)
+        against = seen.walk(rivals.scatter(1, index, 0))
     else:
-        against = seen.walk(start, plan=_last_negated(seen.plan))
-    return contrast(seen.walk(start), against).clamp(min=0).float()
+        against = seen.walk(start, _last_negated(seen.plan))
+    return contrast(seen.walk(start).map, against.map).clamp(min=0).float()
 
 
 @torch.inference_mode(False)
@@ -112,8 +112,9 @@ def sglrp(
             and more between the logits).
     """
     seen = _forward(classifier, x, target, composite, softmax=True)
-    start = softmax_gradient(seen.logits, seen.index)
-    size = start.gather(1, seen.index)
+    index = index_of(seen)
+    start = softmax_gradient(seen.logits, index)
+    size = start.gather(1, index)
     info = torch.finfo(torch.float32)
     small = (size[:, 0] < info.tiny / info.eps).nonzero()[:, 0].tolist()
     if small:
@@ -122,7 +123,8 @@ def sglrp(
             f"got {float(size[small[0]]):.0e} for image {small[0]}; use clrp"
         )
     share = (start / size).to(seen.logits)  # relevance is linear in its start: nothing underflows
-    difference = contrast(seen.walk(share.clamp(min=0)), seen.walk(-share.clamp(max=0)))
+    mine, rivals = (seen.walk(one).map for one in (share.clamp(min=0), -share.clamp(max=0)))
+    difference = contrast(mine, rivals)
     return (difference * size.view(-1, *[1] * (difference.ndim - 1))).float()
 
 
@@ -163,16 +165,28 @@ def _forward(
     *,
     softmax: bool = False,
 ) -> Pass:
-    graph: Graph = classifier.graph_for(classifier.check(x))
-    if graph.classes < 2:
+    plan = plan_for(classifier, x, composite)
+    if plan.graph.classes < 2:
         raise ValueError("classifier must have two classes or more to contrast, got 1")
     if softmax and classifier.outputs != SOFTMAX:
         raise ValueError(
             "classifier must have classes that exclude each other, for the gradient of the "
             f"softmax, got outputs that are {classifier.outputs}; use lrp_paper"
         )
-    plan = Plan(graph, composite_named(composite), graph.find(classifier.cam_layer))
-    return forward(classifier, plan, x, target)
+    return Pass(classifier, x, target, plan=plan)
+
+
+def index_of(seen: Pass) -> Tensor:
+    """(N, 1), the class that is explained.
+
+    Raises:
+        TypeError: A score is, which these methods do not know.
+    """
+    if isinstance(seen.target, Scores):
+        raise TypeError(
+            f"target must be a class index or name here, got the score {seen.target.name}"
+        )
+    return seen.target.to(seen.logits.device)[:, None]
 
 
 def _last_negated(plan: Plan) -> Plan:
