@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -67,10 +68,14 @@ class Residual(nn.Module):
         return self.classes(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
+@cache
 def made(kind: str = "plain", dtype: torch.dtype = torch.float32) -> Classifier:
     torch.manual_seed(0)
     modules = {"plain": Plain, "grey": lambda: Plain(1), "residual": Residual}
     return wrap(modules[kind]().to(dtype).eval(), size=16)
+
+
+fresh = made.__wrapped__  # for tests that change its weights
 
 
 def noise(n: int = 3, c: int = 3, h: int = 16, w: int = 16, seed: int = 0) -> Tensor:
@@ -219,6 +224,9 @@ def test_explain_is_the_five_steps_done_separately(case):
     torch.testing.assert_close(found.logits, classifier.module(x).detach(), rtol=1e-5, atol=1e-5)
     assert found.cam.any()
     assert found.product.any()
+    graph = classifier.graph_for(x)
+    (activations,) = found.activations
+    assert torch.equal(activations, graph.run(x, leaf=graph.find(classifier.cam_layer)).leaf)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -368,7 +376,7 @@ def test_a_logit_of_exactly_zero_is_noted():
 
 
 def test_activations_that_can_be_negative_are_noted_where_they_undo_alphas():
-    classifier = made()
+    classifier = fresh()
     with torch.no_grad():
         classifier.module.features[3].bias -= 0.5
         classifier.module.classes.weight *= 100
@@ -419,7 +427,7 @@ def state(module: nn.Module) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["plain", "residual"])
 def test_the_callers_module_and_random_numbers_stay_as_they_are(kind):
-    module = made(kind).module
+    module = fresh(kind).module
     module.classes.weight.grad = torch.full_like(module.classes.weight, 7)
     module.classes.bias.requires_grad_(False)
     handle = module.classes.register_forward_hook(lambda *_: None)
@@ -458,7 +466,7 @@ def test_the_callers_grad_mode_does_not_matter(mode):
 
 
 def test_weights_that_change_after_wrapping_are_explained():
-    classifier, x = made(), noise()
+    classifier, x = fresh(), noise()
     before = explain(classifier, x, 0)
     with torch.no_grad():
         classifier.module.features[0].weight *= -1

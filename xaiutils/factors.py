@@ -148,12 +148,7 @@ class Pass:
         Raises:
             ValueError: The composite gives NaN or infinity.
         """
-        return self.walked()[1]
-
-    def walked(self) -> tuple[Tensor, Relevance, Tensor]:
-        """Logits, `relevance`, and the images (N,) where it starts from 0 everywhere."""
-        found: tuple[Tensor, Relevance, Tensor] = self._once("relevance", self._walk_back)
-        return found
+        return self._walked[1]
 
     @torch.inference_mode(False)
     def walk(self, start: Tensor, plan: Plan | None = None, **options: Any) -> Relevance:
@@ -166,6 +161,11 @@ class Pass:
         """
         options = {"bounds": self._bounds(), "read": self._read} | options
         return propagate(plan or self.plan, self.record, start, **options)
+
+    @property
+    def _walked(self) -> tuple[Tensor, Relevance, Tensor]:
+        """Logits, relevance, and of which images it starts from 0 everywhere, (N,)."""
+        return self._once("relevance", self._walk_back)
 
     def _once(self, half: str, compute: Callable[[], Any]) -> Any:
         if self._known.get(half) is None:
@@ -213,6 +213,8 @@ class Pass:
                 f"infinity for {_images(broken)}: it divides by sums near 0; take one with a "
                 "stabiliser, as epsilon"
             )
+        if self._known.get("gradients") or not self._leaves:
+            del self.record  # with the rest of its gradient graph
         return logits, found, _empty(start)
 
     def _bounds(self) -> tuple[Tensor, Tensor] | None:
@@ -272,7 +274,7 @@ def notes(seen: Pass, kind: str, cam: Tensor) -> list[str]:
     if isinstance(seen.target, Scores):
         says = "the score hardly depends on the output here: what is shown is rounding"
         found += notes_of(targets.faint(seen.logits, seen.target), says)
-    _, relevance, silent = seen.walked()
+    _, relevance, silent = seen._walked
     found += notes_of(silent, "relevance starts from a logit of exactly 0")
     found += notes_of(_empty(relevance.map), "the relevance is zero everywhere")
     return found + _negative(seen)

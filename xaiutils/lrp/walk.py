@@ -7,18 +7,17 @@ booked: each term by its own formula where it arises, never as what is missing i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from xaiutils.lrp.ledger import Ledger
+from xaiutils.lrp.ledger import Ledger, Term
 from xaiutils.lrp.plan import Plan
 from xaiutils.lrp.rules import Part, Rule, Situation
-from xaiutils.lrp.unweighted import PASSED_ON, SHARES, divide
-from xaiutils.network.graph import Graph
+from xaiutils.lrp.unweighted import PASSED_ON, SHARES, Walk, divide
 from xaiutils.network.kinds import AVERAGE, LINEAR, MATMUL, PASS, PRODUCT, ROUTING, SUM, WEIGHTED
 from xaiutils.network.step import Recording, Step
 
@@ -63,6 +62,7 @@ def propagate(
     at = at or graph.output
     zero = start.new_zeros(at.pictures(start))
     ledger = Ledger(at.per_picture(start), zero, zero, zero, zero)
+    walk = Walk(plan, record, ledger, bounds)
     arrived: dict[Step, Any] = {at: start}
     below = {at}  # relevance may stand at results not above zero
     known: dict[Step, Any] = {}  # results, from what has read them
@@ -79,7 +79,7 @@ def propagate(
             known |= _read_by(record, step)
         if output is not None and _passes_values(step, above):
             known[step.inputs[0]] = output
-        shares = _hand_down(plan, record, step, arrived.pop(step), ledger, bounds, above, output)
+        shares = _hand_down(walk, step, arrived.pop(step), above, output)
         for receiver, share in zip(plan.receivers(step), shares, strict=True):
             arrived[receiver] = _plus(arrived.get(receiver), share)
             if not _stays_above(plan, step, receiver, above):
@@ -93,31 +93,26 @@ def propagate(
 
 
 def _hand_down(
-    plan: Plan,
-    record: Recording,
-    step: Step,
-    relevance: Any,
-    ledger: Ledger,
-    bounds: tuple[Tensor, Tensor] | None,
-    above: bool,
-    output: Tensor | None,
+    walk: Walk, step: Step, relevance: Any, above: bool, output: Tensor | None
 ) -> tuple[Any, ...]:
     """The shares of the receivers; ``output`` is the step's result, where it is known."""
     if step.kind in PASSED_ON:
         return (relevance,)
     if step.kind in SHARES:
-        return SHARES[step.kind](plan, record, step, relevance, ledger)
-    rule, (weight, b), x = plan.rules[step], record.weights[step], record.inputs[step][0].detach()
+        return SHARES[step.kind](walk, step, relevance)
+    record, rule, bounds = walk.record, walk.plan.rules[step], walk.bounds
+    (weight, b), x = record.weights[step], record.inputs[step][0].detach()
     if rule.plain:
         z = record.outputs[step].detach()
-        s = _divided(step, Part((), b, above=above), rule.epsilon, relevance, z, ledger)
+        s = _divided(step, Part((), b, above=above), rule.epsilon, relevance, z, walk.ledger)
         (gradient,) = record.vjp(step, s)
         assert gradient is not None
         return (gradient.mul_(x),)
-    if rule.needs_bounds and bounds is not None:
-        bounds = _bounds_at(plan.graph, step, bounds)
+    if rule.needs_bounds and bounds is not None:  # carried through what stands before
+        low, high = (walk.plan.graph.value_at(step.inputs[0], bound) for bound in bounds)
+        bounds = torch.minimum(low, high), torch.maximum(low, high)
     situation = Situation(x, weight, b, step.inputs[0].nonnegative, bounds, above)
-    return (_sum_of_parts(step, rule, situation, relevance, ledger, output),)
+    return (_sum_of_parts(step, rule, situation, relevance, walk.ledger, output),)
 
 
 def _read_by(record: Recording, step: Step) -> dict[Step, Tensor]:
@@ -159,8 +154,7 @@ def _sum_of_parts(
         if output is None or situation.above or without:
             output = step.apply(situation.x, situation.w, None if without else situation.b)
         # An output of exactly zero has no sign: no part is meant for it.
-        zero = torch.zeros_like(ledger.bias)
-        ledger.book(step, zero, zero, step.per_picture(relevance * (output == 0)))
+        ledger.book(step, unreceived=step.per_picture(relevance * (output == 0)))
     total: Tensor | None = None
     for part in parts:
         meant = relevance
@@ -168,7 +162,11 @@ def _sum_of_parts(
             meant = relevance * (output > 0 if part.where > 0 else output < 0)
         inputs, z = _denominator(step, part)
         s = _divided(step, part, rule.epsilon, meant, z.detach(), ledger)
-        share = _times(part, inputs, torch.autograd.grad(z, inputs, s))
+        first, *others = torch.autograd.grad(z, inputs, s)
+        share = first.mul_(inputs[0].detach())
+        for x, gradient in zip(inputs[1:], others, strict=True):
+            share.addcmul_(x.detach(), gradient)
+        share = share if part.factor == 1 else share.mul_(part.factor)
         total = share if total is None else total.add_(share)
     assert total is not None
     return total
@@ -188,33 +186,14 @@ def _divided(
     step: Step, part: Part, stabiliser: float, relevance: Tensor, z: Tensor, ledger: Ledger
 ) -> Tensor:
     """Relevance divided by the denominator of ``part``; what that takes is booked."""
-    s, absorbed, unreceived = divide(step, relevance, z, stabiliser, part.sign, part.above)
-    bias = _bias_share(step, s, part.bias)
-    ledger.book(step, part.factor * bias, part.factor * absorbed, part.factor * unreceived)
+    s, *kept = divide(step, relevance, z, stabiliser, part.sign, part.above)
+    absorbed, unreceived = (part.factor * term for term in kept)
+    bias: Term = 0
+    if part.bias is not None:  # the sum over outputs of s_j b_j
+        channels = s.flatten(2).sum(2) if step.kind != LINEAR and s.ndim > 2 else s
+        bias = part.factor * step.per_picture(channels * part.bias)
+    ledger.book(step, bias, absorbed, unreceived)
     return s
-
-
-def _times(part: Part, inputs: list[Tensor], gradients: Sequence[Tensor]) -> Tensor:
-    """The inputs times the gradients, and the factor."""
-    total = gradients[0].mul_(inputs[0].detach())
-    for x, gradient in zip(inputs[1:], gradients[1:], strict=True):
-        total.addcmul_(x.detach(), gradient)
-    return total if part.factor == 1 else total.mul_(part.factor)
-
-
-def _bias_share(step: Step, s: Tensor, bias: Tensor | None) -> Tensor:
-    """The sum over outputs of s_j b_j, (N,)."""
-    if bias is None:
-        return s.new_zeros(step.pictures(s))
-    if step.kind != LINEAR and s.ndim > 2:
-        s = s.flatten(2).sum(2)
-    return step.per_picture(s * bias)
-
-
-def _bounds_at(graph: Graph, step: Step, bounds: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """The bounds of the picture, carried through what stands between it and the first layer."""
-    low, high = (graph.value_at(step.inputs[0], bound) for bound in bounds)
-    return torch.minimum(low, high), torch.maximum(low, high)
 
 
 def _plus(a: Any, b: Any) -> Any:

@@ -36,12 +36,12 @@ from xaiutils.network.weights import (
     published_hash,
     read_state_dict,
     untrained,
+    zoo,
 )
 from xaiutils.pictures.arrays import Arrays
 from xaiutils.pictures.images import Transform
 from xaiutils.pictures.transforms import from_timm, read_transform, timm_config
 from xaiutils.support import asking, cache, checks
-from xaiutils.support.borrowed import environment_kept
 from xaiutils.support.plugins import made_by
 
 OUTPUTS = (SOFTMAX := "softmax", SIGMOID := "sigmoid", VALUE := "value")
@@ -316,7 +316,7 @@ def _class_names(classes: Any, count: int, outputs: str) -> tuple[str, ...]:
     """A name for each of ``count`` outputs, in their order, which a set or a generator has not."""
     if classes is None:
         return tuple(f"{'output' if outputs == VALUE else 'class'} {i}" for i in range(count))
-    if isinstance(classes, Mapping) or hasattr(classes, "items"):  # pandas' Series has an index
+    if hasattr(classes, "items"):  # a mapping; pandas' Series, which has an index
         classes = _by_index(list(classes.items()), count)
     elif getattr(classes, "ndim", None) == 1:  # an array, pandas' Index
         classes = classes.tolist()
@@ -599,9 +599,9 @@ def _sides(size: Any, dimensions: tuple[int, ...]) -> tuple[int, ...] | None:
     whole = isinstance(sides, list | tuple) and len(sides) in dimensions
     whole = whole and all(isinstance(s, numbers.Integral) and int(s) >= 1 for s in sides)
     if not whole or isinstance(size, bool):
-        form = _SIDES[dimensions[0]]
         raise ValueError(
-            f"size must be pixels >= 1, {form}, whole numbers, got {checks.describe(size)}"
+            f"size must be pixels >= 1, {_SIDES[dimensions[0]]}, whole numbers, "
+            f"got {checks.describe(size)}"
         )
     return tuple(map(int, sides))
 
@@ -632,10 +632,7 @@ _CAPTURED: dict[str, Network] = {}  # of the shipped networks: to capture takes 
 def _load_torchvision(
     record: ModelRecord, weights: str | Path | None, preset: str | None, cam_layer: str | None
 ) -> Classifier:
-    with environment_kept():
-        from torchvision import models
-
-    enum = models.get_model_weights(record.name)
+    enum = zoo().get_model_weights(record.name)
     if preset is not None:
         checks.choice("preset", preset, record.weights)
     chosen = enum[preset] if preset is not None else enum.DEFAULT

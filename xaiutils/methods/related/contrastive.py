@@ -53,9 +53,7 @@ def clrp(
       negating all rows is negating that of c.
 
     Args:
-        classifier: From `load_model` or `wrap`; two classes or more.
-        x: (N, C, H, W), preprocessed by the classifier.
-        target: Class index, or one per image; by default the predicted class of each image.
+        classifier, x, target: As in `explain`; two classes or more.
         dual: ``"others"`` or ``"negated"``.
         composite: z⁺ without bias, and z^B where the picture is read, as the authors have it; or
             another, with an alpha_beta or z_plus rule on the last linear step for ``"negated"``:
@@ -97,9 +95,7 @@ def sglrp(
     propagate both at once; as in their code they go down apart and the dual is scaled.
 
     Args:
-        classifier: From `load_model` or `wrap`; two classes or more that exclude each other.
-        x: (N, C, H, W), preprocessed by the classifier.
-        target: Class index, or one per image; by default the predicted class of each image.
+        classifier, x, target: As in `explain`; two classes or more that exclude each other.
         composite: z⁺ without bias, and z^B where the picture is read, as the authors have it.
 
     Returns:
@@ -131,13 +127,9 @@ def sglrp(
 def softmax_gradient(logits: Tensor, index: Tensor) -> Tensor:
     r""":math:`\partial p_c / \partial f`: :math:`p_c (1 - p_c)` at c, :math:`-p_c p_n` elsewhere.
 
-    Args:
-        logits: (N, K).
-        index: (N, 1), the class c.
-
-    Returns:
-        (N, K) float64; each row sums to 0. :math:`1 - p_c` is the ratio of the sums of
-        :math:`e^f` over the others and over all, which keeps its digits as :math:`p_c` nears 1.
+    Of logits (N, K) and the class (N, 1): (N, K) float64, whose rows sum to 0. :math:`1 - p_c` is
+    the ratio of the sums of :math:`e^f` over the others and over all, which keeps its digits as
+    :math:`p_c` nears 1.
     """
     f = logits.double()
     log_p = f.log_softmax(1)

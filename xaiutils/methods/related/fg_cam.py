@@ -50,30 +50,18 @@ def fg_cam(
     to: str | None = None,
     batch: int = 32,
 ) -> Tensor:
-    """FG-CAM: the sum over channels of `explanation_components`, as an image.
+    """FG-CAM: the sum over channels of `explanation_components`, as an image (N, H, W) in [0, 1].
 
-    Where ``to`` is the CAM layer the map is the base
-    CAM itself.
+    Where ``to`` is the CAM layer it is the base CAM; zeros where the sum is nowhere positive.
 
     Args:
         classifier, x, target, base, denoise, keep, layer, to, batch: As in
             `explanation_components`.
-
-    Returns:
-        (N, H, W) in [0, 1], after ReLU and min-max; zeros where the sum is nowhere positive.
-        Below the picture's resolution (``to``) it is upsampled.
     """
     found = explanation_components(
-        classifier,
-        x,
-        target,
-        base=base,
-        denoise=denoise,
-        keep=keep,
-        layer=layer,
-        to=to,
+        classifier, x, target, base=base, denoise=denoise, keep=keep, layer=layer, to=to,
         batch=batch,
-    )
+    )  # fmt: skip
     return to_image(found.sum(1), tuple(x.shape[2:])).float()
 
 
@@ -100,17 +88,14 @@ def explanation_components(
       1910.01279; no baseline is taken off). The image is the preprocessed one, so 0 stands for the
       mean colour. One pass per channel.
 
-    On the way down convolutions follow z⁺ without bias, maximum pooling gives all to the winner,
-    average pooling and ``+`` divide in proportion, activations pass on what they get; the layer
-    that reads the picture follows z^B between the least and the greatest value of each image.
-    Batch norms are folded into their convolution, where the authors' code passes them by; one
-    that follows no convolution passes on what it gets. The sum stays the same at each step, but
-    for the stabilisers and for what arrives where z⁺ = 0.
+    On the way down convolutions follow z⁺ without bias; the layer that reads the picture follows
+    z^B between the least and the greatest value of each image. Batch norms are folded into their
+    convolution, where the authors' code passes them by; one that follows no convolution passes on
+    what it gets. The sum stays the same at each step, but for the stabilisers and for what arrives
+    where z⁺ = 0.
 
     Args:
-        classifier: From `load_model` or `wrap`.
-        x: (N, C, H, W), preprocessed by the classifier.
-        target: Class index, or one per image; by default the predicted class of each image.
+        classifier, x, target: As in `explain`.
         base: ``"grad_cam"`` or ``"score_cam"``.
         denoise: Take off each channel's mean, then keep the largest singular values of the
             (C, h w) matrix of each image; the means are not put back.

@@ -35,9 +35,7 @@ def relevance_cam(
     once, by its positive part, and batch norms are folded into their convolutions.
 
     Args:
-        classifier: From `load_model` or `wrap`.
-        x: (N, C, H, W), preprocessed by the classifier.
-        target: Class index, or one per image; by default the predicted class of each image.
+        classifier, x, target: As in `explain`.
         layer: Any layer that gives feature maps; by default the classifier's CAM layer.
 
     Returns:
