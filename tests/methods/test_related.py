@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import untrained
 from torch import Tensor, nn
+from untouched import state_of
 
 from xaiutils.cam import min_max, to_image
 from xaiutils.hybrid import class_activation_map, relevance
@@ -543,18 +544,6 @@ def test_any_layer_of_a_residual_network(layer, networks):
     assert fine.amax() == 1
 
 
-def state(module: nn.Module) -> dict[str, Any]:
-    """What an explanation might change."""
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return {
-        "bytes": {n: t.numpy().tobytes() for n, t in module.state_dict().items()},
-        "versions": [(id(p), p._version, p.requires_grad) for p in module.parameters()],
-        "grad": [None if p.grad is None else p.grad.tolist() for p in module.parameters()],
-        "parts": {n: (part.training, sorted(vars(part)), [list(getattr(part, h)) for h in hooks])
-                  for n, part in module.named_modules()},
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_the_callers_module_and_random_numbers_stay_as_they_are(method):
     classifier, x, _ = fresh()
@@ -562,10 +551,10 @@ def test_the_callers_module_and_random_numbers_stay_as_they_are(method):
     module.head.weight.grad = torch.full_like(module.head.weight, 7)
     module.head.bias.requires_grad_(False)
     handle = module.head.register_forward_hook(lambda *_: None)
-    before, kept = state(module), x.clone()
+    before, kept = state_of(module), x.clone()
     rngs = random.getstate(), str(np.random.get_state()), torch.get_rng_state()  # noqa: NPY002
     METHODS[method](classifier, x, [1, 3])
-    assert state(module) == before
+    assert state_of(module) == before
     assert random.getstate() == rngs[0]
     assert str(np.random.get_state()) == rngs[1]  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), rngs[2])

@@ -448,8 +448,9 @@ def wrap(
             channels, or of signals (N, C, L) or volumes (N, C, D, H, W), it is given `Arrays`.
         classes: A name per logit, in their order or by index, as ``id2label`` has them; by default
             ``class 0``, ``class 1``, ... (of values ``output 0``, ...).
-        mean, std: Of each channel, for pixels in [0, 1], as in training; by default 0 and 1, or
-            what a network of timm brings, with its size and crop. Of arrays in their own units.
+        mean, std: Of each channel, as in training, for pixels in [0, 1]: those of 0..255 divided by
+            255. By default 0 and 1, or what a network of timm brings, with its size and crop. Of
+            arrays in their own units.
         size: Pictures are resized to exactly this (side, or height and width); by default they
             are taken as they are. Arrays must have it: (length,), (depth, height, width).
         cam_layer: Path of the layer that the CAM reads, which ends before the head of LRP's
