@@ -184,7 +184,7 @@ class Pass:
             return self._differentiated(self.record, self._question)
         found = []
         for i, record in enumerate(self._network.run(self.x, self._leaves)):
-            _require_finite(record.logits, self.x)
+            _require_finite(record.logits, self.x, first=i)
             one = None if self._question is None else self._question[i : i + 1]
             found.append(self._differentiated(record, one))
         logits, a, g = zip(*found, strict=True)
@@ -370,15 +370,15 @@ def _grid(maps: Tensor) -> Tensor:
     return maps if maps.ndim == 4 else maps.reshape(*maps.shape[:2], maps.shape[2], -1)
 
 
-def _require_finite(logits: Tensor, x: Tensor) -> None:
+def _require_finite(logits: Tensor, x: Tensor, first: int = 0) -> None:
     broken = ~logits.detach().flatten(1).isfinite().all(1)
     if broken.any():
         raise ValueError(
             "classifier must give finite logits, got NaN or infinity for "
-            f"{_images(broken)}: x or the weights are too large for {x.dtype}"
+            f"{_images(broken, first)}: x or the weights are too large for {x.dtype}"
         )
 
 
-def _images(which: Tensor) -> str:
-    """The images where ``which`` (N,) is true, in words."""
-    return f"image {', '.join(map(str, which.nonzero()[:, 0].tolist()))}"
+def _images(which: Tensor, first: int = 0) -> str:
+    """The images where ``which`` (N,) is true, in words; they are counted from ``first``."""
+    return f"image {', '.join(str(first + i) for i in which.nonzero()[:, 0].tolist())}"
