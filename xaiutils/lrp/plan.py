@@ -64,7 +64,7 @@ class Plan:
     def receivers(self, step: Step) -> tuple[Step, ...]:
         """The inputs of ``step`` that relevance is handed to."""
         if step.kind == MATMUL and self.composite.attention == "value":
-            values = tuple(i for i in step.varying if _behind_routing(i).kind != SOFTMAX)
+            values = tuple(i for i in step.varying if _behind(i).kind != SOFTMAX)
             return values if len(values) == 1 else step.varying
         if step.kind == QUOTIENT:
             return step.varying[:1]
@@ -87,7 +87,7 @@ class Plan:
         return twin
 
     def _visit(self) -> set[Step]:
-        visited, last = {self.graph.output}, _behind_routing(self.graph.output)
+        visited, last = {self.graph.output}, _behind(self.graph.output)
         for step in reversed(self.graph.steps):
             if step not in visited or step is self.graph.input:
                 continue
@@ -129,18 +129,17 @@ def _is_gate(step: Step, product: Step) -> bool:
     small, whole = torch.Size(step.shape or ()), torch.Size(product.shape or ())
     if small.numel() < whole.numel():
         return True
-    return _behind_routing(step).kind in (GATE, SOFTMAX)
+    return _behind(step).kind in (GATE, SOFTMAX)
 
 
 def _is_bounded(step: Step) -> bool:
     """Whether it is what a gate is, but for constants: ``relu6(x + 3) / 6``."""
-    while step.kind in (ROUTING, PASS, PRODUCT, SUM) and len(step.varying) == 1:
-        step = step.varying[0]
+    step = _behind(step, (ROUTING, PASS, PRODUCT, SUM))
     return step.kind in (GATE, SOFTMAX) or step.operation in _BOUNDED
 
 
-def _behind_routing(step: Step) -> Step:
-    """The step whose values ``step`` only hands on, or ``step`` itself."""
-    while step.kind in (ROUTING, PASS) and len(step.varying) == 1:
+def _behind(step: Step, kinds: tuple[str, ...] = (ROUTING, PASS)) -> Step:
+    """The step whose values ``step`` only hands on, through ``kinds``, or ``step`` itself."""
+    while step.kind in kinds and len(step.varying) == 1:
         step = step.varying[0]
     return step
