@@ -7,9 +7,13 @@ threshold :math:`t` and the composite relevance :math:`L` (mean over colour chan
 
 .. math:: P = \mathrm{minmax}(\mathrm{relu}(C - t)), \qquad E = G_\sigma * (P \odot L).
 
-Step 1, :math:`C`, is in cam.py, step 3, :math:`L`, in lrp/; `explain` takes both from one `Pass`,
-and `bound`, `fuse` and `smooth` are steps 2, 4 and 5. The caller's module, its gradients and the
-random state stay as they were.
+1. :math:`C`: cam.py has the equations, `xaiutils.factors.Pass.cam` reads it from a pass;
+2. :math:`P`: `bound`;
+3. :math:`L`: lrp/ has the rules, `xaiutils.factors.Pass.relevance` walks back over the same pass;
+4. :math:`P \odot L`: `fuse`;
+5. :math:`E`: `smooth`.
+
+`explain` does all five. The caller's module, its gradients and the random state stay as they were.
 """
 
 from __future__ import annotations
@@ -207,8 +211,8 @@ def explain(
     plan = plan_for(classifier, x, composite, input_rule, gates)
     seen = Pass(classifier, x, target, layers=layers, plan=plan, start=start)
     space = x.ndim - 2
-    figure = seen.cam(cam)  # step 1
-    bounded = bound(figure, threshold, dimensions=space)  # step 2
+    shown = seen.cam(cam)  # step 1
+    bounded = bound(shown, threshold, dimensions=space)  # step 2
     found = seen.relevance()  # step 3
     mean = found.map.mean(1)
     product = fuse(bounded, mean, dimensions=space)  # step 4
@@ -230,7 +234,7 @@ def explain(
     return Explanation(
         target=seen.target,
         logits=seen.logits,
-        cam=figure,
+        cam=shown,
         bounded=bounded,
         relevance=mean,
         product=product,
@@ -239,7 +243,7 @@ def explain(
         relevance_per_channel=found.map,
         settings=settings,
         notes=(
-            *notes(seen, cam, figure),
+            *notes(seen, cam, shown),
             *notes_of((bounded == 0).flatten(1).all(1), EMPTY),
             *lost(seen, input_rule),
         ),
