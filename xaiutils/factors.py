@@ -62,7 +62,8 @@ class Pass:
         start: str = "",
         read: Sequence[str] = (),
     ) -> None:
-        checked_classifier(classifier).check(x)
+        if plan is None:  # else `plan_for` has looked at x
+            checked_classifier(classifier).check(x)
         self.classifier, self.start, self._plan = classifier, start, plan
         self.x = x.contiguous()  # laid out last, a backward pass can kill the process: training.py
         if start != "":
