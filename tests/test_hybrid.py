@@ -413,7 +413,7 @@ def test_the_callers_module_and_random_numbers_stay_as_they_are(kind, frozen):
     rngs = random.getstate(), str(np.random.get_state()), torch.get_rng_state()  # noqa: NPY002
     x = noise()
     kept = x.clone()
-    classifier = wrap(module)
+    classifier = wrap(module, size=16)
     calls.clear()  # it was captured, and asked, to see that both compute the same
     for composite in COMPOSITES:
         explain(classifier, x, [0, 1, 2], composite=composite)
