@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -132,6 +134,11 @@ def test_only_explain_asks_for_more_than_one_pass() -> None:
 # ---- a logit that is negative, or zero ----
 
 
+@cache
+def biased(bias: float, pooled_last: bool) -> Classifier:
+    return wrap(plain(bias, pooled_last=pooled_last), size=SIDE)
+
+
 @pytest.mark.parametrize("start", ["logit", "one"])
 @pytest.mark.parametrize("composite", ["paper", "epsilon", "epsilon_plus", "epsilon_gamma_box"])
 @pytest.mark.parametrize("pooled_last", [False, True])
@@ -141,8 +148,7 @@ def test_of_a_negative_logit_the_note_says_what_the_colours_do(
     """The same evidence with another bias: the map stays as it is, or is turned over."""
     x, maps, told = pictures(), [], []
     for bias in (3.0, -3.0):
-        net = plain(bias, pooled_last=pooled_last)
-        found = explain(wrap(net, size=SIDE), x, 1, composite=composite, start=start)
+        found = explain(biased(bias, pooled_last), x, 1, composite=composite, start=start)
         assert (found.logits[:, 1] > 0).all() == (bias > 0)
         maps.append(found.relevance.flatten(1))
         told.append(found.notes)
@@ -225,6 +231,11 @@ def _normalised(pixels: Tensor) -> Tensor:
     return (pixels - mean) / std
 
 
+@cache
+def of_normalised() -> Classifier:
+    return wrap(plain(), mean=MEAN, std=STD, size=SIDE)
+
+
 @pytest.mark.parametrize(
     ("x", "far"),
     [
@@ -240,7 +251,7 @@ def _normalised(pixels: Tensor) -> Tensor:
     ],
 )
 def test_values_far_beyond_those_of_pictures_are_said(x: Tensor, far: bool) -> None:
-    classifier = wrap(plain(), mean=MEAN, std=STD, size=SIDE)
+    classifier = of_normalised()
     both = torch.cat((_normalised(pictures(1)), x))
     found = explain(classifier, both, 1)
     assert not said(found.notes, 0, "far beyond")

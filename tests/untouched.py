@@ -15,6 +15,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 
 def states() -> list[Any]:
@@ -42,6 +43,28 @@ def surroundings() -> dict[str, Any]:
         "python": [list(sys.path), os.getcwd(), sys.getrecursionlimit(), signal.getsignal(2)],
         "warnings": [one for one in warnings.filters if one[0] == "ignore"],
     }
+
+
+def state_of(module: nn.Module) -> dict[str, Any]:
+    """Everything of a module that an explanation might change, as bytes and plain values."""
+    tensors = {**dict(module.named_parameters()), **module.state_dict(keep_vars=True)}
+    hooks = (
+        "_forward_hooks",
+        "_forward_pre_hooks",
+        "_backward_hooks",
+        "_backward_pre_hooks",
+        "_state_dict_hooks",
+    )
+    return {
+        "bytes": {n: t.detach().numpy().tobytes() for n, t in tensors.items()},
+        "versions": {n: (id(t), t._version, t.requires_grad) for n, t in tensors.items()},
+        "grad": {n: None if t.grad is None else t.grad.numpy().tobytes()
+                 for n, t in module.named_parameters()},
+        "flags": {n: part.training for n, part in module.named_modules()},
+        "hooks": {n: [list(getattr(part, h)) for h in hooks] for n, part in module.named_modules()},
+        "names": {n: sorted(vars(part)) for n, part in module.named_modules()},
+        "inplace": {n: getattr(part, "inplace", None) for n, part in module.named_modules()},
+    }  # fmt: skip
 
 
 FORBIDDEN = [

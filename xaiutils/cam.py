@@ -1,8 +1,8 @@
-r"""Class activation maps as pure functions of a layer's activations A and the logit's gradient g.
+r"""Step 1, class activation maps: pure functions of activations A and the score's gradient g.
 
-Each takes A and g = ∂S_t/∂A, both (N, K, h, w), and returns the raw map (N, h, w) before the ReLU.
-`to_image` turns it into what the figures show: ReLU, bilinear upsampling, min–max to [0, 1].
-No function here knows the network; hybrid.py gets A and g from one pass.
+Each takes A and :math:`g = \partial S_t / \partial A`, both (N, K, h, w), and returns the raw map
+(N, h, w) before the ReLU. `to_image` turns it into what the figures show: ReLU, bilinear
+upsampling, min–max to [0, 1]. Nothing here knows the network: a `Pass` in factors.py has A and g.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 def grad_cam(a: Tensor, g: Tensor) -> Tensor:
     r"""Grad-CAM: :math:`\sum_k w_k A_k`, :math:`w_k = \frac1{hw}\sum_{ij} g_{kij}`.
 
-    Selvaraju et al. 2017 (arXiv 1610.02391), eqs. 1 and 2. A and g are (N, K, h, w), the raw map
-    is (N, h, w), signed and linear in the logit.
+    Selvaraju et al. 2017 (arXiv 1610.02391), eqs. 1 and 2. Signed, and linear in the logit.
     """
     _check(a, g)
     return _weighted(g.mean((2, 3)), a)
@@ -42,17 +41,9 @@ def grad_cam_plus_plus(a: Tensor, g: Tensor, epsilon: float = 0.0) -> Tensor:
     the denominator can fall to 0 or below: α counts as 0 there (`undefined_alphas` counts).
 
     Args:
-        a: Activations (N, K, h, w); after a ReLU for the equation to mean what it says.
-        g: Gradient of the logit, same shape.
-        epsilon: Added to the first form's denominator. grad-cam uses 1e-6, which is absolute:
+        a, g: (N, K, h, w); A after a ReLU for the equation to mean what it says.
+        epsilon: Added to the first form's denominator, >= 0. grad-cam uses 1e-6, which is absolute:
             where gradients are small (g² near 1e-7) it changes the weights.
-
-    Returns:
-        (N, h, w); not negative where activations are not.
-
-    Raises:
-        TypeError, ValueError: ``a`` and ``g`` are no images of one shape, or ``epsilon`` is below
-            0.
     """
     _check(a, g)
     checks.number("epsilon", epsilon, low=0)
@@ -74,18 +65,14 @@ def undefined_alphas(a: Tensor, g: Tensor) -> Tensor:
 def hires_cam(a: Tensor, g: Tensor) -> Tensor:
     r"""HiResCAM: :math:`\sum_k g_k \odot A_k` (Draelos and Carin 2020, arXiv 2011.08891, eq. 4).
 
-    A and g are (N, K, h, w), the raw map is (N, h, w), signed. Equals Grad-CAM where the gradient
-    is the same at every position (a pooled head).
+    Signed. Equals Grad-CAM where the gradient is the same at every position (a pooled head).
     """
     _check(a, g)
     return (g * a).sum(1)
 
 
 def layer_cam(a: Tensor, g: Tensor) -> Tensor:
-    r"""LayerCAM: :math:`\sum_k \mathrm{relu}(g_k) \odot A_k` (Jiang et al. 2021, TIP 30).
-
-    A and g are (N, K, h, w), the raw map is (N, h, w), not negative where activations are not.
-    """
+    r"""LayerCAM: :math:`\sum_k \mathrm{relu}(g_k) \odot A_k` (Jiang et al. 2021, TIP 30)."""
     _check(a, g)
     return (g.clamp(min=0) * a).sum(1)
 
@@ -93,8 +80,7 @@ def layer_cam(a: Tensor, g: Tensor) -> Tensor:
 def xgrad_cam(a: Tensor, g: Tensor) -> Tensor:
     r"""XGrad-CAM: :math:`w_k = \sum_{ij} g_{kij} A_{kij} / \sum_{ij} A_{kij}`; 0 for a zero sum.
 
-    Fu et al. 2020 (arXiv 2008.02312), eq. 9. A and g are (N, K, h, w), the raw map is (N, h, w),
-    signed.
+    Fu et al. 2020 (arXiv 2008.02312), eq. 9. Signed.
     """
     _check(a, g)
     total = a.sum((2, 3))
@@ -105,8 +91,7 @@ def cam(a: Tensor, g: Tensor) -> Tensor:
     r"""CAM: :math:`\sum_k w_{tk} A_k` with the last layer's weights (Zhou et al. 2016, eq. 2).
 
     The head must be a mean over positions and one linear layer; then
-    :math:`w_{tk} = \sum_{ij} g_{kij}`, and the gradient is the same at every position. A and g
-    are (N, K, h, w), the raw map is (N, h, w), signed.
+    :math:`w_{tk} = \sum_{ij} g_{kij}`, and the gradient is the same at every position. Signed.
 
     Raises:
         ValueError: The gradient differs between positions, so the head is another one.
@@ -123,33 +108,22 @@ def cam(a: Tensor, g: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Cam:
-    """A way to make a class activation map, and where it comes from.
-
-    Attributes:
-        name: Its key in `CAMS`.
-        function: ``(a, g)``, both (N, K, h, w), to the raw map (N, h, w).
-        source: Paper and equation.
-    """
+    """A way to make a map: its key in `CAMS`, ``(a, g)`` to the raw map, and its paper."""
 
     name: str
     function: Callable[[Tensor, Tensor], Tensor]
     source: str
 
 
-CAMS: Registry[Cam] = Registry(
-    "cam",
-    {
-        record.name: record
-        for record in (
-            Cam("grad_cam_plus_plus", grad_cam_plus_plus, "Chattopadhay et al. 2018, eq. 19"),
-            Cam("grad_cam", grad_cam, "Selvaraju et al. 2017, eqs. 1 and 2"),
-            Cam("hires_cam", hires_cam, "Draelos and Carin 2020, eq. 4"),
-            Cam("layer_cam", layer_cam, "Jiang et al. 2021"),
-            Cam("xgrad_cam", xgrad_cam, "Fu et al. 2020, eq. 9"),
-            Cam("cam", cam, "Zhou et al. 2016, eq. 2"),
-        )
-    },
+_TABLE = (
+    Cam("grad_cam_plus_plus", grad_cam_plus_plus, "Chattopadhay et al. 2018, eq. 19"),
+    Cam("grad_cam", grad_cam, "Selvaraju et al. 2017, eqs. 1 and 2"),
+    Cam("hires_cam", hires_cam, "Draelos and Carin 2020, eq. 4"),
+    Cam("layer_cam", layer_cam, "Jiang et al. 2021"),
+    Cam("xgrad_cam", xgrad_cam, "Fu et al. 2020, eq. 9"),
+    Cam("cam", cam, "Zhou et al. 2016, eq. 2"),
 )
+CAMS: Registry[Cam] = Registry("cam", {record.name: record for record in _TABLE})
 
 
 def to_image(raw: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -7,10 +7,13 @@ threshold :math:`t` and the composite relevance :math:`L` (mean over colour chan
 
 .. math:: P = \mathrm{minmax}(\mathrm{relu}(C - t)), \qquad E = G_\sigma * (P \odot L).
 
-`explain` computes them from one forward pass: the activations of the CAM layer, the gradient of
-the score behind them (of a class its logit; `xaiutils.network.targets` has others), and one walk
-back of relevance. `grad_cam_plus_plus` and `relevance` give each half alone. The caller's module,
-its gradients and the random state stay as they were.
+1. :math:`C`: cam.py has the equations, `xaiutils.factors.Pass.cam` reads it from a pass;
+2. :math:`P`: `bound`;
+3. :math:`L`: lrp/ has the rules, `xaiutils.factors.Pass.relevance` walks back over the same pass;
+4. :math:`P \odot L`: `fuse`;
+5. :math:`E`: `smooth`.
+
+`explain` does all five. The caller's module, its gradients and the random state stay as they were.
 """
 
 from __future__ import annotations
@@ -22,8 +25,8 @@ import torch
 from torch import Tensor
 
 from xaiutils.cam import min_max
-from xaiutils.factors import CamLayer, Target, layers_named, look, notes_of
-from xaiutils.lrp.composites import Composite, composite_named, paper
+from xaiutils.factors import CamLayer, Pass, Target, layers_named, lost, notes, notes_of, plan_for
+from xaiutils.lrp.composites import Composite, composite_named
 from xaiutils.lrp.ledger import Ledger, quotient
 from xaiutils.lrp.rules import Rule
 from xaiutils.lrp.walk import Relevance
@@ -34,13 +37,10 @@ from xaiutils.support import checks
 
 @dataclass
 class Explanation:
-    """Every stage of the hybrid for N images; all maps are (N, H, W).
-
-    Of signals they are (N, L), of volumes (N, D, H, W).
+    """Every stage of the hybrid for N images; maps are (N, H, W), of signals (N, L), and so on.
 
     Attributes:
-        target: (N,) the class that both factors explain; or the score of each image, as
-            `xaiutils.network.targets.Scores`.
+        target: (N,) the class that both factors explain, or the `Scores` of the images.
         logits: (N, K), or what the network gives, (N, ...).
         cam: Class activation map, in [0, 1].
         bounded: Bounding figure, in [0, 1].
@@ -51,6 +51,7 @@ class Explanation:
         relevance_per_channel: (N, C, H, W); its sum is ``conservation.input``.
         settings: What the maps were computed with.
         notes: What went other than expected, one sentence each, naming the image.
+        activations: Of each CAM layer, (N, K, h, w).
     """
 
     target: Question
@@ -64,6 +65,7 @@ class Explanation:
     relevance_per_channel: Tensor
     settings: dict[str, str | float]
     notes: tuple[str, ...] = ()
+    activations: tuple[Tensor, ...] = ()
 
     @property
     def retention(self) -> Tensor:
@@ -77,30 +79,20 @@ class Explanation:
 
 THRESHOLD = 0.2  # arbitrary until calibrated; the paper gives none
 SIGMA_SHARE = 1 / 64  # of the image's height; arbitrary until calibrated
-KEPT = 0.05  # the least share of the start that reaches the picture without a note
-MADE = 2.0  # above this share of it a composite does not keep the start but makes more of it
 EMPTY = "bounding figure is empty: the CAM nowhere exceeds the threshold"
-_OTHERS: dict[str, str | Composite] = {  # as one writes them, in the order of trial
-    "paper(gamma=1)": paper(gamma=1),
-    '"epsilon"': "epsilon",
-    '"attnlrp"': "attnlrp",
-}
 
 
 def bound(cam: Tensor, threshold: float = THRESHOLD, *, dimensions: int = 2) -> Tensor:
     r"""Step 2, the bounding figure: :math:`P = \mathrm{minmax}(\mathrm{relu}(C - t))`.
 
     Dhore et al., section III-B. For a map with minimum 0 and maximum 1 it is
-    :math:`\mathrm{relu}(C - t) / (1 - t)`.
+    :math:`\mathrm{relu}(C - t) / (1 - t)`; zeros where a map nowhere exceeds the threshold, or is
+    the same everywhere.
 
     Args:
-        cam: (N, H, W) in [0, 1].
+        cam: (N, H, W) in [0, 1], as the result.
         threshold: t in [0, 1).
         dimensions: 1 for maps of signals (N, L), 3 for those of volumes (N, D, H, W).
-
-    Returns:
-        (N, H, W) in [0, 1]; zeros for an image whose map nowhere exceeds the threshold, or is
-        the same everywhere.
 
     Raises:
         ValueError: A map beyond [0, 1], a threshold beyond [0, 1).
@@ -116,13 +108,12 @@ def bound(cam: Tensor, threshold: float = THRESHOLD, *, dimensions: int = 2) -> 
 def fuse(bounded: Tensor, relevance: Tensor, *, dimensions: int = 2) -> Tensor:
     r"""Step 4, fusion: the elementwise product :math:`P \odot L` (section III-B), with L's sign.
 
+    Relevance outside the figure is lost: conservation ends here.
+
     Args:
         bounded: The bounding figure, (N, H, W) in [0, 1].
         relevance: Relevance averaged over the colour channels, (N, H, W), signed.
         dimensions: As in `bound`.
-
-    Returns:
-        (N, H, W). Relevance outside the figure is lost: conservation ends here.
 
     Raises:
         TypeError, ValueError: They are no finite maps of one shape.
@@ -140,8 +131,8 @@ def smooth(map: Tensor, sigma: float, *, dimensions: int = 2) -> Tensor:
 
     Args:
         map: (N, H, W), signed.
-        sigma: Standard deviation in pixels, >= 0; 0 changes nothing.
-        dimensions: As in `bound`; sigma is the same in each.
+        sigma: In pixels, >= 0, the same in each dimension; 0 changes nothing.
+        dimensions: As in `bound`.
 
     Raises:
         TypeError, ValueError: ``map`` is no finite batch of maps, or ``sigma`` is below 0.
@@ -186,9 +177,8 @@ def explain(
 ) -> Explanation:
     """The hybrid explanation of each image: all five steps, from one forward pass.
 
-    Dhore et al., section III-B; the equations are those of `bound`, `fuse` and `smooth`. Where less
-    than 5 % of the start reaches a picture, other composites are asked, with a pass each, so that
-    a note can name one that keeps it.
+    Dhore et al., section III-B. Where less than 5 % of the start reaches a picture, other
+    composites are asked, with a pass each, so that a note can name one that keeps it.
 
     Args:
         classifier: From `load_model` or `wrap`.
@@ -197,17 +187,16 @@ def explain(
             output (N, ...) that gives (N,); or a list of one per image. By default the predicted
             class of each image.
         threshold: Of the bounding figure, in [0, 1). 0.2 is arbitrary: the paper gives none.
-        sigma: Of the Gaussian, in pixels. The default, H / 64 (L / 64), is as arbitrary.
+        sigma: Of the Gaussian, in pixels. The default, H / 64, is as arbitrary.
         composite: A name in `COMPOSITES` or a composite such as ``paper(alpha=2, beta=1)``.
         cam: A name in `CAMS`.
-        cam_layer: Another layer for the CAM alone, or several, whose maps are averaged as in
-            `class_activation_map`; the composite's head stays where it is, behind the
-            classifier's own ``cam_layer``.
+        cam_layer: Another layer for the CAM alone, or several, averaged as in
+            `class_activation_map`; the composite's head stays behind the classifier's own.
         input_rule: A rule for the layer that reads the image, before the composite's own.
         start: ``"logit"``: relevance starts with the logit and is in its units. ``"one"``: it
-            starts with 1, so that each pixel gets its share of the logit; where logits differ in
-            sign the two turn maps over against each other, and comparisons across classes need
-            this one. `xaiutils.network.targets.start_of` says what both are for a score.
+            starts with 1, which comparisons across classes need: where logits differ in sign the
+            other turns maps over. `xaiutils.network.targets.start_of` says what both are for a
+            score.
         gates: ``"signal"``: of a product, as in squeeze and excitation, the signal takes all
             relevance and its gate counts as a constant; ``"half"``: each factor takes half.
 
@@ -218,20 +207,23 @@ def explain(
     threshold = checks.number("threshold", threshold, low=0, below=1)
     if sigma is not None:
         sigma = checks.number("sigma", sigma, low=0)
-    seen = look(classifier, x, target, cam, cam_layer, composite, input_rule, start, gates)
-    assert seen.cam is not None
-    assert seen.relevance is not None
+    layers = layers_named(classifier, cam_layer)
+    plan = plan_for(classifier, x, composite, input_rule, gates)
+    seen = Pass(classifier, x, target, layers=layers, plan=plan, start=start)
     space = x.ndim - 2
+    shown = seen.cam(cam)  # step 1
+    bounded = bound(shown, threshold, dimensions=space)  # step 2
+    found = seen.relevance()  # step 3
+    mean = found.map.mean(1)
+    product = fuse(bounded, mean, dimensions=space)  # step 4
     sigma = x.shape[-2 if space > 1 else -1] * SIGMA_SHARE if sigma is None else sigma
-    mean = seen.relevance.map.mean(1)
-    bounded = bound(seen.cam, threshold, dimensions=space)
-    product = fuse(bounded, mean, dimensions=space)
+    smoothed = smooth(product, sigma, dimensions=space)  # step 5
     settings: dict[str, str | float] = {
         "threshold": threshold,
         "sigma": sigma,
         "composite": composite_named(composite).name,
         "cam": cam,
-        "cam_layer": ", ".join(layers_named(cam_layer, classifier.cam_layer)),
+        "cam_layer": ", ".join(layers),
         "input_rule": "" if input_rule is None else input_rule.name,
         "start": start,
         "gates": gates,
@@ -242,84 +234,21 @@ def explain(
     return Explanation(
         target=seen.target,
         logits=seen.logits,
-        cam=seen.cam,
+        cam=shown,
         bounded=bounded,
         relevance=mean,
         product=product,
-        hybrid=smooth(product, sigma, dimensions=space),
-        conservation=seen.relevance.ledger,
-        relevance_per_channel=seen.relevance.map,
+        hybrid=smoothed,
+        conservation=found.ledger,
+        relevance_per_channel=found.map,
         settings=settings,
         notes=(
-            *_far(classifier, x),
-            *seen.notes,
+            *notes(seen, cam, shown),
             *notes_of((bounded == 0).flatten(1).all(1), EMPTY),
-            *_lost(classifier, x, seen.target, seen.relevance.ledger, input_rule, start, gates),
+            *lost(seen, input_rule),
         ),
+        activations=tuple(seen.activations),
     )
-
-
-def _far(classifier: Classifier, x: Tensor) -> list[str]:
-    """A note for each image that no picture can be.
-
-    A value is far where it lies beyond its channel's `Classifier.bounds` by more than half of
-    their width. Rounding, resampling and a little noise stay nearer; pixels in 0..255 or -1..1,
-    and pixels that were normalised twice or for another network, do not.
-    """
-    if classifier.transform.limits is None:
-        return []
-    x = x.detach()
-    low, high = classifier.bounds(x)
-    far = ((x - (low + high) / 2).abs() > high - low).flatten(1).any(1)
-    ends = f"{float(low.min()) + 0.0:.3g} to {float(high.max()):.3g}"
-    return [
-        f"image {i}: x goes from {float(x[i].min()):.3g} to {float(x[i].max()):.3g}, far beyond "
-        f"what a picture can be ({ends}); classifier.preprocess(picture) gives x"
-        for i in far.nonzero()[:, 0].tolist()
-    ]
-
-
-def _lost(
-    classifier: Classifier,
-    x: Tensor,
-    target: Question,
-    ledger: Ledger,
-    input_rule: Rule | None,
-    start: str,
-    gates: str,
-) -> list[str]:
-    """A note for each image whose map holds little of the start, with a composite that keeps it.
-
-    Or many times the start, of sums that nearly cancel. The others are asked one after the other,
-    about the images that are left: a further pass each.
-    """
-    shares = {name: share.tolist() for name, share in ledger.shares().items()}
-    within = [KEPT <= share <= 1 / KEPT for share in shares["input"]]
-    poor = [i for i, given in enumerate(ledger.start.tolist()) if given and not within[i]]
-    keeps: dict[int, str] = {}
-    for written, composite in _OTHERS.items():
-        left = [i for i in poor if i not in keeps]
-        if not left:
-            break
-        try:
-            other = relevance(
-                classifier, x[left], target[left], composite, input_rule=input_rule, start=start,
-                gates=gates,
-            )  # fmt: skip
-        except ValueError:  # it has no rule for a layer of this network, or gives no numbers
-            continue
-        for i, share in zip(left, other.ledger.shares()["input"].tolist(), strict=True):
-            if KEPT <= share <= MADE:
-                keeps[i] = f"composite={written} keeps {share:.0%}"
-    what = "logit" if start == "logit" and isinstance(target, Tensor) else "start"
-    notes = []
-    for i in poor:
-        terms = {name: share[i] for name, share in shares.items()}
-        reaches = f"{terms.pop('input'):.1%} of the {what} reaches the picture"
-        rest = ", ".join(f"{name} {term:.1%}" for name, term in terms.items() if abs(term) > 5e-4)
-        said = keeps.get(i, f"none of {', '.join(_OTHERS)} keeps {KEPT:.0%} to {MADE:.0%} of it")
-        notes.append(f"image {i}: {reaches} ({rest}); {said}")
-    return notes
 
 
 def class_activation_map(
@@ -330,7 +259,7 @@ def class_activation_map(
     cam: str = "grad_cam_plus_plus",
     cam_layer: CamLayer = None,
 ) -> Tensor:
-    r"""The CAM of each image: `to_image` of the raw map, (N, H, W) in [0, 1].
+    r"""Step 1, the CAM of each image: `to_image` of the raw map, (N, H, W) in [0, 1].
 
     Of several layers the mean of their maps, :math:`\mathrm{minmax}(\frac1L \sum_l C_l)`, each
     scaled to [0, 1] at the picture's size before, as grad-cam does with ``target_layers``.
@@ -340,9 +269,8 @@ def class_activation_map(
         cam: In `CAMS`, which names each one's source (by default Chattopadhay et al. 2018).
         cam_layer: Module path, or a list of them; by default the classifier's.
     """
-    seen = look(classifier, x, target, cam, cam_layer)
-    assert seen.cam is not None
-    return seen.cam
+    layers = layers_named(classifier, cam_layer)
+    return Pass(classifier, x, target, layers=layers).cam(cam)
 
 
 def grad_cam_plus_plus(classifier: Classifier, x: Tensor, target: Target = None) -> Tensor:
@@ -375,8 +303,5 @@ def relevance(
         classifier, x, target, composite, input_rule, start, gates: As in `explain`.
         layers: Names of layers whose relevance is wanted as well.
     """
-    seen = look(
-        classifier, x, target, None, None, composite, input_rule, start, gates, tuple(layers)
-    )
-    assert seen.relevance is not None
-    return seen.relevance
+    plan = plan_for(classifier, x, composite, input_rule, gates)
+    return Pass(classifier, x, target, plan=plan, start=start, read=tuple(layers)).relevance()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,11 @@ several = settings(max_examples=8, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**31 - 1)
 
 
+@lru_cache(maxsize=2)  # of the net of one test: weights are read at every run
+def captured(net: nn.Module, shape: tuple[int, ...]) -> Graph:
+    return Graph(net.eval(), shape)
+
+
 def walk(
     net: nn.Module,
     x: Tensor,
@@ -54,7 +59,7 @@ def walk(
 ) -> Relevance:
     """Relevance of ``net`` with ``rule`` on its first layer and ``rest`` on the others."""
     rows = (Row(WEIGHTED, "input", rule), Row(WEIGHTED, "anywhere", rest or rule))
-    graph = Graph(net.eval(), tuple(x.shape[1:]))
+    graph = captured(net, tuple(x.shape[1:]))
     plan = Plan(graph, Composite("test", rows, "test"), None)
     record = graph.run(x, inputs_of=plan.inputs_of, graph_of=plan.graph_of)
     start = record.logits.detach() if start is None else start

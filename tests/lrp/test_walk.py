@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,6 @@ from xaiutils.lrp.composites import COMPOSITES, Composite, Row, paper
 from xaiutils.lrp.plan import Plan
 from xaiutils.lrp.rules import epsilon, z, z_plus
 from xaiutils.lrp.walk import Relevance
-from xaiutils.network.classifier import Classifier
 from xaiutils.network.graph import Graph, GraphError
 from xaiutils.network.kinds import WEIGHTED
 
@@ -587,11 +585,6 @@ def test_with_biases_what_a_layer_lost_is_booked_at_the_steps_after_it() -> None
     assert float(lost.abs().min()) > 0.01  # type: ignore[union-attr]
 
 
-def test_an_unknown_layer_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(ValueError, match=r"layer must be a known name, got 'lineer'.*linear"):
-        relevance(wrap(made(features), size=SIZE), pictures(), layers=("lineer",))
-
-
 # ---- the caller's weights are read anew at every call ----
 
 
@@ -616,7 +609,7 @@ def _statistics(net: Net) -> None:
     net.norm.running_mean.add_(1)
 
 
-@pytest.mark.parametrize("composite", ["paper", "epsilon", "epsilon_plus_flat"])
+@pytest.mark.parametrize("composite", ["paper", "epsilon_plus_flat"])
 @pytest.mark.parametrize("change", [_in_place, _data, _load, _replace, _statistics])
 def test_changed_weights_are_explained_as_they_are_now(
     change: Callable[[Net], None], composite: str
@@ -654,72 +647,6 @@ def test_a_module_whose_parts_were_replaced_is_explained_as_it_is() -> None:
     assert closes(found)
 
 
-# ---- the caller's module and the random state stay as they were ----
-
-
-def state_of(net: nn.Module) -> dict[str, Any]:
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_state_dict_hooks")
-    return {
-        "parameters": {k: (id(v), v._version, v.requires_grad) for k, v in net.named_parameters()},
-        "values": {k: v.numpy().tobytes() for k, v in net.state_dict().items()},
-        "buffers": {k: (id(v), v._version) for k, v in net.named_buffers()},
-        "gradients": [v.grad for v in net.parameters()],
-        "training": [m.training for m in net.modules()],
-        "hooks": [list(getattr(m, name)) for m in net.modules() for name in hooks],
-        "attributes": [sorted(m.__dict__) for m in net.modules()],
-        "inplace": [getattr(m, "inplace", None) for m in net.modules()],
-    }
-
-
-@pytest.mark.parametrize("frozen", [False, True], ids=["trainable", "frozen"])
-def test_the_module_and_the_random_state_are_left_alone(frozen: bool) -> None:
-    net = made(
-        lambda s, x: s.act(s.norm(s.conv(x))), norm=lively_norm(4), act=nn.ReLU(inplace=True)
-    )
-    net.requires_grad_(not frozen)
-    calls: list[int] = []
-    net.conv.register_forward_hook(lambda *_: calls.append(1))
-    x = pictures()
-    before, picture = copy.deepcopy(state_of(net)), x.clone()
-    torch.manual_seed(5)
-    np.random.seed(5)  # noqa: NPY002, the global state is what is looked at
-    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].tobytes()  # noqa: NPY002
-    classifier = wrap(net, size=SIZE)
-    assert calls == [1, 1]  # captured, and asked, to see that both compute the same
-    calls.clear()
-    maps = [explain(classifier, x, 1, composite=c).hybrid for c in (*COMPOSITES, *COMPOSITES)]
-    assert state_of(net) == before
-    assert calls == []
-    assert torch.equal(x, picture)
-    assert torch.equal(torch.get_rng_state(), torch_state)
-    assert np.random.get_state()[1].tobytes() == numpy_state  # noqa: NPY002
-    for first, second in zip(maps, maps[len(COMPOSITES) :], strict=False):
-        assert torch.equal(first, second)
-
-
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
-def test_gradient_modes_make_no_difference(mode: Any) -> None:
-    net, x = chain(bias=True), pictures()
-    classifier = wrap(net, size=SIZE)
-    for composite in COMPOSITES:
-        expected = explain(classifier, x, 1, composite=composite)
-        with mode():
-            found = explain(wrap(net, size=SIZE), x.clone(), 1, composite=composite)
-        assert torch.equal(found.hybrid, expected.hybrid)
-        assert torch.equal(found.relevance_per_channel, expected.relevance_per_channel)
-        assert not found.relevance_per_channel.requires_grad
-
-
-def test_a_picture_that_needs_gradients_is_taken_as_numbers() -> None:
-    classifier, x = wrap(chain(bias=True), size=SIZE), pictures()
-    expected = relevance(classifier, x, 1).map
-    leaf = x.clone().requires_grad_()
-    found = relevance(classifier, leaf, 1).map
-    assert torch.equal(found, expected)
-    assert leaf.grad is None
-    assert not found.requires_grad
-
-
 def test_a_recording_that_is_kept_can_be_walked_twice() -> None:
     from xaiutils.lrp.walk import propagate
 
@@ -731,10 +658,6 @@ def test_a_recording_that_is_kept_can_be_walked_twice() -> None:
     plus = Plan(graph, Composite("p", (Row(WEIGHTED, "anywhere", z_plus()),), "test"), None)
     record = graph.run(pictures(), inputs_of=plus.inputs_of, graph_of=plus.graph_of)
     assert torch.equal(propagate(plus, record, start).map, propagate(plus, record, start).map)
-
-
-def test_the_classifier_is_of_the_public_type() -> None:
-    assert isinstance(wrap(chain(bias=True), size=SIZE), Classifier)
 
 
 def test_a_local_response_norm_counts_its_sums_as_constants():

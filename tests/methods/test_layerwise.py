@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
+from networks import untrained
 from torch import Tensor, nn
 
 from xaiutils.hybrid import class_activation_map, explain, relevance
@@ -13,6 +14,7 @@ from xaiutils.methods import layerwise
 from xaiutils.network import classifier as models
 from xaiutils.network.cam_layer import blocks
 from xaiutils.pictures.scenes import samples
+from xaiutils.support import asking
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def test_of_each_size_the_last_activated_map_is_shown(scene) -> None:
     classifier, _ = scene
     paths = [step.path for step in blocks(classifier.graph, classifier.cam_layer)]
     assert paths == ["features.1", "features.6", "features.11", "features.16"]
-    resnet = models.load_model("resnet18", "random")
+    resnet = untrained("resnet18")
     assert [s.path for s in blocks(resnet.graph, "layer3")] == [
         "relu",
         "layer1",
@@ -54,6 +56,13 @@ def test_each_layer_has_its_own_cam_and_relevance(scene) -> None:
         assert torch.equal(view.relevance, grown)
         expected = (own - 0.3).clamp(min=0) / 0.7 * grown
         torch.testing.assert_close(view.hybrid, expected)
+
+
+def test_all_layers_are_read_from_one_pass(scene) -> None:
+    classifier, x = scene
+    with asking.watch() as seen:
+        layerwise.explain_layers(classifier, x)
+    assert seen.images == len(x)
 
 
 def test_the_default_class_is_the_predicted_one_at_every_layer(scene) -> None:

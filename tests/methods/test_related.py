@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import untrained
 from torch import Tensor, nn
+from untouched import state_of
 
 from xaiutils.cam import min_max, to_image
 from xaiutils.hybrid import class_activation_map, relevance
@@ -177,13 +179,13 @@ def test_a_start_that_float32_cannot_hold_is_refused():
 class Small(nn.Module):
     """Everything that the twins know: two convolutions, both poolings, a linear layer; biases."""
 
-    def __init__(self, bias: bool = True) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(3, 4, 3, padding=1, bias=bias), nn.ReLU(inplace=True), nn.MaxPool2d(2),
-            nn.Conv2d(4, 5, 3, padding=1, bias=bias), nn.ReLU(inplace=True),
+            nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2),
+            nn.Conv2d(4, 5, 3, padding=1), nn.ReLU(inplace=True),
         )  # fmt: skip
-        self.pool, self.head = nn.AvgPool2d(2), nn.Linear(20, 4, bias=bias)
+        self.pool, self.head = nn.AvgPool2d(2), nn.Linear(20, 4)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(torch.flatten(self.pool(self.features(x)), 1))
@@ -193,10 +195,16 @@ CUT, SHAPE = 5, (5, 4, 4)  # the twin's number of the layer that reads the CAM l
 LOW, HIGH = np.full(192, -2.0), np.full(192, 2.0)  # 0 and 1, less 0.5, over 0.25
 
 
-def small(seed: int = 0, **options: Any) -> tuple[Classifier, Tensor, twin.Layers]:
+def small() -> tuple[Classifier, Tensor, twin.Layers]:
     """The network, two pictures within the bounds, and the twin."""
-    torch.manual_seed(seed)
-    module = Small(**options).double().eval()
+    classifier, x, layers = captured()
+    return classifier, x.clone(), layers
+
+
+def fresh() -> tuple[Classifier, Tensor, twin.Layers]:
+    """The same, of which a test may change the weights."""
+    torch.manual_seed(0)
+    module = Small().double().eval()
     with torch.no_grad():  # away from 0, or the stabiliser would be seen
         for parameter in module.parameters():
             parameter.mul_(3)
@@ -207,17 +215,18 @@ def small(seed: int = 0, **options: Any) -> tuple[Classifier, Tensor, twin.Layer
     def affine(layer: nn.Conv2d, side: int, first: bool = False) -> twin.Affine:
         kernel = layer.weight.detach().numpy()
         matrix, _ = reference.convolution_matrix(kernel, (side, side), padding=1)
-        b = np.zeros(len(kernel)) if layer.bias is None else layer.bias.detach().numpy()
-        return twin.Affine(matrix, np.repeat(b, side * side), first)
+        return twin.Affine(matrix, np.repeat(layer.bias.detach().numpy(), side * side), first)
 
     head = module.head
-    b = np.zeros(4) if head.bias is None else head.bias.detach().numpy()
     layers = [
         affine(module.features[0], 8, first=True), twin.Relu(), twin.Max(twin.windows(4, 8, 8, 2)),
         affine(module.features[3], 4), twin.Relu(), twin.Mean(twin.windows(5, 4, 4, 2)),
-        twin.Affine(head.weight.detach().numpy(), b),
+        twin.Affine(head.weight.detach().numpy(), head.bias.detach().numpy()),
     ]  # fmt: skip
     return classifier, x, layers
+
+
+captured = cache(fresh)
 
 
 def agree(found: Tensor, expected: Any, rtol: float = 1e-6) -> None:
@@ -256,7 +265,7 @@ def test_clrp_equals_its_twin(dual):
 
 
 def test_negating_in_the_rule_is_negating_in_the_network():
-    classifier, x, _ = small()
+    classifier, x, _ = fresh()
     both_signs = uniform(alpha_beta(2, 1))  # its two denominators hold the bias
     found = clrp(classifier, x, 0, dual="negated", composite=both_signs)
     sign = classifier.predict(x)[:, 0].sign().view(2, 1, 1, 1)  # CLRP starts from |f|
@@ -535,29 +544,17 @@ def test_any_layer_of_a_residual_network(layer, networks):
     assert fine.amax() == 1
 
 
-def state(module: nn.Module) -> dict[str, Any]:
-    """What an explanation might change."""
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return {
-        "bytes": {n: t.numpy().tobytes() for n, t in module.state_dict().items()},
-        "versions": [(id(p), p._version, p.requires_grad) for p in module.parameters()],
-        "grad": [None if p.grad is None else p.grad.tolist() for p in module.parameters()],
-        "parts": {n: (part.training, sorted(vars(part)), [list(getattr(part, h)) for h in hooks])
-                  for n, part in module.named_modules()},
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_the_callers_module_and_random_numbers_stay_as_they_are(method):
-    classifier, x, _ = small()
+    classifier, x, _ = fresh()
     module = classifier.module
     module.head.weight.grad = torch.full_like(module.head.weight, 7)
     module.head.bias.requires_grad_(False)
     handle = module.head.register_forward_hook(lambda *_: None)
-    before, kept = state(module), x.clone()
+    before, kept = state_of(module), x.clone()
     rngs = random.getstate(), str(np.random.get_state()), torch.get_rng_state()  # noqa: NPY002
     METHODS[method](classifier, x, [1, 3])
-    assert state(module) == before
+    assert state_of(module) == before
     assert random.getstate() == rngs[0]
     assert str(np.random.get_state()) == rngs[1]  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), rngs[2])

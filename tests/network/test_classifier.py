@@ -7,7 +7,6 @@ import pickle
 import re
 import shutil
 import socket
-from collections import OrderedDict, deque
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -104,6 +103,7 @@ class NoClasses(nn.Module):
         return x.mean((2, 3))
 
 
+@cache
 def tiny() -> Classifier:
     torch.manual_seed(0)
     return wrap(Tiny().eval(), ["cat", "dog", "12"], size=64)
@@ -470,7 +470,7 @@ def test_a_class_called_by_a_number_is_not_the_class_of_that_number():
     for wrong in ("3", 3, -1, "9" * 5000):
         with pytest.raises(ValueError, match=rf"class must be a name or in 0\.\.2, got {wrong}"):
             digits.class_index(wrong)
-    cranes = wrap(Tiny().eval(), ["crane", "dog", "crane"])
+    cranes = replace(digits, classes=["crane", "dog", "crane"])
     assert cranes.class_index("dog") == 1
     with pytest.raises(ValueError, match="'crane' are 0 and 2: give the number"):
         cranes.class_index("crane")
@@ -638,25 +638,19 @@ NAMED = ("cat", "dog", "hen")
 
 
 def named(classes: Any) -> tuple[str, ...]:
-    return wrap(Tiny().eval(), classes, size=16).classes
+    return replace(tiny(), classes=classes).classes
 
 
 @pytest.mark.parametrize(
     "classes",
     [
         {2: "hen", 0: "cat", 1: "dog"},
-        {"2": "hen", "0": "cat", "1": "dog"},
         {np.int64(2): "hen", 0: "cat", "1": "dog"},
         MappingProxyType({1: "dog", 0: "cat", 2: "hen"}),
-        OrderedDict([("1", "dog"), ("2", "hen"), ("0", "cat")]),
         pd.Series(["hen", "cat", "dog"], index=[2, 0, 1]),
-        pd.Series(NAMED),
         pd.Index(NAMED),
         np.array(NAMED),
-        np.array(NAMED, dtype=object),
         list(NAMED),
-        NAMED,
-        deque(NAMED),
     ],
     ids=lambda one: type(one).__name__,
 )
@@ -677,28 +671,18 @@ MISNAMED: dict[str, tuple[Any, type[Exception], str]] = {
     "fractions": ({0.0: "cat", 1.0: "dog", 2.0: "hen"}, ValueError, "got float 0.0"),
     "truth": ({False: "cat", True: "dog", 2: "hen"}, ValueError, "got bool False"),
     "endless": ({"9" * 5000: "cat", 1: "dog", 2: "hen"}, ValueError, "got str"),
-    "series from one": (pd.Series(NAMED, index=[1, 2, 3]), ValueError, "got int 3"),
     "series twice": (pd.Series(NAMED, index=[0, 0, 1]), ValueError, "got int 0: again"),
-    "a table": (pd.DataFrame({"name": NAMED}), ValueError, f"got str 'name': {ROUND}"),
     "a set": (set(NAMED), TypeError, "classes must be a name for each logit, .* got set"),
-    "a frozen set": (frozenset(NAMED), TypeError, "got frozenset"),
     "keys": ({"cat": 0, "dog": 1, "hen": 2}.keys(), TypeError, "got dict_keys"),
-    "values": ({0: "cat", 1: "dog", 2: "hen"}.values(), TypeError, "got dict_values"),
     "a generator": ((name for name in NAMED), TypeError, r"got generator; list\(...\) gives a"),
     "a text": ("abc", TypeError, "got str 'abc'"),
-    "bytes": (b"abc", TypeError, "got bytes b'abc'"),
-    "a number": (3, TypeError, "got int 3"),
-    "a column": (np.array(NAMED)[:, None], TypeError, "got ndarray"),
     "numbers": ([0, 1, 2], TypeError, r"classes must be names \(str\), got int 0 for index 0"),
-    "a range": (range(3), TypeError, "got int 0 for index 0; .str"),
     "an array of numbers": (np.arange(3), TypeError, "got int 0 for index 0"),
     "a tensor": (torch.arange(3), TypeError, "got int 0 for index 0"),
     "a name missing": (["cat", None, "hen"], TypeError, "got NoneType None for index 1"),
     "values of another type": ({0: "cat", 1: ["dog"], 2: "hen"}, TypeError, "got list .'dog'."),
     "few": (["cat", "dog"], ValueError, "classes must name each of 3 logits, got 2"),
-    "many": ([*NAMED, "fox"], ValueError, "classes must name each of 3 logits, got 4"),
     "none": ([], ValueError, "classes must name each of 3 logits, got 0"),
-    "an empty array": (np.array([]), ValueError, "classes must name each of 3 logits, got 0"),
 }
 
 
@@ -709,14 +693,8 @@ def test_classes_whose_order_is_not_known_are_refused(case):
         named(classes)
 
 
-def test_a_classifier_of_one_s_own_making_has_its_names_checked():
-    made = tiny()
-    assert replace(made, classes={2: "hen", 0: "cat", 1: "dog"}).classes == NAMED
-    with pytest.raises(TypeError, match="got set"):
-        replace(made, classes=set(NAMED))
+def test_two_classes_may_have_one_name():
     assert named(["cat", "cat", "dog"]) == ("cat", "cat", "dog")  # as ImageNet's two cranes
-    with pytest.raises(ValueError, match="'cat' are 0 and 1: give the number"):
-        wrap(Tiny().eval(), ["cat", "cat", "dog"]).class_index("cat")
 
 
 # Preprocessing
@@ -728,28 +706,19 @@ PREPROCESSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "both of bytes": ({"mean": [123.7] * 3, "std": [58.4] * 3}, ValueError, "both mean and std"),
     "to bytes twice": ({"mean": [0.0] * 3, "std": [255.0] * 3}, ValueError, "std must be in"),
     "Caffe": ({"mean": [104, 117, 124], "std": [1, 1, 1]}, ValueError, r"\(a std of 1 too\)"),
-    "mean below": ({"mean": [-0.1, 0.5, 0.5]}, ValueError, "mean must be in .0, 1."),
     "std of nothing": ({"std": [0.5, 0.0, 0.5]}, ValueError, "std must be > 0"),
-    "std below": ({"std": [0.5, -0.2, 0.5]}, ValueError, "std must be > 0"),
     "std unknown": ({"std": [0.5, float("nan"), 0.5]}, ValueError, "std must be finite, got nan"),
-    "mean endless": ({"mean": [float("inf")] * 3}, ValueError, "mean and std must be finite"),
     "mean one number": ({"mean": 0.5}, TypeError, "mean must be a list .* got float 0.5"),
     "std one number": ({"std": 0.5}, TypeError, "std must be a list .* got float 0.5"),
-    "mean a text": ({"mean": "0.5"}, TypeError, "mean must be a list .* got str '0.5'"),
-    "mean of texts": ({"mean": ["0.5"] * 3}, TypeError, "mean and std must be a number, got str"),
     "mean empty": ({"mean": []}, TypeError, "mean must be a list .* got list"),
-    "mean a set": ({"mean": {0.4, 0.5, 0.6}}, TypeError, "mean must be a list .* got set"),
     "two channels": ({"mean": [0.5, 0.5]}, GraphError, "mean and std have 2 values, one for each"),
-    "unequal": ({"mean": [0.5] * 3, "std": [0.5]}, ValueError, "1 or 3 values each, got 3, 1"),
     "one channel": ({"mean": [0.5], "std": [0.5]}, GraphError, r"must take images \(N, 1, 224"),
     "size below": ({"size": -16}, ValueError, r"size must be pixels >= 1, .* got int -16"),
     "size zero": ({"size": (16, 0)}, ValueError, r"size must be .* got tuple \(16, 0\)"),
     "size truth": ({"size": True}, ValueError, "size must be .* got bool True"),
     "size a text": ({"size": "16"}, ValueError, "size must be .* got str '16'"),
-    "size a fraction": ({"size": 16.5}, ValueError, "size must be .* whole numbers, got float"),
     "sizes of fractions": ({"size": (16.7, 16)}, ValueError, "size must be .* got tuple"),
     "size of three": ({"size": (3, 16, 16)}, ValueError, "size must be .* got tuple .3, 16, 16."),
-    "size of one": ({"size": (16,)}, ValueError, "size must be .* got tuple .16,."),
     "both": ({"size": 16, "transform": Transform()}, ValueError, "size must be left out where tr"),
     "a function": ({"transform": np.asarray}, TypeError, "transform must be a Transform, .* got"),
 }

@@ -69,8 +69,6 @@ class Composite:
 _CONVOLUTIONS = (CONVOLUTION, BATCH_NORM)
 _PAPER = "Dhore et al., Enhancing Explainable AI, section III-B"
 _KOHLBRENNER = "Kohlbrenner et al. 2020, arXiv 1910.09840; rules as in zennit 0.5.1"
-
-
 _ATTNLRP = "Achtibat et al. 2024, arXiv 2402.05602; gammas from the range that its code tries"
 _CP_LRP = "Ali et al. 2022, arXiv 2202.07304: attention weights as constants; gammas as attnlrp"
 
@@ -83,13 +81,13 @@ def paper(
     head_bias: bool = True,
     gamma: float | None = None,
 ) -> Composite:
-    """The paper's composite: LRP-z on the fully connected head, LRP-αβ on the convolutions.
+    """The paper's composite: LRP-z on the head, behind the CAM layer, LRP-αβ on the convolutions.
 
-    The head is everything after the CAM layer. The paper gives neither α and β nor what becomes
-    of biases: here ``alpha`` = 1, ``beta`` = 0, the one αβ-rule of captum, which it used; the
-    convolutions' biases count as zero (``convolution_bias``), the head's take part (``head_bias``).
-    With ``gamma`` the convolutions get LRP-γ in place of LRP-αβ: what αβ loses in networks of
-    depthwise convolutions and batch norms, where a whole sum may be negative, γ hands down.
+    The paper gives neither α and β nor what becomes of biases: here α = 1, β = 0, the one αβ-rule
+    of captum, which it used; the convolutions' biases count as zero (``convolution_bias``), the
+    head's take part (``head_bias``). With ``gamma`` the convolutions get LRP-γ: what αβ loses in
+    networks of depthwise convolutions and batch norms, where a whole sum may be negative, γ hands
+    down.
     """
     body = alpha_beta(alpha, beta, bias=convolution_bias)
     if gamma is not None:
@@ -110,40 +108,25 @@ def paper(
 
 
 def _by_type(
-    name: str,
-    convolution: Rule,
-    linear: Rule,
-    first: Rule | None = None,
-    source: str = _KOHLBRENNER,
+    name: str, convolution: Rule, linear: Rule, *first: Rule, source: str = _KOHLBRENNER
 ) -> Composite:
     rows = (Row(_CONVOLUTIONS, "anywhere", convolution), Row((LINEAR,), "anywhere", linear))
-    return Composite(
-        name, (() if first is None else (Row(WEIGHTED, "input", first),)) + rows, source
-    )
+    return Composite(name, (*(Row(WEIGHTED, "input", rule) for rule in first), *rows), source)
 
 
-COMPOSITES: Registry[Composite] = Registry(
-    "composite",
-    {
-        composite.name: composite
-        for composite in (
-            paper(),
-            _by_type("z", z(), z(), source="Bach et al. 2015, eq. 56, on every layer"),
-            _by_type(
-                "epsilon", epsilon(), epsilon(), source="Bach et al. 2015, eq. 58, on every layer"
-            ),
-            _by_type("epsilon_plus", z_plus(), epsilon()),
-            _by_type("epsilon_alpha2_beta1", alpha_beta(2, 1), epsilon()),
-            _by_type("epsilon_plus_flat", z_plus(), epsilon(), flat()),
-            _by_type("epsilon_alpha2_beta1_flat", alpha_beta(2, 1), epsilon(), flat()),
-            _by_type("epsilon_gamma_box", gamma(), epsilon(), z_box()),
-            _by_type("attnlrp", gamma(0.25), gamma(0.05), source=_ATTNLRP),
-            replace(
-                _by_type("cp_lrp", gamma(0.25), gamma(0.05), source=_CP_LRP), attention="value"
-            ),
-        )
-    },
+_TABLE = (
+    paper(),
+    _by_type("z", z(), z(), source="Bach et al. 2015, eq. 56, on every layer"),
+    _by_type("epsilon", epsilon(), epsilon(), source="Bach et al. 2015, eq. 58, on every layer"),
+    _by_type("epsilon_plus", z_plus(), epsilon()),
+    _by_type("epsilon_alpha2_beta1", alpha_beta(2, 1), epsilon()),
+    _by_type("epsilon_plus_flat", z_plus(), epsilon(), flat()),
+    _by_type("epsilon_alpha2_beta1_flat", alpha_beta(2, 1), epsilon(), flat()),
+    _by_type("epsilon_gamma_box", gamma(), epsilon(), z_box()),
+    _by_type("attnlrp", gamma(0.25), gamma(0.05), source=_ATTNLRP),
+    replace(_by_type("cp_lrp", gamma(0.25), gamma(0.05), source=_CP_LRP), attention="value"),
 )
+COMPOSITES: Registry[Composite] = Registry("composite", {one.name: one for one in _TABLE})
 
 
 def composite_named(composite: str | Composite) -> Composite:

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from xaiutils.network.step import Step
 
+Term = Tensor | int
+
 
 def quotient(part: Tensor, whole: Tensor) -> Tensor:
     """``part / whole``, both (N,); 0 where the whole is 0."""
@@ -47,10 +49,10 @@ class Ledger:
         terms = {name: getattr(self, name) for name in ("input", "bias", "epsilon", "unreceived")}
         return {name: quotient(term, self.start) for name, term in terms.items()}
 
-    def book(self, step: Step, bias: Tensor, epsilon: Tensor, unreceived: Tensor) -> None:
+    def book(self, step: Step, bias: Term = 0, epsilon: Term = 0, unreceived: Term = 0) -> None:
         """Add what ``step`` kept as ``bias``, ``epsilon`` and ``unreceived``, each (N,)."""
         self.bias, self.epsilon = self.bias + bias, self.epsilon + epsilon
         self.unreceived = self.unreceived + unreceived
-        zero = torch.zeros_like(bias)
+        zero = torch.zeros_like(self.bias)
         b, e, u = self.steps.get(step.name, (zero, zero, zero))
         self.steps[step.name] = (b + bias, e + epsilon, u + unreceived)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from xaiutils.lrp.composites import Composite
 from xaiutils.lrp.rules import Rule
 from xaiutils.network.graph import Graph
 from xaiutils.network.kinds import (
-    ACTIVATION,
     AVERAGE,
+    CONSTANT,
     GATE,
     LAYER_NORM,
     MATMUL,
@@ -19,24 +21,14 @@ from xaiutils.network.kinds import (
     ROUTING,
     SOFTMAX,
     SUM,
+    UNKNOWN,
     WEIGHTED,
 )
 from xaiutils.network.step import GraphError, Step
 from xaiutils.support import checks
 
-_HANDED_DOWN = (
-    *(*WEIGHTED, ACTIVATION, AVERAGE, GATE, PASS, PRODUCT, ROUTING, SUM),
-    *(LAYER_NORM, MATMUL, QUOTIENT, SOFTMAX),
-)
-_BY_GRADIENT = (
-    AVERAGE,
-    LAYER_NORM,
-    MATMUL,
-    ROUTING,
-    SOFTMAX,
-    SUM,
-)  # shares use result and derivative
-
+# Their shares use result and derivative.
+_BY_GRADIENT = (AVERAGE, LAYER_NORM, MATMUL, ROUTING, SOFTMAX, SUM)
 _BOUNDED = ("tanh", "hardtanh", "relu6", "softsign", "sign")
 
 
@@ -72,7 +64,7 @@ class Plan:
     def receivers(self, step: Step) -> tuple[Step, ...]:
         """The inputs of ``step`` that relevance is handed to."""
         if step.kind == MATMUL and self.composite.attention == "value":
-            values = tuple(i for i in step.varying if _behind_routing(i).kind != SOFTMAX)
+            values = tuple(i for i in step.varying if _behind(i).kind != SOFTMAX)
             return values if len(values) == 1 else step.varying
         if step.kind == QUOTIENT:
             return step.varying[:1]
@@ -83,13 +75,24 @@ class Plan:
             signals = tuple(i for i in signals if not _is_bounded(i)) or signals
         return signals or tuple(i for i in step.varying if not _is_bounded(i)) or step.varying
 
+    def below(self, step: Step) -> Plan:
+        """The plan of a walk that starts at the result of ``step``."""
+        twin, twin.visited = copy.copy(self), {step}
+        for other in reversed(self.graph.steps):
+            if other in twin.visited and other is not self.graph.input:
+                twin.visited.update(self.receivers(other))
+        twin.graph_of, twin.inputs_of = (
+            steps & twin.visited for steps in (self.graph_of, self.inputs_of)
+        )
+        return twin
+
     def _visit(self) -> set[Step]:
-        visited, last = {self.graph.output}, _behind_routing(self.graph.output)
+        visited, last = {self.graph.output}, _behind(self.graph.output)
         for step in reversed(self.graph.steps):
             if step not in visited or step is self.graph.input:
                 continue
             final = step is last and step.kind in (SOFTMAX, GATE)  # made of logits: start there
-            if final or step.kind not in _HANDED_DOWN:
+            if final or step.kind in (CONSTANT, UNKNOWN):
                 raise GraphError(
                     f"no relevance rule for {step.operation}, at {step.path} in the network; put "
                     "an operation that has one in its place (a final softmax or sigmoid can be "
@@ -122,25 +125,21 @@ class Plan:
 
 
 def _is_gate(step: Step, product: Step) -> bool:
-    """Whether a factor says how much of the other passes.
-
-    It is a sigmoid, or one value per channel.
-    """
+    """Whether a factor says how much of the other passes: a sigmoid, or one value per channel."""
     small, whole = torch.Size(step.shape or ()), torch.Size(product.shape or ())
     if small.numel() < whole.numel():
         return True
-    return _behind_routing(step).kind in (GATE, SOFTMAX)
+    return _behind(step).kind in (GATE, SOFTMAX)
 
 
 def _is_bounded(step: Step) -> bool:
     """Whether it is what a gate is, but for constants: ``relu6(x + 3) / 6``."""
-    while step.kind in (ROUTING, PASS, PRODUCT, SUM) and len(step.varying) == 1:
-        step = step.varying[0]
+    step = _behind(step, (ROUTING, PASS, PRODUCT, SUM))
     return step.kind in (GATE, SOFTMAX) or step.operation in _BOUNDED
 
 
-def _behind_routing(step: Step) -> Step:
-    """The step whose values ``step`` only hands on, or ``step`` itself."""
-    while step.kind in (ROUTING, PASS) and len(step.varying) == 1:
+def _behind(step: Step, kinds: tuple[str, ...] = (ROUTING, PASS)) -> Step:
+    """The step whose values ``step`` only hands on, through ``kinds``, or ``step`` itself."""
+    while step.kind in kinds and len(step.varying) == 1:
         step = step.varying[0]
     return step

@@ -6,7 +6,7 @@ is a list of terms (an input and a weight), a bias and a factor :math:`c`, and
 .. math:: R_i = \sum_{\text{parts}} c \sum_{\text{terms}} x_i \sum_j w_{ij} \frac{R_j}{z_j},
           \qquad z_j = \sum_{\text{terms}} \sum_i x_i w_{ij} + b_j .
 
-lrp.py computes these sums; a new rule is a new list of parts. Sources: Bach et al. 2015
+walk.py computes these sums; a new rule is a new list of parts. Sources: Bach et al. 2015
 (doi 10.1371/journal.pone.0130140); Montavon et al. 2017 (Deep Taylor, arXiv 1512.02479);
 Montavon et al. 2019 (Layer-Wise Relevance Propagation: An Overview); Lapuschkin et al. 2019
 (arXiv 1902.10178); Andéol et al. 2021 (arXiv 2106.13727).
@@ -31,27 +31,26 @@ STABILISER = 1e-6  # added to a denominator with its sign, sign(0) = +1; the fie
 class Part:
     """One fraction of a rule: ``factor`` times the shares of ``terms`` in their sum and ``bias``.
 
-    ``terms`` are pairs of an input (N, ...) and a weight. ``where`` limits the part to the outputs
-    it is meant for (the gamma rule's two signs). ``sign`` is 1 or -1 where the denominator can only
-    be >= 0 or <= 0, else 0; ``above`` says that relevance stands only where it is above zero.
+    ``terms`` are pairs of an input (N, ...) and a weight. ``where`` is the sign of the outputs
+    that it is meant for, 0 for all. ``sign`` is 1 or -1 where the denominator can only be >= 0 or
+    <= 0; ``above`` says that relevance stands only where it is above zero.
     """
 
     terms: tuple[tuple[Tensor, Tensor], ...]
     bias: Tensor | None = None
     factor: float = 1.0
-    where: Callable[[Tensor], Tensor] | None = None
+    where: int = 0
     sign: int = 0
     above: bool = False
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What a rule may look at: input, weight and bias of a step, and what is known of the input.
+    """What a rule may look at: input (N, ...), weight and bias of a step, and what is known.
 
-    ``x`` is (N, ...), ``w`` the weight and ``b`` the bias. ``nonnegative`` says that no input can
-    be below zero, so that negative halves are left out; ``bounds`` are the lowest and highest
-    possible inputs (for the first layer). ``above`` says that relevance stands only at outputs
-    above zero, as it does in front of a ReLU.
+    ``nonnegative`` says that no input can be below zero, so that negative halves are left out;
+    ``bounds`` are the lowest and highest possible inputs of the first layer. ``above`` says that
+    relevance stands only at outputs above zero, as in front of a ReLU.
     """
 
     x: Tensor
@@ -62,17 +61,11 @@ class Situation:
     above: bool = False
 
     def positive(self) -> list[tuple[Tensor, Tensor]]:
-        """The terms that push upwards: x⁺ with w⁺, and x⁻ with w⁻ where x can be negative.
-
-        Pairs of inputs (N, ...) and weights, as `terms` has them.
-        """
+        """The terms that push upwards: x⁺ with w⁺, and x⁻ with w⁻ where x can be negative."""
         return self._terms(self.w.clamp(min=0), lambda: self.w.clamp(max=0))
 
     def negative(self) -> list[tuple[Tensor, Tensor]]:
-        """The terms that push downwards: x⁺ with w⁻, and x⁻ with w⁺ where x can be negative.
-
-        Pairs of inputs (N, ...) and weights, as `terms` has them.
-        """
+        """The terms that push downwards: x⁺ with w⁻, and x⁻ with w⁺ where x can be negative."""
         return self._terms(self.w.clamp(max=0), lambda: self.w.clamp(min=0))
 
     def _terms(self, w: Tensor, other: Callable[[], Tensor]) -> list[tuple[Tensor, Tensor]]:
@@ -116,8 +109,7 @@ def z(*, bias: bool = True) -> Rule:
     """
     if bias:
         return Rule("z", _plain, epsilon=0.0, plain=True, zero_at_zero=True)
-    without = Rule("z, no bias", lambda s: [Part(((s.x, s.w),))], epsilon=0.0)
-    return replace(without, zero_at_zero=True)
+    return Rule("z, no bias", lambda s: [Part(((s.x, s.w),))], epsilon=0.0, zero_at_zero=True)
 
 
 def epsilon(value: float = STABILISER) -> Rule:
@@ -148,11 +140,6 @@ def alpha_beta(
     with the positive or negative part of the bias, or without it (``bias=False``). ``stabiliser``
     is added to the denominators with their sign, as zennit does.
 
-    Args:
-        alpha, beta: α and β, >= 0, with α - β = 1.
-        bias: Whether the bias takes part.
-        stabiliser: Added to the denominators, with their sign.
-
     Raises:
         ValueError: alpha - beta is not 1, or one of them is negative.
     """
@@ -167,16 +154,8 @@ def alpha_beta(
 
 
 def z_plus(*, bias: bool = True) -> Rule:
-    """LRP-z⁺: `alpha_beta` with α = 1, β = 0 (the z⁺ rule of Montavon et al. 2017)."""
+    """LRP-z⁺: `alpha_beta` with α = 1, β = 0 (Montavon et al. 2017)."""
     return replace(alpha_beta(1, 0, bias=bias), name="z_plus" if bias else "z_plus, no bias")
-
-
-def _above(output: Tensor) -> Tensor:
-    return output > 0
-
-
-def _below(output: Tensor) -> Tensor:
-    return output < 0
 
 
 def _gamma(s: Situation, value: float, bias: bool) -> list[Part]:
@@ -189,7 +168,7 @@ def _gamma(s: Situation, value: float, bias: bool) -> list[Part]:
 
     if s.above and whole:  # one sign is enough
         return [part(s.positive(), up, sign=1, above=True)]
-    return [part(s.positive(), up, where=_above), part(s.negative(), down, where=_below)]
+    return [part(s.positive(), up, where=1), part(s.negative(), down, where=-1)]
 
 
 def gamma(value: float = 0.25, *, bias: bool = True) -> Rule:

@@ -11,6 +11,7 @@ between its factors; the softmax keeps what its Taylor expansion calls bias.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -37,11 +38,6 @@ from xaiutils.network.step import Recording, Step
 PASSED_ON = (ACTIVATION, PASS, GATE)
 
 
-def per_image(value: Tensor, step: Step) -> Tensor:
-    """The sum of a result of ``step`` over everything but the images."""
-    return step.per_picture(value)
-
-
 def divide(
     step: Step, relevance: Tensor, z: Tensor, stabiliser: float, sign: int = 0, above: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -53,7 +49,7 @@ def divide(
     if above and stabiliser:
         z = (z.clamp_(min=0) if sign else z.clamp(min=0)).add_(stabiliser)
         s = torch.div(relevance, z, out=z)
-        return s, stabiliser * per_image(s, step), relevance.new_zeros(step.pictures(z))
+        return s, stabiliser * step.per_picture(s), relevance.new_zeros(step.pictures(z))
     # Signs are numbers here, for truth values take several times as long on a CPU.
     if sign and z.device.type != "cpu":  # a fast convolution may round a sum of zeros off zero
         z.clamp_(min=0) if sign > 0 else z.clamp_(max=0)
@@ -62,46 +58,59 @@ def divide(
         unreceived = relevance.new_zeros(step.pictures(z))
     else:
         nonzero = z.sign().square_()
-        unreceived = per_image(torch.addcmul(relevance, relevance, nonzero, value=-1), step)
+        unreceived = step.per_picture(torch.addcmul(relevance, relevance, nonzero, value=-1))
     if stabiliser == 0:
         return (relevance / z).masked_fill_(z == 0, 0), torch.zeros_like(unreceived), unreceived
     if sign:
         s = torch.div(relevance, z.add_(sign * stabiliser), out=z)
-        return s, sign * stabiliser * per_image(s, step) - unreceived, unreceived
+        return s, sign * stabiliser * step.per_picture(s) - unreceived, unreceived
     signs = torch.copysign(z.new_ones(()), z + 0)  # of zero +1, and of minus zero
     s = relevance / torch.add(z, signs, alpha=stabiliser)
-    return s, stabiliser * per_image(signs.mul_(s), step) - unreceived, unreceived
+    return s, stabiliser * step.per_picture(signs.mul_(s)) - unreceived, unreceived
 
 
-def _of_routing(
-    plan: Plan, record: Recording, step: Step, relevance: Any, ledger: Ledger
-) -> tuple[Any, ...]:
+@dataclass(frozen=True)
+class Walk:
+    """What every share is computed from: the rules, the forward pass; and where losses are booked.
+
+    ``bounds`` are the lowest and highest possible picture, where they are known.
+    """
+
+    plan: Plan
+    record: Recording
+    ledger: Ledger
+    bounds: tuple[Tensor, Tensor] | None = None
+
+
+def _of_routing(walk: Walk, step: Step, relevance: Any) -> tuple[Any, ...]:
     """Each value goes back to where it came from; what padding received is booked as bias."""
-    if step in record.constants:
-        zero = torch.zeros_like(ledger.bias)
-        ledger.book(step, per_image(relevance * record.constants[step], step), zero, zero)
-    return record.vjp(step, relevance)
+    constant = walk.record.constants.get(step)
+    if constant is not None:
+        walk.ledger.book(step, bias=step.per_picture(relevance * constant))
+    return walk.record.vjp(step, relevance)
 
 
-def _in_proportion(
-    plan: Plan, record: Recording, step: Step, relevance: Tensor, ledger: Ledger
-) -> tuple[Any, ...]:
+def _in_proportion(walk: Walk, step: Step, relevance: Tensor) -> tuple[Any, ...]:
     r"""Sums and averages :math:`z = \sum_i c_i x_i`: :math:`R_i = c_i x_i R / z`."""
-    s, absorbed, unreceived = divide(step, relevance, record.outputs[step].detach(), STABILISER)
-    constant = record.constants.get(step)
-    bias = torch.zeros_like(absorbed)
+    s = _divided(walk, step, relevance)
+    constant = walk.record.constants.get(step)
     if constant is not None:  # a mask of minus infinity receives nothing: s is 0 there
-        bias = per_image((s * constant).masked_fill(s == 0, 0), step)
-    ledger.book(step, bias, absorbed, unreceived)
-    pairs = zip(record.inputs[step], record.vjp(step, s), strict=True)
+        walk.ledger.book(step, bias=step.per_picture((s * constant).masked_fill(s == 0, 0)))
+    pairs = zip(walk.record.inputs[step], walk.record.vjp(step, s), strict=True)
     return tuple(value.detach() * gradient for value, gradient in pairs)
 
 
-def _of_gated(
-    plan: Plan, record: Recording, step: Step, relevance: Tensor, ledger: Ledger
-) -> tuple[Any, ...]:
+def _divided(walk: Walk, step: Step, relevance: Tensor) -> Tensor:
+    """Relevance over the result of ``step``; what that takes is booked."""
+    z = walk.record.outputs[step].detach()
+    s, absorbed, unreceived = divide(step, relevance, z, STABILISER)
+    walk.ledger.book(step, epsilon=absorbed, unreceived=unreceived)
+    return s
+
+
+def _of_gated(walk: Walk, step: Step, relevance: Tensor) -> tuple[Any, ...]:
     """An elementwise product: its receivers take equal parts."""
-    receivers = plan.receivers(step)
+    receivers = walk.plan.receivers(step)
     shapes = [_size_of(receiver, step, relevance) for receiver in receivers]
     return tuple(relevance.sum_to_size(shape) / len(receivers) for shape in shapes)
 
@@ -114,18 +123,14 @@ def _size_of(factor: Step, product: Step, relevance: Tensor) -> list[int]:
     return [1 if size == 1 != whole else here for size, whole, here in sizes]
 
 
-def _of_matrices(
-    plan: Plan, record: Recording, step: Step, relevance: Tensor, ledger: Ledger
-) -> tuple[Any, ...]:
+def _of_matrices(walk: Walk, step: Step, relevance: Tensor) -> tuple[Any, ...]:
     r"""Shares of a bilinear product :math:`O = AB` (AttnLRP, eq. 14).
 
     .. math:: R_{A_{ji}} = A_{ji} \sum_p B_{ip} \frac{R_{O_{jp}}}{2 (O_{jp} + \varepsilon)}
 
     and the same for B; a factor that counts as a constant leaves the whole to the other.
     """
-    s, absorbed, unreceived = divide(step, relevance, record.outputs[step].detach(), STABILISER)
-    ledger.book(step, torch.zeros_like(absorbed), absorbed, unreceived)
-    receivers = plan.receivers(step)
+    s, record, receivers = _divided(walk, step, relevance), walk.record, walk.plan.receivers(step)
     parts = sum(factor in receivers for factor in step.read)  # one may stand on both sides
     found = zip(step.varying, record.inputs[step], record.vjp(step, s), strict=True)
     return tuple(
@@ -135,49 +140,42 @@ def _of_matrices(
     )
 
 
-def _of_softmax(
-    plan: Plan, record: Recording, step: Step, relevance: Tensor, ledger: Ledger
-) -> tuple[Any, ...]:
+def _of_softmax(walk: Walk, step: Step, relevance: Tensor) -> tuple[Any, ...]:
     r"""Share of the softmax's input (AttnLRP, eq. 13): its Taylor expansion at x.
 
     .. math:: R_i = x_i \Big(R_i - s_i \sum_j R_j\Big), \qquad
               \text{bias} = \sum_i R_i \Big(1 - x_i + \sum_j s_j x_j\Big)
     """
-    x, s = record.inputs[step][0].detach(), record.outputs[step].detach()
+    x, s = walk.record.inputs[step][0].detach(), walk.record.outputs[step].detach()
     x = x.masked_fill(x == -torch.inf, 0)  # masked out: s and the relevance are 0 there
     dim = int(step.given["dim"])
     expected = (s * x).sum(dim, keepdim=True)
-    zero = torch.zeros_like(ledger.bias)
-    ledger.book(step, per_image(relevance * (1 - x + expected), step), zero, zero)
+    walk.ledger.book(step, bias=step.per_picture(relevance * (1 - x + expected)))
     return (x * (relevance - s * relevance.sum(dim, keepdim=True)),)
 
 
-def _of_norm(
-    plan: Plan, record: Recording, step: Step, relevance: Tensor, ledger: Ledger
-) -> tuple[Any, ...]:
+def _of_norm(walk: Walk, step: Step, relevance: Tensor) -> tuple[Any, ...]:
     r"""Share of a norm's input, row by row, by LRP-ε with the standard deviation as a constant.
 
     .. math:: y_j = \gamma_j \frac{x_j - \bar x}{\sigma} + \beta_j, \qquad
         R_i = x_i \frac1\sigma \Big(\gamma_i s_i - \frac1n \sum_j \gamma_j s_j\Big),
         \quad s_j = \frac{R_j}{y_j + \varepsilon}
 
-    A row is what is normalised alone: a token of a layer norm, a group of channels of a group
-    norm, a channel of an instance norm. β is bias. The root-mean-square norm has neither mean nor
-    β. ``Composite.norm = "identity"`` passes relevance on as it came.
+    A row is what is normalised alone: a token, a group of channels, a channel. β is bias. The
+    root-mean-square norm has neither mean nor β. `Composite.norm` may pass relevance on as it came.
     """
-    if plan.composite.norm == "identity":
+    if walk.plan.composite.norm == "identity":
         return (relevance,)
-    x, y = record.inputs[step][0].detach(), record.outputs[step].detach()
-    rows, gamma, beta, eps = record.norms[step]
-    centred = step.operation != "rms_norm"
-    s, absorbed, unreceived = divide(step, relevance, y, STABILISER)
-    bias = torch.zeros_like(absorbed) if beta is None else per_image(s * beta, step)
-    ledger.book(step, bias, absorbed, unreceived)
-    scaled, x = (s if gamma is None else s * gamma).reshape(rows), x.reshape(rows)
+    rows, gamma, beta, eps = walk.record.norms[step]
+    centred, s = step.operation != "rms_norm", _divided(walk, step, relevance)
+    if beta is not None:
+        walk.ledger.book(step, bias=step.per_picture(s * beta))
+    x = walk.record.inputs[step][0].detach().reshape(rows)
+    scaled = (s if gamma is None else s * gamma).reshape(rows)
     spread = (x - x.mean(-1, keepdim=True) if centred else x).square().mean(-1, keepdim=True)
     scaled = scaled - scaled.mean(-1, keepdim=True) if centred else scaled
     spread = spread + (torch.finfo(x.dtype).eps if eps is None else eps)
-    return ((x * scaled * spread.rsqrt()).reshape(y.shape),)
+    return ((x * scaled * spread.rsqrt()).reshape(relevance.shape),)
 
 
 SHARES: dict[str, Callable[..., tuple[Any, ...]]] = {

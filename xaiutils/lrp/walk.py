@@ -1,25 +1,23 @@
-"""Layer-wise relevance propagation: one walk back over a recorded pass, and its ledger.
+"""One walk back over a recorded pass, and its ledger.
 
 Weighted steps (convolutions, linear layers, batch norms that stand alone) follow the rule that the
-composite gives them (rules.py, composites.py); the rest has no choice (shares.py). Relevance that
-reaches no pixel is booked: each term by its own formula where it arises, never as what is missing
-in the end.
+composite gives them; the rest has no choice (unweighted.py). Relevance that reaches no pixel is
+booked: each term by its own formula where it arises, never as what is missing in the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from xaiutils.lrp.ledger import Ledger
+from xaiutils.lrp.ledger import Ledger, Term
 from xaiutils.lrp.plan import Plan
 from xaiutils.lrp.rules import Part, Rule, Situation
-from xaiutils.lrp.unweighted import PASSED_ON, SHARES, divide, per_image
-from xaiutils.network.graph import Graph
+from xaiutils.lrp.unweighted import PASSED_ON, SHARES, Walk, divide
 from xaiutils.network.kinds import AVERAGE, LINEAR, MATMUL, PASS, PRODUCT, ROUTING, SUM, WEIGHTED
 from xaiutils.network.step import Recording, Step
 
@@ -60,12 +58,13 @@ def propagate(
         read: Steps at whose output the relevance is wanted too.
         forget: Free the recording on the way; it can then be walked only once.
     """
-    graph, wanted = plan.graph, set(read)
-    zero = start.new_zeros((at or graph.output).pictures(start))
-    ledger = Ledger(per_image(start, at or graph.output), zero, zero, zero, zero)
-    arrived: dict[Step, Any] = {at or graph.output: start}
-    layers: dict[str, Tensor] = {}
-    below: set[Step] = {at or graph.output}  # relevance may stand at results not above zero
+    graph, wanted, layers = plan.graph, set(read), dict[str, Tensor]()
+    at = at or graph.output
+    zero = start.new_zeros(at.pictures(start))
+    ledger = Ledger(at.per_picture(start), zero, zero, zero, zero)
+    walk = Walk(plan, record, ledger, bounds)
+    arrived: dict[Step, Any] = {at: start}
+    below = {at}  # relevance may stand at results not above zero
     known: dict[Step, Any] = {}  # results, from what has read them
     asked = any(rule.reads_output for rule in plan.rules.values())
     for step in reversed(graph.steps):
@@ -80,7 +79,7 @@ def propagate(
             known |= _read_by(record, step)
         if output is not None and _passes_values(step, above):
             known[step.inputs[0]] = output
-        shares = _hand_down(plan, record, step, arrived.pop(step), ledger, bounds, above, output)
+        shares = _hand_down(walk, step, arrived.pop(step), above, output)
         for receiver, share in zip(plan.receivers(step), shares, strict=True):
             arrived[receiver] = _plus(arrived.get(receiver), share)
             if not _stays_above(plan, step, receiver, above):
@@ -89,40 +88,31 @@ def propagate(
             record.inputs.pop(step, None)
             record.outputs.pop(step, None)
     result = arrived[graph.input].contiguous()
-    ledger.input = per_image(result, graph.input)
+    ledger.input = graph.input.per_picture(result)
     return Relevance(result, ledger, layers)
 
 
 def _hand_down(
-    plan: Plan,
-    record: Recording,
-    step: Step,
-    relevance: Any,
-    ledger: Ledger,
-    bounds: tuple[Tensor, Tensor] | None,
-    above: bool,
-    output: Tensor | None,
+    walk: Walk, step: Step, relevance: Any, above: bool, output: Tensor | None
 ) -> tuple[Any, ...]:
-    """The shares of ``step``'s receivers.
-
-    ``above`` says that relevance stands only where its result is above zero; ``output`` is that
-    result, where it is known, and there.
-    """
+    """The shares of the receivers; ``output`` is the step's result, where it is known."""
     if step.kind in PASSED_ON:
         return (relevance,)
     if step.kind in SHARES:
-        return SHARES[step.kind](plan, record, step, relevance, ledger)
-    rule, (weight, b), x = plan.rules[step], record.weights[step], record.inputs[step][0].detach()
+        return SHARES[step.kind](walk, step, relevance)
+    record, rule, bounds = walk.record, walk.plan.rules[step], walk.bounds
+    (weight, b), x = record.weights[step], record.inputs[step][0].detach()
     if rule.plain:
         z = record.outputs[step].detach()
-        s = _divided(step, Part((), b, above=above), rule.epsilon, relevance, z, ledger)
+        s = _divided(step, Part((), b, above=above), rule.epsilon, relevance, z, walk.ledger)
         (gradient,) = record.vjp(step, s)
         assert gradient is not None
         return (gradient.mul_(x),)
-    if rule.needs_bounds and bounds is not None:
-        bounds = _bounds_at(plan.graph, step, bounds)
+    if rule.needs_bounds and bounds is not None:  # carried through what stands before
+        low, high = (walk.plan.graph.value_at(step.inputs[0], bound) for bound in bounds)
+        bounds = torch.minimum(low, high), torch.maximum(low, high)
     situation = Situation(x, weight, b, step.inputs[0].nonnegative, bounds, above)
-    return (_sum_of_parts(step, rule, situation, relevance, ledger, output),)
+    return (_sum_of_parts(step, rule, situation, relevance, walk.ledger, output),)
 
 
 def _read_by(record: Recording, step: Step) -> dict[Step, Tensor]:
@@ -134,25 +124,18 @@ def _read_by(record: Recording, step: Step) -> dict[Step, Tensor]:
 def _passes_values(step: Step, above: bool) -> bool:
     """Whether its result is what ``step`` reads, or differs only where no relevance stands."""
     only = step.inputs[0].users == [step]
-    return step.kind == PASS or (above and only and _name(step) == "relu")
-
-
-def _name(step: Step) -> str:
-    return step.operation.lower().rstrip("_")
+    return step.kind == PASS or (above and only and step.operation == "relu")
 
 
 def _stays_above(plan: Plan, step: Step, receiver: Step, above: bool) -> bool:
-    """Whether ``receiver`` gets relevance only where its result is above zero.
-
-    ``above`` says the same of ``step``.
-    """
+    """Whether ``receiver`` gets relevance only where its result is above zero, as ``step`` does."""
     if step.kind in WEIGHTED:
         return receiver.nonnegative and plan.rules[step].zero_at_zero
     if step.kind in (AVERAGE, SUM, MATMUL):  # a share is the receiver's result times a number
         return receiver.nonnegative
     if step.kind == PRODUCT:
         return above and receiver.nonnegative
-    return above and (step.kind in (PASS, ROUTING) or _name(step) in ("relu", "relu6"))
+    return above and (step.kind in (PASS, ROUTING) or step.operation in ("relu", "relu6"))
 
 
 def _sum_of_parts(
@@ -165,22 +148,25 @@ def _sum_of_parts(
 ) -> Tensor:
     """The shares of all parts of ``rule``; ``output`` is that of ``step`` where it is known."""
     parts = rule.parts(situation)
-    split = any(part.where is not None for part in parts)
+    split = any(part.where for part in parts)
     if split:
         without = situation.b is not None and all(part.bias is None for part in parts)
         if output is None or situation.above or without:
             output = step.apply(situation.x, situation.w, None if without else situation.b)
         # An output of exactly zero has no sign: no part is meant for it.
-        zero = torch.zeros_like(ledger.bias)
-        ledger.book(step, zero, zero, per_image(relevance * (output == 0), step))
+        ledger.book(step, unreceived=step.per_picture(relevance * (output == 0)))
     total: Tensor | None = None
     for part in parts:
         meant = relevance
-        if part.where is not None and output is not None:
-            meant = relevance * part.where(output)
+        if part.where and output is not None:
+            meant = relevance * (output > 0 if part.where > 0 else output < 0)
         inputs, z = _denominator(step, part)
         s = _divided(step, part, rule.epsilon, meant, z.detach(), ledger)
-        share = _times(part, inputs, torch.autograd.grad(z, inputs, s))
+        first, *others = torch.autograd.grad(z, inputs, s)
+        share = first.mul_(inputs[0].detach())
+        for x, gradient in zip(inputs[1:], others, strict=True):
+            share.addcmul_(x.detach(), gradient)
+        share = share if part.factor == 1 else share.mul_(part.factor)
         total = share if total is None else total.add_(share)
     assert total is not None
     return total
@@ -200,33 +186,14 @@ def _divided(
     step: Step, part: Part, stabiliser: float, relevance: Tensor, z: Tensor, ledger: Ledger
 ) -> Tensor:
     """Relevance divided by the denominator of ``part``; what that takes is booked."""
-    s, absorbed, unreceived = divide(step, relevance, z, stabiliser, part.sign, part.above)
-    bias = _bias_share(step, s, part.bias)
-    ledger.book(step, part.factor * bias, part.factor * absorbed, part.factor * unreceived)
+    s, *kept = divide(step, relevance, z, stabiliser, part.sign, part.above)
+    absorbed, unreceived = (part.factor * term for term in kept)
+    bias: Term = 0
+    if part.bias is not None:  # the sum over outputs of s_j b_j
+        channels = s.flatten(2).sum(2) if step.kind != LINEAR and s.ndim > 2 else s
+        bias = part.factor * step.per_picture(channels * part.bias)
+    ledger.book(step, bias, absorbed, unreceived)
     return s
-
-
-def _times(part: Part, inputs: list[Tensor], gradients: Sequence[Tensor]) -> Tensor:
-    """The inputs times the gradients, and the factor."""
-    total = gradients[0].mul_(inputs[0].detach())
-    for x, gradient in zip(inputs[1:], gradients[1:], strict=True):
-        total.addcmul_(x.detach(), gradient)
-    return total if part.factor == 1 else total.mul_(part.factor)
-
-
-def _bias_share(step: Step, s: Tensor, bias: Tensor | None) -> Tensor:
-    """The sum over outputs of s_j b_j, (N,)."""
-    if bias is None:
-        return s.new_zeros(step.pictures(s))
-    if step.kind != LINEAR and s.ndim > 2:
-        s = s.flatten(2).sum(2)
-    return per_image(s * bias, step)
-
-
-def _bounds_at(graph: Graph, step: Step, bounds: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """The bounds of the picture, carried through what stands between it and the first layer."""
-    low, high = (graph.value_at(step.inputs[0], bound) for bound in bounds)
-    return torch.minimum(low, high), torch.maximum(low, high)
 
 
 def _plus(a: Any, b: Any) -> Any:

@@ -16,7 +16,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from xaiutils.factors import look
+from xaiutils.factors import Pass, layers_named, plan_for
 from xaiutils.hybrid import bound, class_activation_map, fuse, relevance
 from xaiutils.lrp.composites import COMPOSITES, Composite
 from xaiutils.methods import baselines
@@ -166,12 +166,11 @@ def hybrid(
         classifier, x, target, threshold, sigma, composite, cam, start: As in
             `xaiutils.hybrid.explain`.
     """
-    seen = look(classifier, x, target, cam, None, composite, None, start)
-    assert seen.cam is not None
-    assert seen.relevance is not None
+    layers, plan = layers_named(classifier), plan_for(classifier, x, composite)
+    seen = Pass(classifier, x, target, layers=layers, plan=plan, start=start)
     space = x.ndim - 2
-    bounded = bound(seen.cam, threshold, dimensions=space)
-    product = fuse(bounded, seen.relevance.map.mean(1), dimensions=space)
+    bounded = bound(seen.cam(cam), threshold, dimensions=space)
+    product = fuse(bounded, seen.relevance().map.mean(1), dimensions=space)
     return smooth_as_explain(product, sigma)
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from xaiutils.factors import Target
-from xaiutils.hybrid import THRESHOLD, bound, class_activation_map, fuse, relevance, smooth
+from xaiutils.factors import Pass, Target, plan_for
+from xaiutils.hybrid import THRESHOLD, bound, fuse, smooth
 from xaiutils.lrp.composites import Composite
 from xaiutils.network import cam_layer
 from xaiutils.network.classifier import Classifier, checked_classifier
@@ -48,8 +48,7 @@ def explain_layers(
     """Steps 1 to 5 with the factors of each layer instead of the last CAM and the pixels.
 
     Both factors are read at the layer, of images (N, C, H, W): :math:`R_l = \\sum_k R_{lk}` has the
-    resolution of its maps, as the CAM has, and both are upsampled bilinearly. One pass for the
-    relevance, one per layer for the CAMs.
+    resolution of its maps, as the CAM has, and both are upsampled bilinearly. One pass for all.
 
     Args:
         classifier, x, target, threshold, composite, cam: As in `explain`.
@@ -60,18 +59,15 @@ def explain_layers(
     chosen = cam_layer.blocks(graph, classifier.cam_layer)
     if layers is not None:
         chosen = [graph.find(name) for name in layers]
-    if target is None:
-        target = classifier.predicted(classifier.predict(x))
-    read_as = {step: cam_layer.reading(graph, step) for step in chosen}
-    found = relevance(classifier, x, target, composite, layers=[s.path for s in chosen])
-    size = (x.shape[-2], x.shape[-1])
-    views = []
-    for step in chosen:
-        at_layer = read_as[step].as_maps(found.layers[step.path])
+    paths, plan = [step.path for step in chosen], plan_for(classifier, x, composite)
+    seen = Pass(classifier, x, target, layers=paths, plan=plan, start="logit", read=paths)
+    size, views = (x.shape[-2], x.shape[-1]), []
+    cams, found = seen.cams(cam), seen.relevance().layers
+    for path, own, read in zip(paths, cams, seen.readings, strict=True):
+        at_layer = read.as_maps(found[path])
         summed = at_layer.sum(1, keepdim=True)
         grown = F.interpolate(summed, size, mode="bilinear", align_corners=False)[:, 0]
-        own = class_activation_map(classifier, x, target, cam=cam, cam_layer=step.path)
         product = fuse(bound(own, threshold), grown)
         shape = (int(at_layer.shape[-2]), int(at_layer.shape[-1]))
-        views.append(LayerView(step.path, shape, own, grown, smooth(product, sigma)))
+        views.append(LayerView(path, shape, own, grown, smooth(product, sigma)))
     return views

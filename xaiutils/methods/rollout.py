@@ -17,11 +17,8 @@ from xaiutils.network.step import GraphError, Step
 def attention_steps(classifier: Classifier) -> dict[Step, Positions]:
     """The softmaxes of the network's attentions over patches, in order, and those patches."""
     read = attended(checked_classifier(classifier).graph).items()
-    return {step: found for step, found in read if _is_over_tokens(step, found)}
-
-
-def _is_over_tokens(step: Step, read: Positions) -> bool:
-    return (step.shape or ())[2:] == (read.shape[read.places[0]],) * 2
+    sides = {step: (found.shape[found.places[0]],) * 2 for step, found in read}
+    return {step: found for step, found in read if (step.shape or ())[2:] == sides[step]}
 
 
 def attention_rollout(classifier: Classifier, x: Tensor) -> Tensor:
@@ -34,12 +31,7 @@ def attention_rollout(classifier: Classifier, x: Tensor) -> Tensor:
     is the class token's row of :math:`\tilde A` over the patches; without a class token, the mean
     row. It does not depend on the class.
 
-    Args:
-        classifier: A vision transformer.
-        x: (N, C, H, W).
-
-    Returns:
-        (N, H, W) in [0, 1], upsampled as a CAM.
+    Of images (N, C, H, W) it is (N, H, W) in [0, 1], upsampled as a CAM.
 
     Raises:
         GraphError: The network has no attention over patches.

@@ -36,12 +36,12 @@ from xaiutils.network.weights import (
     published_hash,
     read_state_dict,
     untrained,
+    zoo,
 )
 from xaiutils.pictures.arrays import Arrays
 from xaiutils.pictures.images import Transform
 from xaiutils.pictures.transforms import from_timm, read_transform, timm_config
 from xaiutils.support import asking, cache, checks
-from xaiutils.support.borrowed import environment_kept
 from xaiutils.support.plugins import made_by
 
 OUTPUTS = (SOFTMAX := "softmax", SIGMOID := "sigmoid", VALUE := "value")
@@ -90,11 +90,7 @@ class Classifier:
 
     @property
     def graph(self) -> Graph:
-        """The network, captured for pictures of the classifier's own size.
-
-        Raises:
-            GraphError: It could not be captured; the message says why, and what works without.
-        """
+        """The network, captured for pictures of its own size; a GraphError says why it is not."""
         return self.network.graph()
 
     def graph_for(self, x: Tensor) -> Graph:
@@ -111,11 +107,9 @@ class Classifier:
         return reading(found, found.find(self.cam_layer))
 
     def hookable(self, x: Tensor, cam_layer: str | None = None) -> Twin | Whole:
-        """A copy for the libraries that hook modules, to be asked for pictures like ``x``.
+        """A copy for the libraries that hook modules, to be asked for pictures of x's size.
 
-        Args:
-            x: (N, C, H, W), of the size that counts.
-            cam_layer: The layer whose result the copy's module ``cam_layer`` returns.
+        Its module ``cam_layer`` returns the result of the layer of that name.
         """
         if self.network.uncaptured:
             if cam_layer is not None:
@@ -161,28 +155,25 @@ class Classifier:
         return logits.argmax(1)
 
     def asked(self, target: Any, count: int) -> targets.Question | None:
-        """What ``target`` asks of each of ``count`` pictures; see `xaiutils.network.targets.asked`.
+        """What ``target`` asks of each of ``count`` pictures, as `targets.asked` has it.
 
-        None where nothing is asked: the predicted class is meant, which the output says.
+        None is the predicted class, which the output says.
         """
         if target is None:
             return None
         return targets.asked(target, count, self.output, self.class_index)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """The probability of each output, (N, K) as the logits; where they are values, the values.
+        """The probability of each output, (N, K), by the network's own end or one put behind it.
 
-        A last softmax or sigmoid of the network itself is not followed by another.
+        Of outputs that are values, the values.
         """
         if self.outputs == VALUE or self._ending:
             return logits
         return logits.softmax(1) if self.outputs == SOFTMAX else logits.sigmoid()
 
     def centred(self, logits: Tensor) -> Tensor:
-        """Logits (N, K) less their mean over the classes, where these exclude each other.
-
-        No common shift of the logits moves it. Other outputs stand for themselves.
-        """
+        """Logits (N, K) less their mean where classes exclude each other; others as they are."""
         return logits - logits.mean(1, keepdim=True) if self.outputs == SOFTMAX else logits
 
     def said(self, logits: Tensor, index: int) -> str:
@@ -196,21 +187,13 @@ class Classifier:
         return self.transform(images).to(like.device, like.dtype)
 
     def picture(self, image: Any) -> np.ndarray:
-        """What the network sees of a picture, (H, W, 3) uint8: to be drawn under its maps.
-
-        Of an array what `Arrays.picture` shows of it: of a volume (D, H, W, 3), of a signal lines.
-        """
+        """What the network sees of a picture, (H, W, 3) uint8; of an array as `Arrays.picture`."""
         return self.transform.picture(image)
 
     def to_picture(self, map: Any, picture: Any) -> np.ndarray:
-        """A map of a picture in the picture's own pixels, as `Transform.to_picture` puts it back.
+        """A map (..., H, W) in the pixels of the ``picture`` that `preprocess` got, float32.
 
-        Args:
-            map: (..., H, W), of what the network saw of the picture.
-            picture: The one that `preprocess` got.
-
-        Returns:
-            (..., height, width) float32 in the map's unit; NaN where the network did not look.
+        NaN where the network did not look.
 
         Raises:
             TypeError, ValueError: No numbers, or of another size than the network saw.
@@ -236,10 +219,8 @@ class Classifier:
     def top(self, x: Tensor, k: int = 5) -> list[list[tuple[str, float]]]:
         """For each image of (N, C, H, W) its ``k`` likeliest classes with probability.
 
-        Outputs that are values come in their own order, each with its value.
-
-        Raises:
-            ValueError: The output is no (N, K), as of a segmentation.
+        Outputs that are values come in their own order, each with its value; an output that is no
+        (N, K) raises a ValueError.
         """
         logits = self.predict(x)
         if logits.ndim != 2:
@@ -261,8 +242,7 @@ class Classifier:
 
         Raises:
             TypeError: Neither a name nor a whole number.
-            ValueError: There is none; the nearest names are listed. Or two have this name, as
-                two of ImageNet's cranes.
+            ValueError: There is none, or two have this name, as two of ImageNet's cranes.
         """
         found = [i for i, known in enumerate(self.classes) if known == name]
         if len(found) > 1:
@@ -280,12 +260,7 @@ class Classifier:
         return int(name)
 
     def check(self, x: Tensor) -> Tensor:
-        """``x`` if the network can take it.
-
-        Raises:
-            TypeError: It is no float tensor of the weights' dtype on their device.
-            ValueError: It is not (N, C, H, W) and finite, with the network's channels.
-        """
+        """``x`` if it is a finite (N, C, H, W) of the weights' dtype and device; else it raises."""
         dimensions = self.transform.dimensions
         space = checks.SPACE[dimensions]
         if not isinstance(x, Tensor):
@@ -303,7 +278,7 @@ class Classifier:
         return x
 
     def bounds(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """The darkest and the brightest possible input, (1, C, 1, 1): 0 and 1, normalised.
+        """The least and the largest possible input, (1, C, 1, 1); of pictures 0 and 1, normalised.
 
         Raises:
             ValueError: Of arrays whose limits nobody gave.
@@ -320,11 +295,7 @@ class Classifier:
 
 
 def checked_classifier(value: Any) -> Classifier:
-    """Return ``value`` if it is a classifier.
-
-    Raises:
-        TypeError: It is something else, such as the network itself.
-    """
+    """Return ``value`` if it is a classifier; a TypeError says what else it is."""
     if not isinstance(value, Classifier):
         raise TypeError(
             "classifier must be a Classifier, as wrap and load_model give it, "
@@ -342,16 +313,10 @@ def _ending(graph: Graph) -> str:
 
 
 def _class_names(classes: Any, count: int, outputs: str) -> tuple[str, ...]:
-    """A name for each of ``count`` outputs, in their order.
-
-    Raises:
-        TypeError: What came has no order that is known to be that of the outputs (a set, a
-            generator, the views of a mapping), or holds other things than text.
-        ValueError: Another number of names; a mapping that does not name each index once.
-    """
+    """A name for each of ``count`` outputs, in their order, which a set or a generator has not."""
     if classes is None:
         return tuple(f"{'output' if outputs == VALUE else 'class'} {i}" for i in range(count))
-    if isinstance(classes, Mapping) or hasattr(classes, "items"):  # pandas' Series has an index
+    if hasattr(classes, "items"):  # a mapping; pandas' Series, which has an index
         classes = _by_index(list(classes.items()), count)
     elif getattr(classes, "ndim", None) == 1:  # an array, pandas' Index
         classes = classes.tolist()
@@ -397,8 +362,7 @@ def _by_index(pairs: list[tuple[Any, Any]], count: int) -> list[Any]:
 def _checked_outputs(outputs: str, count: int, own: str | None) -> str:
     """What a network's ``count`` outputs are, by default its ``own`` end; one alone is a value.
 
-    Nothing in a network with one output and no sigmoid tells a probability from an age. As a value
-    it is shown as it is, which is true of both.
+    Nothing in a network with one output tells a probability from an age; a value is true of both.
     """
     if outputs == "":
         if count == 1:
@@ -428,16 +392,14 @@ def load_model(
     """A classifier by name.
 
     Args:
-        name: A name in `MODELS`: ``scenes_vgg_seed0`` (shipped, as are ``..1`` and ``..2``,
-            ``scenes_resnet_seed0``, ``scenes_inception_seed0`` and ``scenes_vit_seed0``), or any
-            torchvision classifier; or ``module:function``, a function of yours that returns a
-            `Classifier`.
-        weights: For torchvision models: None for the published default weights or the name of
-            another published set (both are downloaded once by torchvision, which checks their
-            hash); ``"random"`` for an untrained network (seed 0); or a file with a state dict,
-            ``.safetensors``, ``.pth`` or ``.pt``. Files that need pickle are refused.
-        preset: Which published weights' preprocessing a file goes with. By default that of the
-            weights whose published hash the file has, otherwise of the default weights.
+        name: In `MODELS`: a shipped scene classifier or any of torchvision's; or
+            ``module:function``, a function of yours that returns a `Classifier`.
+        weights: For torchvision's: None for the published default weights or the name of another
+            published set (torchvision downloads them once and checks their hash); ``"random"`` for
+            an untrained network (seed 0); or a file with a state dict, ``.safetensors``, ``.pth``
+            or ``.pt``. Files that need pickle are refused.
+        preset: Which published weights' preprocessing a file goes with: by default that of those
+            whose hash the file has, else of the default weights.
         cam_layer: See `wrap`.
 
     Raises:
@@ -483,18 +445,17 @@ def wrap(
 
     Args:
         module: Takes (N, C, H, W), returns logits (N, K); in eval mode. With other than 1 or 3
-            channels, or of signals (N, C, L) or volumes (N, C, D, H, W), it is given arrays,
-            channels first: see `Arrays`.
+            channels, or of signals (N, C, L) or volumes (N, C, D, H, W), it is given `Arrays`.
         classes: A name per logit, in their order or by index, as ``id2label`` has them; by default
             ``class 0``, ``class 1``, ... (of values ``output 0``, ...).
-        mean, std: Of each channel, for pixels in [0, 1], as in training; by default 0 and 1. Those
-            of pixels in 0..255 are divided by 255. A network of timm brings its own, and its size
-            and crop. Of arrays in their own units.
+        mean, std: Of each channel, as in training, for pixels in [0, 1]: those of 0..255 divided by
+            255. By default 0 and 1, or what a network of timm brings, with its size and crop. Of
+            arrays in their own units.
         size: Pictures are resized to exactly this (side, or height and width); by default they
             are taken as they are. Arrays must have it: (length,), (depth, height, width).
-        cam_layer: The layer to read the CAM from, by module path; by default the last feature map
-            behind an activation before the layer whose channels are the classes. What follows it
-            is the head of LRP's composites too; `explain` has a ``cam_layer`` for the CAM alone.
+        cam_layer: Path of the layer that the CAM reads, which ends before the head of LRP's
+            composites; by default the last feature map behind an activation before the layer whose
+            channels are the classes. `explain` has a ``cam_layer`` for the CAM alone.
         outputs: What the logits are: ``"softmax"``, one class of all; ``"sigmoid"``, each a label
             of its own; ``"value"``, numbers without a probability, as of a regression. By default
             what the network's own last operation says, else softmax, and of one output value.
@@ -505,10 +466,9 @@ def wrap(
         inputs: Of a network of several inputs all but the picture, which are held fixed: a tuple of
             those behind the picture, or a dict by name. A tensor (1, ...) is repeated for each
             picture. The network's layers are then called ``network.`` and their own path.
-        preview, limits: Of arrays: what is shown of one, and the range of the data; see `Arrays`.
-        graph: ``"auto"``: the network is captured by `torch.export`; one that branches on a value,
-            leaves torch or is TorchScript is called as it is instead, and a note says what works
-            so. None: the same without trying.
+        preview, limits: Of arrays: what is shown of one, and the range of the data.
+        graph: ``"auto"``: the network is captured by `torch.export`, or called as it is where that
+            cannot be, and a note says what works so. None: the same without trying.
 
     Raises:
         TypeError: ``module`` is no ``torch.nn.Module``, or another argument of another type.
@@ -640,9 +600,9 @@ def _sides(size: Any, dimensions: tuple[int, ...]) -> tuple[int, ...] | None:
     whole = isinstance(sides, list | tuple) and len(sides) in dimensions
     whole = whole and all(isinstance(s, numbers.Integral) and int(s) >= 1 for s in sides)
     if not whole or isinstance(size, bool):
-        form = _SIDES[dimensions[0]]
         raise ValueError(
-            f"size must be pixels >= 1, {form}, whole numbers, got {checks.describe(size)}"
+            f"size must be pixels >= 1, {_SIDES[dimensions[0]]}, whole numbers, "
+            f"got {checks.describe(size)}"
         )
     return tuple(map(int, sides))
 
@@ -673,10 +633,7 @@ _CAPTURED: dict[str, Network] = {}  # of the shipped networks: to capture takes 
 def _load_torchvision(
     record: ModelRecord, weights: str | Path | None, preset: str | None, cam_layer: str | None
 ) -> Classifier:
-    with environment_kept():
-        from torchvision import models
-
-    enum = models.get_model_weights(record.name)
+    enum = zoo().get_model_weights(record.name)
     if preset is not None:
         checks.choice("preset", preset, record.weights)
     chosen = enum[preset] if preset is not None else enum.DEFAULT

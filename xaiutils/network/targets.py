@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,13 +29,12 @@ class Score:
 
     Attributes:
         name: What settings and messages call it.
-        function: ``(output, *classes, *given)`` to (N,), differentiable by the output; it must
-            read each picture's output alone.
-        classes: The classes that it is about, as indices or names; a classifier turns names into
-            indices.
-        given: What else it is computed with: tensors and numbers. Nobody may change them.
-        held: The same number with what merely scales it held constant, such as a norm: what
-            relevance starts from where it is not ``function``.
+        function: ``(output, *classes, *given)`` to (N,), differentiable by the output, of which it
+            must read each picture's alone.
+        classes: The classes that it is about; a classifier turns names into indices.
+        given: The tensors and numbers that it is computed with. Nobody may change them.
+        held: The same with what merely scales it, such as a norm, held constant: what relevance
+            starts from where it is not ``function``.
     """
 
     name: str
@@ -99,11 +99,11 @@ class Scores:
     """A score for each of N pictures; of a single one, for any number of pictures."""
 
     def __init__(self, each: Sequence[Score]) -> None:
-        """Keep a score for each picture."""
+        """Keep one for each."""
         self.each = tuple(each)
 
     def __len__(self) -> int:
-        """How many pictures."""
+        """The number of pictures."""
         return len(self.each)
 
     def __getitem__(self, index: int | slice | list[int]) -> Any:
@@ -142,34 +142,19 @@ Question = Tensor | Scores  # what is asked of N pictures: class indices (N,), o
 
 
 def logit(klass: int | str) -> Score:
-    r"""The output of a class, :math:`s = f_c`: the same as its index or name.
-
-    Args:
-        klass: Index or name.
-    """
-    return Score(f"logit({klass})", _entry, (klass,))
+    r"""The output of a class, :math:`s = f_c`: the same as its index or name."""
+    return Score(f"logit({klass})", _of_class, (klass,))
 
 
 def value(output: int | str = 0) -> Score:
-    r"""One value of a regression, :math:`s = f_i`, of outputs (N, K) or (N,).
-
-    Args:
-        output: Its index or name; by default the first, which is the only one of (N,).
-    """
-    return Score(f"value({output})", _entry, (output,))
+    r"""One value of a regression, :math:`s = f_i`, by index or name, of outputs (N, K) or (N,)."""
+    return Score(f"value({output})", _of_class, (output,))
 
 
 def margin(klass: int | str, other: int | str, gamma: float = 1.0) -> Score:
-    r"""What speaks for one class rather than another, :math:`s = f_a - \gamma f_b`.
+    r"""What speaks for one class rather than another, :math:`s = f_a - \gamma f_b`, γ >= 0.
 
     Zhang et al. 2025 (Finer-CAM, arXiv 2501.11309), for one class b to compare with.
-
-    Args:
-        klass, other: a and b, indices or names.
-        gamma: How much of b is taken off, >= 0: 0 explains a alone, 1 the difference.
-
-    Raises:
-        TypeError, ValueError: ``gamma`` is no number >= 0.
     """
     gamma = checks.number("gamma", gamma, low=0)
     return Score(f"margin({klass}, {other}, {gamma:g})", _margin, (klass, other), (gamma,))
@@ -178,14 +163,12 @@ def margin(klass: int | str, other: int | str, gamma: float = 1.0) -> Score:
 def region(klass: int | str, mask: Tensor) -> Score:
     r"""A class in a region of a segmentation, :math:`s = \frac1{|M|} \sum_{ij \in M} f_{cij}`.
 
-    Args:
-        klass: c, index or name.
-        mask: M, (h, w) bool, of the size of the output (N, K, h, w). By grad-cam the sum is
-            explained, which differs by the factor :math:`|M|`.
+    The mask M is (h, w) bool, of the size of the output (N, K, h, w). grad-cam explains the sum,
+    which differs by the factor :math:`|M|`.
 
     Raises:
-        TypeError, ValueError: The mask is no bool tensor (h, w), or is empty. Asking raises it
-            where the output is of another size.
+        TypeError, ValueError: The mask is no bool tensor (h, w), is empty, or, when it is asked,
+            of another size than the output.
     """
     checks.dense("mask", mask, "(h, w)")
     if mask.dtype != torch.bool:
@@ -199,38 +182,29 @@ def region(klass: int | str, mask: Tensor) -> Score:
 
 
 def similarity(reference: Tensor) -> Score:
-    r"""The likeness to a reference embedding, :math:`s = f^\top r / (\|f\| \|r\|)`: its cosine.
+    r"""The cosine with a reference embedding (D,), :math:`s = f^\top r / (\|f\| \|r\|)`.
 
     A cosine does not grow with f, so its gradient times f adds up to 0. Relevance therefore holds
     the norm of f constant, as LRP does with every normalisation, and starts with
     :math:`f_j r_j / (\|f\| \|r\|)`, which adds up to s.
 
-    Args:
-        reference: r, (D,), such as ``classifier.predict(other)[0]``.
-
     Raises:
-        TypeError, ValueError: It is no finite float tensor other than zero. Asking raises it
-            where the output is of another size.
+        TypeError, ValueError: The reference is no finite float tensor other than zero, or, when it
+            is asked, of another size than the output.
     """
     checks.dense("reference", reference, "(D,)", floating=True)
     if not bool(reference.isfinite().all()) or not bool(reference.any()):
         raise ValueError("reference must be finite and not zero everywhere")
-    return Score("similarity", _similarity, (), (reference.detach().clone(),), _similarity_held)
+    return Score("similarity", _similarity, (), (reference.detach().clone(),), _HELD)
 
 
 def box(klass: int | str, box: Sequence[float] | Tensor, candidates: Tensor | None = None) -> Score:
     r"""A detector's class score in a box, :math:`s = \max_{a \in B} f_{ca}`.
 
-    B are the candidates (anchors, cells) of the box: those that overlap it by an intersection over
-    union of 0.5 or more, or the one that overlaps it most where none does.
-
-    Args:
-        klass: c, index or name.
-        box: (x0, y0, x1, y1).
-        candidates: Where the candidates of an output (N, K, A) are, (A, 4), in units of ``box``:
-            anchors, or the boxes that the detector gives for a picture. Without them the output is
-            (N, K, h, w), ``box`` is in shares of width and height, and B are the cells whose
-            centres lie in the box.
+    B are the candidates (A, 4) of an output (N, K, A), anchors or the detector's own boxes in units
+    of ``box`` (x0, y0, x1, y1), that overlap it by an intersection over union of 0.5 or more, or
+    the one that overlaps it most where none does. Without candidates the output is (N, K, h, w),
+    ``box`` is in shares of width and height, and B are the cells whose centres lie in it.
 
     Raises:
         TypeError, ValueError: The box is empty or no box, or not within 0..1 where there are no
@@ -264,7 +238,7 @@ def box(klass: int | str, box: Sequence[float] | Tensor, candidates: Tensor | No
 def asked(
     target: Any, count: int, output: tuple[int, ...], index: Callable[[int | str], int]
 ) -> Question:
-    """What a caller's ``target`` asks of each of ``count`` pictures.
+    """What ``target`` asks of each of ``count`` pictures: class indices (count,), else `Scores`.
 
     Args:
         target: A class index or name, a `Score`, or a function of the output; or a list of one
@@ -272,10 +246,6 @@ def asked(
         count: How many pictures.
         output: The shape of the network's output for one picture, (1, ...).
         index: Finds a class by its name or index.
-
-    Returns:
-        Class indices (count,) where a class is asked for, by its index, its name or as
-        `logit`; else `Scores`.
 
     Raises:
         TypeError, ValueError: It is none of them, there is not one for each picture, there is no
@@ -295,18 +265,14 @@ def asked(
     if several and len(each) != count:
         raise ValueError(f"target must be one, or one per image ({count}), got {len(each)}")
     found = [_as_score(one).about(index) for one in each]
-    if len(output) == 2 and all(score.function is _entry for score in found):
+    if len(output) == 2 and all(score.function is _of_class for score in found):
         chosen = [int(score.classes[0]) for score in found]
         return torch.tensor(chosen if several else chosen * count)
     return Scores(found if several else found * count)
 
 
 def answer(output: Tensor, question: Question) -> Tensor:
-    """What the network says to what is asked, (N,), of outputs (N, ...); one question serves all.
-
-    Raises:
-        ValueError: As `Score` has it.
-    """
+    """What outputs (N, ...) say to what is asked, (N,); one question serves all pictures."""
     if isinstance(question, Scores):
         return question(output)
     index = question.to(output.device, copy=True).expand(len(output))  # usable in gradients
@@ -314,12 +280,7 @@ def answer(output: Tensor, question: Question) -> Tensor:
 
 
 def slope(output: Tensor, question: Question, *, held: bool = False) -> Tensor:
-    r"""The gradient :math:`\partial s / \partial f` at the output f, of its shape (N, ...).
-
-    Args:
-        output: The network's.
-        question: What is asked.
-        held: That of `Score.held`.
+    r"""The gradient :math:`\partial s / \partial f` at the output f (N, ...), or of `Score.held`.
 
     Raises:
         ValueError: The score has no gradient, one that is not finite, or none but 0 for a picture:
@@ -350,13 +311,6 @@ def faint(output: Tensor, question: Question) -> Tensor:
     r"""Where :math:`\sum_j |g_j f_j| < 10^{-5} |s|`: a gradient as small as rounding, (N,) bool.
 
     So it is at a maximum, such as the similarity of a picture to itself.
-
-    Args:
-        output: f, the network's.
-        question: s, what is asked.
-
-    Raises:
-        ValueError: As `slope` has it.
     """
     moved = (slope(output, question) * output).abs().reshape(len(output), -1).sum(1)
     return moved < 1e-5 * answer(output, question).abs()
@@ -374,14 +328,6 @@ def start_of(output: Tensor, question: Question, start: str) -> Tensor:
     are (Euler); of a class it is its logit at the class. "one" does not depend on the size of
     outputs and score, keeps the sign with which an output speaks for the score, and adds up to 1
     where no output speaks against it; of a class it is 1 at the class.
-
-    Args:
-        output: The network's.
-        question: What is asked.
-        start: ``"logit"`` or ``"one"``.
-
-    Raises:
-        ValueError: As `slope` has it.
     """
     checks.choice("start", start, STARTS)
     g = slope(output, question, held=True)
@@ -428,10 +374,6 @@ def _of_class(output: Tensor, klass: int | str) -> Tensor:
     return classes[:, klass]
 
 
-def _entry(output: Tensor, klass: int) -> Tensor:
-    return _of_class(output, klass)
-
-
 def _margin(output: Tensor, klass: int, other: int, gamma: float) -> Tensor:
     return _of_class(output, klass) - gamma * _of_class(output, other)
 
@@ -455,8 +397,7 @@ def _similarity(output: Tensor, reference: Tensor, *, held: bool = False) -> Ten
     return f @ r / (norm * r.norm())
 
 
-def _similarity_held(output: Tensor, reference: Tensor) -> Tensor:
-    return _similarity(output, reference, held=True)
+_HELD = partial(_similarity, held=True)
 
 
 def _cells(output: Tensor, klass: int, x0: float, y0: float, x1: float, y1: float) -> Tensor:

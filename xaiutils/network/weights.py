@@ -17,11 +17,17 @@ from xaiutils.support import chance, checks
 from xaiutils.support.borrowed import environment_kept
 
 
-def download(name: str, weights: Any) -> nn.Module:
-    """A torchvision model with published weights, fetched once and checked by torchvision."""
+def zoo() -> Any:
+    """torchvision's models: to import them takes a second, and scenes do without."""
     with environment_kept():
         from torchvision import models
 
+    return models
+
+
+def download(name: str, weights: Any) -> nn.Module:
+    """A torchvision model with published weights, fetched once and checked by torchvision."""
+    models = zoo()
     try:
         with chance.Drawn(0):  # the first weights, which the published ones then replace
             return models.get_model(name, weights=weights)
@@ -37,15 +43,11 @@ def download(name: str, weights: Any) -> nn.Module:
 
 def untrained(name: str) -> nn.Module:
     """A torchvision model with random weights, always the same."""
-    with environment_kept():
-        from torchvision import models
-
-    # The published weights of these two were trained with auxiliary outputs and another input.
-    extra = {"transform_input": True, "aux_logits": True, "init_weights": False}
+    extra = {}
+    if name in ("googlenet", "inception_v3"):  # whose published weights were trained so
+        extra = {"transform_input": True, "aux_logits": True, "init_weights": False}
     with chance.Drawn(0):
-        model = models.get_model(
-            name, weights=None, **(extra if name in ("googlenet", "inception_v3") else {})
-        )
+        model = zoo().get_model(name, weights=None, **extra)
         if name.startswith("vit_"):  # torchvision lets its head begin at 0: every logit would be 0
             nn.init.normal_(model.heads.head.weight, std=0.02)
         return model
@@ -168,13 +170,11 @@ class ModelRecord:
 
 
 class _Models(Mapping[str, ModelRecord]):
-    """Read at the first look: importing torchvision takes a second, and scenes do without."""
+    """Read at the first look."""
 
     @cached_property
     def _records(self) -> dict[str, ModelRecord]:
-        with environment_kept():
-            from torchvision import models
-
+        models = zoo()
         shipped = [ModelRecord(name, "scenes", ()) for name in SCENE_NETWORKS]
         published = [
             ModelRecord(name, "torchvision", tuple(w.name for w in models.get_model_weights(name)))

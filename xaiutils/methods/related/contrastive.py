@@ -16,14 +16,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from xaiutils.factors import Target
-from xaiutils.lrp.composites import Composite, Row, composite_named
+from xaiutils.factors import Pass, Target, plan_for
+from xaiutils.lrp.composites import Composite, Row
 from xaiutils.lrp.plan import Plan
 from xaiutils.lrp.rules import Part, Rule, Situation, z_box, z_plus
-from xaiutils.methods.related.walks import Pass, forward
 from xaiutils.network.classifier import SOFTMAX, Classifier
-from xaiutils.network.graph import Graph
 from xaiutils.network.kinds import WEIGHTED
+from xaiutils.network.targets import Scores
 from xaiutils.support import checks
 
 DUALS = ("others", "negated")
@@ -54,9 +53,7 @@ def clrp(
       negating all rows is negating that of c.
 
     Args:
-        classifier: From `load_model` or `wrap`; two classes or more.
-        x: (N, C, H, W), preprocessed by the classifier.
-        target: Class index, or one per image; by default the predicted class of each image.
+        classifier, x, target: As in `explain`; two classes or more.
         dual: ``"others"`` or ``"negated"``.
         composite: z⁺ without bias, and z^B where the picture is read, as the authors have it; or
             another, with an alpha_beta or z_plus rule on the last linear step for ``"negated"``:
@@ -72,14 +69,15 @@ def clrp(
     """
     checks.choice("dual", dual, DUALS)
     seen = _forward(classifier, x, target, composite)
-    score = seen.logits.gather(1, seen.index).abs()
-    start = seen.at_target(score)
+    index = index_of(seen)
+    score = seen.logits.gather(1, index).abs()
+    start = torch.zeros_like(seen.logits).scatter(1, index, score)
     if dual == "others":
-        rivals = (score / (classifier.graph.classes - 1)).expand_as(start)
-        against = seen.walk(rivals.scatter(1, seen.index, 0))
+        rivals = (score / (seen.plan.graph.classes - 1)).expand_as(start)
+        against = seen.walk(rivals.scatter(1, index, 0))
     else:
-        against = seen.walk(start, plan=_last_negated(seen.plan))
-    return contrast(seen.walk(start), against).clamp(min=0).float()
+        against = seen.walk(start, _last_negated(seen.plan))
+    return contrast(seen.walk(start).map, against.map).clamp(min=0).float()
 
 
 @torch.inference_mode(False)
@@ -97,9 +95,7 @@ def sglrp(
     propagate both at once; as in their code they go down apart and the dual is scaled.
 
     Args:
-        classifier: From `load_model` or `wrap`; two classes or more that exclude each other.
-        x: (N, C, H, W), preprocessed by the classifier.
-        target: Class index, or one per image; by default the predicted class of each image.
+        classifier, x, target: As in `explain`; two classes or more that exclude each other.
         composite: z⁺ without bias, and z^B where the picture is read, as the authors have it.
 
     Returns:
@@ -112,8 +108,9 @@ def sglrp(
             and more between the logits).
     """
     seen = _forward(classifier, x, target, composite, softmax=True)
-    start = softmax_gradient(seen.logits, seen.index)
-    size = start.gather(1, seen.index)
+    index = index_of(seen)
+    start = softmax_gradient(seen.logits, index)
+    size = start.gather(1, index)
     info = torch.finfo(torch.float32)
     small = (size[:, 0] < info.tiny / info.eps).nonzero()[:, 0].tolist()
     if small:
@@ -122,20 +119,17 @@ def sglrp(
             f"got {float(size[small[0]]):.0e} for image {small[0]}; use clrp"
         )
     share = (start / size).to(seen.logits)  # relevance is linear in its start: nothing underflows
-    difference = contrast(seen.walk(share.clamp(min=0)), seen.walk(-share.clamp(max=0)))
+    mine, rivals = (seen.walk(one).map for one in (share.clamp(min=0), -share.clamp(max=0)))
+    difference = contrast(mine, rivals)
     return (difference * size.view(-1, *[1] * (difference.ndim - 1))).float()
 
 
 def softmax_gradient(logits: Tensor, index: Tensor) -> Tensor:
     r""":math:`\partial p_c / \partial f`: :math:`p_c (1 - p_c)` at c, :math:`-p_c p_n` elsewhere.
 
-    Args:
-        logits: (N, K).
-        index: (N, 1), the class c.
-
-    Returns:
-        (N, K) float64; each row sums to 0. :math:`1 - p_c` is the ratio of the sums of
-        :math:`e^f` over the others and over all, which keeps its digits as :math:`p_c` nears 1.
+    Of logits (N, K) and the class (N, 1): (N, K) float64, whose rows sum to 0. :math:`1 - p_c` is
+    the ratio of the sums of :math:`e^f` over the others and over all, which keeps its digits as
+    :math:`p_c` nears 1.
     """
     f = logits.double()
     log_p = f.log_softmax(1)
@@ -163,16 +157,28 @@ def _forward(
     *,
     softmax: bool = False,
 ) -> Pass:
-    graph: Graph = classifier.graph_for(classifier.check(x))
-    if graph.classes < 2:
+    plan = plan_for(classifier, x, composite)
+    if plan.graph.classes < 2:
         raise ValueError("classifier must have two classes or more to contrast, got 1")
     if softmax and classifier.outputs != SOFTMAX:
         raise ValueError(
             "classifier must have classes that exclude each other, for the gradient of the "
             f"softmax, got outputs that are {classifier.outputs}; use lrp_paper"
         )
-    plan = Plan(graph, composite_named(composite), graph.find(classifier.cam_layer))
-    return forward(classifier, plan, x, target)
+    return Pass(classifier, x, target, plan=plan)
+
+
+def index_of(seen: Pass) -> Tensor:
+    """(N, 1), the class that is explained.
+
+    Raises:
+        TypeError: A score is, which these methods do not know.
+    """
+    if isinstance(seen.target, Scores):
+        raise TypeError(
+            f"target must be a class index or name here, got the score {seen.target.name}"
+        )
+    return seen.target.to(seen.logits.device)[:, None]
 
 
 def _last_negated(plan: Plan) -> Plan:

@@ -14,16 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xaiutils.cam import min_max, to_image
-from xaiutils.factors import Target
+from xaiutils.factors import Pass, Target, plan_for
 from xaiutils.lrp.composites import Composite, Row
-from xaiutils.lrp.plan import Plan
 from xaiutils.lrp.rules import flat, z_box, z_plus
-from xaiutils.methods.related.walks import Pass, below, feature_map, forward, size_of
+from xaiutils.methods.related.relevance_cam import feature_map
 from xaiutils.network.classifier import Classifier
 from xaiutils.network.graph import Graph
 from xaiutils.network.kinds import BATCH_NORM, CONVOLUTION, LINEAR, WEIGHTED
 from xaiutils.network.step import Step
-from xaiutils.network.targets import answer, slope
+from xaiutils.network.targets import answer
 from xaiutils.support import checks
 
 BASES = ("grad_cam", "score_cam")
@@ -51,31 +50,19 @@ def fg_cam(
     to: str | None = None,
     batch: int = 32,
 ) -> Tensor:
-    """FG-CAM: the sum over channels of `explanation_components`, as an image.
+    """FG-CAM: the sum over channels of `explanation_components`, as an image (N, H, W) in [0, 1].
 
-    Where ``to`` is the CAM layer the map is the base
-    CAM itself.
+    Where ``to`` is the CAM layer it is the base CAM; zeros where the sum is nowhere positive.
 
     Args:
         classifier, x, target, base, denoise, keep, layer, to, batch: As in
             `explanation_components`.
-
-    Returns:
-        (N, H, W) in [0, 1], after ReLU and min-max; zeros where the sum is nowhere positive.
-        Below the picture's resolution (``to``) it is upsampled.
     """
     found = explanation_components(
-        classifier,
-        x,
-        target,
-        base=base,
-        denoise=denoise,
-        keep=keep,
-        layer=layer,
-        to=to,
+        classifier, x, target, base=base, denoise=denoise, keep=keep, layer=layer, to=to,
         batch=batch,
-    )
-    return to_image(found.sum(1), size_of(x)).float()
+    )  # fmt: skip
+    return to_image(found.sum(1), tuple(x.shape[2:])).float()
 
 
 @torch.inference_mode(False)
@@ -101,17 +88,14 @@ def explanation_components(
       1910.01279; no baseline is taken off). The image is the preprocessed one, so 0 stands for the
       mean colour. One pass per channel.
 
-    On the way down convolutions follow z⁺ without bias, maximum pooling gives all to the winner,
-    average pooling and ``+`` divide in proportion, activations pass on what they get; the layer
-    that reads the picture follows z^B between the least and the greatest value of each image.
-    Batch norms are folded into their convolution, where the authors' code passes them by; one
-    that follows no convolution passes on what it gets. The sum stays the same at each step, but
-    for the stabilisers and for what arrives where z⁺ = 0.
+    On the way down convolutions follow z⁺ without bias; the layer that reads the picture follows
+    z^B between the least and the greatest value of each image. Batch norms are folded into their
+    convolution, where the authors' code passes them by; one that follows no convolution passes on
+    what it gets. The sum stays the same at each step, but for the stabilisers and for what arrives
+    where z⁺ = 0.
 
     Args:
-        classifier: From `load_model` or `wrap`.
-        x: (N, C, H, W), preprocessed by the classifier.
-        target: Class index, or one per image; by default the predicted class of each image.
+        classifier, x, target: As in `explain`.
         base: ``"grad_cam"`` or ``"score_cam"``.
         denoise: Take off each channel's mean, then keep the largest singular values of the
             (C, h w) matrix of each image; the means are not put back.
@@ -133,20 +117,22 @@ def explanation_components(
         raise ValueError("keep must be > 0 and <= 1, got 0")
     if not isinstance(batch, int) or batch < 1:
         raise ValueError(f"batch must be an integer >= 1, got {checks.describe(batch)}")
-    plan = Plan(classifier.graph_for(classifier.check(x)), FG_CAM, None)
+    plan = plan_for(classifier, x, FG_CAM)
     step = feature_map(classifier, plan, layer)
-    visited = below(plan, step)
-    end = _end(plan.graph, step, visited, to)
-    seen = forward(classifier, plan, x, target, leaf=step, visited=visited)
+    plan = plan.below(step)
+    end = _end(plan.graph, step, plan.visited, to)
+    seen = Pass(classifier, x, target, layers=[step.path], plan=plan)
     bounds = _range(x, needed=end is plan.graph.input)
-    assert seen.record.leaf is not None
-    a = seen.record.leaf.detach()
-    scores = base == "score_cam"
-    weights = _scores(classifier, seen, x.detach(), a, batch) if scores else _gradients(seen)
-    components = weights[:, :, None, None] * a
+    if base == "score_cam":
+        weights = _scores(seen, x.detach(), batch)
+    else:
+        weights = seen.gradients[0].mean((2, 3))
+    components = weights[:, :, None, None] * seen.activations[0]
     if denoise:
         components = denoised(components, keep)
-    return components if end is step else seen.walk(components, at=step, read=end, bounds=bounds)
+    if end is step:
+        return components
+    return seen.walk(components, at=step, read=[end], bounds=bounds).layers[end.path]
 
 
 def denoised(components: Tensor, keep: float) -> Tensor:
@@ -182,26 +168,18 @@ def _range(x: Tensor, needed: bool) -> tuple[Tensor, Tensor]:
     return low, high
 
 
-def _gradients(seen: Pass) -> Tensor:
-    """Grad-CAM's weights, (N, C)."""
-    assert seen.record.leaf is not None
-    at = slope(seen.logits, seen.question)
-    (gradient,) = torch.autograd.grad(seen.record.logits, seen.record.leaf, at, retain_graph=True)
-    return gradient.mean((2, 3))
-
-
-def _scores(classifier: Classifier, seen: Pass, x: Tensor, a: Tensor, batch: int) -> Tensor:
+def _scores(seen: Pass, x: Tensor, batch: int) -> Tensor:
     """FG-CAM's weights after Score-CAM, (N, C)."""
-    weights = []
-    for i, (image, channels) in enumerate(zip(x, a, strict=True)):
-        own = seen.question[i : i + 1]
+    weights, probabilities = [], seen.classifier.probabilities
+    for i, (image, channels) in enumerate(zip(x, seen.activations[0], strict=True)):
+        own = seen.target[i : i + 1]
         # Scaled before as well: upsampling a constant rounds, and min-max would blow that up.
-        grown = F.interpolate(min_max(channels)[None], size_of(x), mode="bilinear")[0]
+        grown = F.interpolate(min_max(channels)[None], tuple(x.shape[2:]), mode="bilinear")[0]
         logits = [
             seen.plan.graph.run(image * masks[:, None]).logits
             for masks in min_max(grown).split(batch)
         ]
         classes = isinstance(own, Tensor)
-        runs = [answer(classifier.probabilities(f) if classes else f, own) for f in logits]
+        runs = [answer(probabilities(f) if classes else f, own) for f in logits]
         weights.append(torch.cat(runs).detach())
     return torch.stack(weights)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
+
+from torch import Tensor
 
 from xaiutils.lrp.composites import Composite
 from xaiutils.methods import related
@@ -33,86 +37,48 @@ def _no_maps(classifier: Classifier, *, composite: Composite) -> str | None:
     return no_plan(classifier, composite=composite)
 
 
+_CONTRAST: dict[str, Any] = {"classes_only": True, "passes": "F + 2 * B"}
+_RIVALS = _CONTRAST | {"refuses": partial(_no_rivals, softmax=False)}
+_FG: dict[str, Any] = {"refuses": partial(_no_maps, composite=FG_CAM), "pictures_only": True}
+_QIU, _GU = "Qiu et al. 2024, section 3", "Gu et al. 2018, section 4, dual by"
+
+
+def _method(
+    name: str, title: str, function: Callable[..., Tensor], sign: str, source: str, **more: Any
+) -> Method:
+    return Method(name, title, function, "related work", sign, source, **more)
+
+
 TABLE: tuple[Method, ...] = (
-    Method(
-        "relevance_cam",
-        "Relevance-CAM",
-        related.relevance_cam,
-        "related work",
-        NONNEGATIVE,
-        "Lee et al. 2021, section 3",
-        refuses=partial(_no_maps, composite=RELEVANCE_CAM),
-        pictures_only=True,
-        classes_only=True,
-        settings={"layer": LAYER},
+    _method(
+        "relevance_cam", "Relevance-CAM", related.relevance_cam, NONNEGATIVE,
+        "Lee et al. 2021, section 3", refuses=partial(_no_maps, composite=RELEVANCE_CAM),
+        pictures_only=True, classes_only=True, settings={"layer": LAYER},
     ),
-    Method(
-        "clrp1",
-        "CLRP1",
-        partial(related.clrp, dual="others"),
-        "related work",
-        NONNEGATIVE,
-        "Gu et al. 2018, section 4, dual by the other classes",
-        refuses=partial(_no_rivals, softmax=False),
-        classes_only=True,
-        passes="F + 2 * B",
+    _method(
+        "clrp1", "CLRP1", partial(related.clrp, dual="others"), NONNEGATIVE,
+        f"{_GU} the other classes", **_RIVALS,
     ),
-    Method(
-        "clrp2",
-        "CLRP2",
-        partial(related.clrp, dual="negated"),
-        "related work",
-        NONNEGATIVE,
-        "Gu et al. 2018, section 4, dual by negated weights",
-        refuses=partial(_no_rivals, softmax=False),
-        classes_only=True,
-        passes="F + 2 * B",
+    _method(
+        "clrp2", "CLRP2", partial(related.clrp, dual="negated"), NONNEGATIVE,
+        f"{_GU} negated weights", **_RIVALS,
     ),
-    Method(
-        "sglrp",
-        "SGLRP",
-        related.sglrp,
-        "related work",
-        SIGNED,
-        "Iwana et al. 2019, section 3",
-        refuses=partial(_no_rivals, softmax=True),
-        classes_only=True,
-        passes="F + 2 * B",
+    _method(
+        "sglrp", "SGLRP", related.sglrp, SIGNED, "Iwana et al. 2019, section 3",
+        refuses=partial(_no_rivals, softmax=True), **_CONTRAST,
     ),
-    Method(
-        "fg_cam",
-        "FG-CAM",
-        related.fg_cam,
-        "related work",
-        NONNEGATIVE,
-        "Qiu et al. 2024, section 3",
-        refuses=partial(_no_maps, composite=FG_CAM),
-        pictures_only=True,
-        passes="F + 2 * B",
-        settings={"layer": LAYER},
+    _method(
+        "fg_cam", "FG-CAM", related.fg_cam, NONNEGATIVE, _QIU,
+        passes="F + 2 * B", settings={"layer": LAYER}, **_FG,
     ),
-    Method(
-        "fg_cam_denoised",
-        "FG-CAM, denoised",
-        partial(related.fg_cam, denoise=True),
-        "related work",
-        NONNEGATIVE,
-        "Qiu et al. 2024, section 3, denoised",
-        refuses=partial(_no_maps, composite=FG_CAM),
-        pictures_only=True,
-        passes="F + 2 * B",
-        settings={"layer": LAYER, "keep": KEEP},
+    _method(
+        "fg_cam_denoised", "FG-CAM, denoised", partial(related.fg_cam, denoise=True), NONNEGATIVE,
+        f"{_QIU}, denoised",
+        passes="F + 2 * B", settings={"layer": LAYER, "keep": KEEP}, **_FG,
     ),
-    Method(
-        "fg_cam_score",
-        "FG-CAM (Score-CAM)",
-        partial(related.fg_cam, base="score_cam"),
-        "related work",
-        NONNEGATIVE,
-        "Qiu et al. 2024, section 3; weights of Wang et al. 2020",
-        refuses=partial(_no_maps, composite=FG_CAM),
-        pictures_only=True,
-        passes="(1 + C) * F + B",
-        settings={"layer": LAYER, "batch": BATCH},
+    _method(
+        "fg_cam_score", "FG-CAM (Score-CAM)", partial(related.fg_cam, base="score_cam"),
+        NONNEGATIVE, f"{_QIU}; weights of Wang et al. 2020",
+        passes="(1 + C) * F + B", settings={"layer": LAYER, "batch": BATCH}, **_FG,
     ),
-)
+)  # fmt: skip

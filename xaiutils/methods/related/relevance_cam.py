@@ -6,13 +6,15 @@ import torch
 from torch import Tensor
 
 from xaiutils.cam import grad_cam, to_image
-from xaiutils.factors import Target
+from xaiutils.factors import Pass, Target, plan_for
 from xaiutils.lrp.composites import Composite, Row
 from xaiutils.lrp.plan import Plan
 from xaiutils.lrp.rules import z_plus
-from xaiutils.methods.related.walks import feature_map, forward, size_of
+from xaiutils.methods.related.contrastive import index_of
+from xaiutils.network.cam_layer import reading
 from xaiutils.network.classifier import Classifier
 from xaiutils.network.kinds import WEIGHTED
+from xaiutils.network.step import Step
 
 RELEVANCE_CAM = Composite(
     "relevance_cam", (Row(WEIGHTED, "anywhere", z_plus()),), "Lee et al. 2021: α = 1, β = 0"
@@ -33,9 +35,7 @@ def relevance_cam(
     once, by its positive part, and batch norms are folded into their convolutions.
 
     Args:
-        classifier: From `load_model` or `wrap`.
-        x: (N, C, H, W), preprocessed by the classifier.
-        target: Class index, or one per image; by default the predicted class of each image.
+        classifier, x, target: As in `explain`.
         layer: Any layer that gives feature maps; by default the classifier's CAM layer.
 
     Returns:
@@ -45,11 +45,24 @@ def relevance_cam(
         TypeError, ValueError: An argument is wrong, or the network has an operation without a
             rule (GraphError).
     """
-    plan = Plan(classifier.graph_for(classifier.check(x)), RELEVANCE_CAM, None)
+    plan = plan_for(classifier, x, RELEVANCE_CAM)
     step = feature_map(classifier, plan, layer)
-    seen = forward(classifier, plan, x, target, leaf=step)
-    assert seen.record.leaf is not None
-    share = 1 / classifier.graph.classes
-    start = seen.at_target(torch.full_like(seen.logits[:, :1], 1 + share)) - share
-    relevance = seen.walk(start, read=step)
-    return to_image(grad_cam(seen.record.leaf.detach(), relevance), size_of(x)).float()
+    seen = Pass(classifier, x, target, layers=[step.path], plan=plan)
+    share = 1 / plan.graph.classes
+    start = torch.zeros_like(seen.logits).scatter(1, index_of(seen), 1 + share) - share
+    relevance = seen.walk(start, read=[step]).layers[step.path]
+    return to_image(grad_cam(seen.activations[0], relevance), tuple(x.shape[2:])).float()
+
+
+def feature_map(classifier: Classifier, plan: Plan, layer: str | None) -> Step:
+    """The step called ``layer``, or the classifier's CAM layer.
+
+    Raises:
+        ValueError: It gives no feature maps, or no relevance comes by.
+    """
+    step = plan.graph.find(layer or classifier.cam_layer)
+    if not reading(plan.graph, step).plain:
+        raise ValueError(f"layer must give feature maps (N, C, h, w), {step} gives {step.shape}")
+    if step not in plan.visited:
+        raise ValueError(f"layer must be one that relevance passes through, {step} is not")
+    return step
