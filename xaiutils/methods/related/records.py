@@ -1,4 +1,4 @@
-"""The closest published methods (`xaiutils.methods.related`) as related."""
+"""The closest published methods (`xaiutils.methods.related`) as records."""
 
 from __future__ import annotations
 
@@ -13,12 +13,8 @@ from xaiutils.methods.related.relevance_cam import RELEVANCE_CAM
 from xaiutils.network.cam_layer import reading
 from xaiutils.network.classifier import SOFTMAX, Classifier
 
-LAYER = Setting(None, "the classifier's own CAM layer; any feature map can be read")
-KEEP = Setting(0.1, "the share of singular values that the authors keep")
-BATCH = Setting(32, "images in one call of the network; speed alone")
 
-
-def _no_rivals(classifier: Classifier, *, softmax: bool) -> str | None:
+def _no_rivals(classifier: Classifier, *, softmax: bool = False) -> str | None:
     if len(classifier.classes) < 2:
         return "it has one output, and no other to contrast it with; use lrp_paper"
     if softmax and classifier.outputs != SOFTMAX:
@@ -33,86 +29,65 @@ def _no_maps(classifier: Classifier, *, composite: Composite) -> str | None:
     return no_plan(classifier, composite=composite)
 
 
+_LAYER = {"layer": Setting(None, "the classifier's own CAM layer; any feature map can be read")}
+_KEEP = {"keep": Setting(0.1, "the share of singular values that the authors keep")}
+_BATCH = {"batch": Setting(32, "images in one call of the network; speed alone")}
+
+_method = partial(Method, family="related work", sign=NONNEGATIVE)
+_contrast = partial(_method, classes_only=True, passes="F + 2 * B", refuses=_no_rivals)
+_fg_cam = partial(
+    _method,
+    refuses=partial(_no_maps, composite=FG_CAM),
+    pictures_only=True,
+    passes="F + 2 * B",
+    settings=_LAYER,
+)
+
 TABLE: tuple[Method, ...] = (
-    Method(
+    _method(
         "relevance_cam",
         "Relevance-CAM",
         related.relevance_cam,
-        "related work",
-        NONNEGATIVE,
-        "Lee et al. 2021, section 3",
+        source="Lee et al. 2021, section 3",
         refuses=partial(_no_maps, composite=RELEVANCE_CAM),
         pictures_only=True,
         classes_only=True,
-        settings={"layer": LAYER},
+        settings=_LAYER,
     ),
-    Method(
+    _contrast(
         "clrp1",
         "CLRP1",
         partial(related.clrp, dual="others"),
-        "related work",
-        NONNEGATIVE,
-        "Gu et al. 2018, section 4, dual by the other classes",
-        refuses=partial(_no_rivals, softmax=False),
-        classes_only=True,
-        passes="F + 2 * B",
+        source="Gu et al. 2018, section 4, dual by the other classes",
     ),
-    Method(
+    _contrast(
         "clrp2",
         "CLRP2",
         partial(related.clrp, dual="negated"),
-        "related work",
-        NONNEGATIVE,
-        "Gu et al. 2018, section 4, dual by negated weights",
-        refuses=partial(_no_rivals, softmax=False),
-        classes_only=True,
-        passes="F + 2 * B",
+        source="Gu et al. 2018, section 4, dual by negated weights",
     ),
-    Method(
+    _contrast(
         "sglrp",
         "SGLRP",
         related.sglrp,
-        "related work",
-        SIGNED,
-        "Iwana et al. 2019, section 3",
+        sign=SIGNED,
+        source="Iwana et al. 2019, section 3",
         refuses=partial(_no_rivals, softmax=True),
-        classes_only=True,
-        passes="F + 2 * B",
     ),
-    Method(
-        "fg_cam",
-        "FG-CAM",
-        related.fg_cam,
-        "related work",
-        NONNEGATIVE,
-        "Qiu et al. 2024, section 3",
-        refuses=partial(_no_maps, composite=FG_CAM),
-        pictures_only=True,
-        passes="F + 2 * B",
-        settings={"layer": LAYER},
-    ),
-    Method(
+    _fg_cam("fg_cam", "FG-CAM", related.fg_cam, source="Qiu et al. 2024, section 3"),
+    _fg_cam(
         "fg_cam_denoised",
         "FG-CAM, denoised",
         partial(related.fg_cam, denoise=True),
-        "related work",
-        NONNEGATIVE,
-        "Qiu et al. 2024, section 3, denoised",
-        refuses=partial(_no_maps, composite=FG_CAM),
-        pictures_only=True,
-        passes="F + 2 * B",
-        settings={"layer": LAYER, "keep": KEEP},
+        source="Qiu et al. 2024, section 3, denoised",
+        settings=_LAYER | _KEEP,
     ),
-    Method(
+    _fg_cam(
         "fg_cam_score",
         "FG-CAM (Score-CAM)",
         partial(related.fg_cam, base="score_cam"),
-        "related work",
-        NONNEGATIVE,
-        "Qiu et al. 2024, section 3; weights of Wang et al. 2020",
-        refuses=partial(_no_maps, composite=FG_CAM),
-        pictures_only=True,
+        source="Qiu et al. 2024, section 3; weights of Wang et al. 2020",
         passes="(1 + C) * F + B",
-        settings={"layer": LAYER, "batch": BATCH},
+        settings=_LAYER | _BATCH,
     ),
 )
