@@ -194,14 +194,6 @@ def test_the_library_gives_the_same_map_on_the_module_itself(name):
 
 
 @by_name
-def test_passes_are_those_of_the_formula(name):
-    record, (_, classifier) = RECORDS[name], small()
-    with asking.watch() as seen:
-        record(classifier, noise(), 1)
-    assert seen.images == 3 * record.cost(1, 0, C=8)
-
-
-@by_name
 def test_batch_size_is_not_seen_in_the_map(name):
     record, (_, classifier) = RECORDS[name], small()
     maps = [record(classifier, noise(), 1, batch_size=size) for size in (1, 3, 8, 50)]
