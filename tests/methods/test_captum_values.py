@@ -24,23 +24,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from xaiutils.methods.deep_lift import deep_lift, deep_lift_shap
-from xaiutils.methods.gradients import (
-    gradient_shap,
-    gradient_x_input,
-    integrated_gradients,
-    saliency,
-    smooth_grad,
-)
-from xaiutils.methods.guided import TABLE as GUIDED
-from xaiutils.methods.guided import deconvolution, guided_backprop, guided_grad_cam
-from xaiutils.methods.perturbation import feature_ablation, occlusion, shapley_sampling
-from xaiutils.methods.record import CannotExplain
-from xaiutils.methods.surrogates import kernel_shap, lime
+from xaiutils.methods import METHODS, CannotExplain
 from xaiutils.network.classifier import Classifier, wrap
 from xaiutils.network.hookable import Twin
 from xaiutils.support import asking
 
+saliency, gradient_x_input = METHODS["saliency"], METHODS["gradient_x_input"]
+integrated_gradients, smooth_grad = METHODS["integrated_gradients"], METHODS["smooth_grad"]
+gradient_shap, deep_lift = METHODS["gradient_shap"], METHODS["deep_lift"]
+deep_lift_shap, occlusion = METHODS["deep_lift_shap"], METHODS["occlusion"]
+guided_backprop, deconvolution = METHODS["guided_backprop"], METHODS["deconvolution"]
+guided_grad_cam, feature_ablation = METHODS["guided_grad_cam"], METHODS["feature_ablation"]
+shapley_sampling, kernel_shap = METHODS["shapley_sampling"], METHODS["kernel_shap"]
+lime = METHODS["lime"]
 FIRST, SECOND = torch.tensor([0]), torch.tensor([1])
 PIXELS = torch.tensor([[[0, 1]]])  # each pixel a segment of its own
 
@@ -110,13 +106,15 @@ def test_integrated_gradients_by_hand() -> None:
     (3 * 2, 2 * 3) / 4 = (1.5, 1.5), whose sum is f0(x) - f0(x0) = 3.
     From x0 = (3, 0) ra = 2 throughout, and f0 = 3 rb is positive behind t = 1/2: (0, 2 * 3 / 2).
     """
-    assert close(integrated_gradients(by_hand(), X, FIRST, 400), 1.5, 1.5, atol=0.01)
+    assert close(integrated_gradients(by_hand(), X, FIRST, n_steps=400), 1.5, 1.5, atol=0.01)
     start = torch.tensor([[[3.0, 0.0]]])
-    assert close(integrated_gradients(by_hand(), X, FIRST, 400, start), 0, 3, atol=0.01)
+    assert close(
+        integrated_gradients(by_hand(), X, FIRST, n_steps=400, baseline=start), 0, 3, atol=0.01
+    )
 
 
 def test_integrated_gradients_do_not_depend_on_the_batch_size() -> None:
-    maps = [integrated_gradients(by_hand(), X, FIRST, 10, batch_size=b) for b in (1, 3, 50)]
+    maps = [integrated_gradients(by_hand(), X, FIRST, n_steps=10, batch_size=b) for b in (1, 3, 50)]
     assert torch.allclose(maps[0], maps[1])
     assert torch.allclose(maps[0], maps[2])
 
@@ -125,8 +123,8 @@ def test_smooth_grad_by_hand() -> None:
     """Noise of 0.01 of the range 3 - 2 crosses no kink, so the mean gradient is the gradient; at
     x = (1, 4) the first ReLU is at its kink, and a passes in as many copies as have noise > 0."""
     classifier = by_hand()  # its layers draw their first weights by chance
-    assert close(smooth_grad(classifier, X, FIRST, 4, 0.01), 2, 3)
-    found = smooth_grad(classifier, picture(1, 4), FIRST, 8, 0.01, batch_size=3)
+    assert close(smooth_grad(classifier, X, FIRST, n_samples=4, noise=0.01), 2, 3)
+    found = smooth_grad(classifier, picture(1, 4), FIRST, n_samples=8, noise=0.01, batch_size=3)
     with seeded(0):
         above = [torch.normal(0, torch.full((n, 1, 1, 2), 0.03))[..., 0] > 0 for n in (3, 3, 2)]
     share = float(torch.cat(above).double().mean())
@@ -138,7 +136,7 @@ def test_gradient_shap_by_hand() -> None:
     """From the reference (0, 0) each sample is (3 * 2, 2 * 3) behind t = 3/4, otherwise (0, 0)."""
     start = torch.zeros(1, 1, 1, 2)
     classifier = by_hand()
-    found = gradient_shap(classifier, X, FIRST, 10, start, batch_size=4)
+    found = gradient_shap(classifier, X, FIRST, n_samples=10, baselines=start, batch_size=4)
     with seeded(0):
         draws = []
         for n in (4, 4, 2):
@@ -156,8 +154,8 @@ def test_deep_lift_by_hand() -> None:
     """
     assert close(deep_lift(by_hand(), X, FIRST), 12 / 7, 9 / 7)
     starts = torch.tensor([[[[0.0, 0.0]]], [[[3.0, 0.0]]]])
-    assert close(deep_lift(by_hand(), X, FIRST, starts[1]), 0, 3)
-    assert close(deep_lift_shap(by_hand(), X, FIRST, starts), 6 / 7, (9 / 7 + 3) / 2)
+    assert close(deep_lift(by_hand(), X, FIRST, baseline=starts[1]), 0, 3)
+    assert close(deep_lift_shap(by_hand(), X, FIRST, baselines=starts), 6 / 7, (9 / 7 + 3) / 2)
 
 
 def test_guided_backprop_and_deconvolution_by_hand() -> None:
@@ -182,7 +180,7 @@ def test_taking_away_by_hand() -> None:
     In place of a pixel 1.5 (r = 0.5): s1 = 1 + 3 - 4 = 0 and s1 = 4 + 1.5 - 4 = 1.5.
     """
     assert close(feature_ablation(by_hand(), X, FIRST, segments=PIXELS), 3, 3)
-    assert close(feature_ablation(by_hand(), X, FIRST, 1.5, PIXELS), 3, 1.5)
+    assert close(feature_ablation(by_hand(), X, FIRST, baseline=1.5, segments=PIXELS), 3, 1.5)
     assert close(occlusion(by_hand(), X, FIRST, window=0.5), 3, 3)
     both = torch.zeros_like(PIXELS)
     assert close(feature_ablation(by_hand(), X, FIRST, segments=both), 3, 3)
@@ -191,7 +189,7 @@ def test_taking_away_by_hand() -> None:
 def test_shapley_sampling_by_hand() -> None:
     """f0 is 3 with both pixels and 0 with one: whichever comes second gains 3."""
     classifier = by_hand()
-    found = shapley_sampling(classifier, X, FIRST, 16, segments=PIXELS)
+    found = shapley_sampling(classifier, X, FIRST, n_samples=16, segments=PIXELS)
     with seeded(0):
         second = [int(torch.randperm(2)[1]) for _ in range(16)]
     a = 3 * second.count(0) / 16
@@ -205,7 +203,7 @@ def test_kernel_shap_by_hand() -> None:
     n_a a^2 + n_b (3 - a)^2 is at a = 3 n_b / (n_a + n_b), near the Shapley value 1.5.
     """
     classifier = by_hand()
-    found = kernel_shap(classifier, X, FIRST, 102, segments=PIXELS)
+    found = kernel_shap(classifier, X, FIRST, n_samples=102, segments=PIXELS)
     share = float(found[0, 0, 0]) / 3 * 100
     assert abs(share - round(share)) < 0.1
     assert 35 <= round(share) <= 65
@@ -217,7 +215,7 @@ def test_lime_by_hand() -> None:
     1 - sqrt(k / 2) from the full picture, 1 for k = 0."""
     n = 40
     classifier = by_hand()
-    found = lime(classifier, X, FIRST, n, segments=PIXELS)
+    found = lime(classifier, X, FIRST, n_samples=n, segments=PIXELS)
     with seeded(0):
         z = np.array([torch.bernoulli(torch.full((1, 2), 0.5)).tolist()[0] for _ in range(n)])
     distance = 1 - np.sqrt(z.sum(1) / 2)
@@ -269,18 +267,20 @@ def test_on_a_linear_network_all_methods_agree(seed: int, kind: str) -> None:
 
         agree(saliency(classifier, x, t), w.abs().amax(1))
         agree(gradient_x_input(classifier, x, t), (w * x).mean(1))
-        agree(integrated_gradients(classifier, x, t, 5, baseline), part.mean(1))
-        agree(smooth_grad(classifier, x, t, 3), w.mean(1))
-        agree(gradient_shap(classifier, x, t, 3, several[:1]), part.mean(1))
-        agree(deep_lift(classifier, x, t, baseline), part.mean(1))
-        agree(deep_lift_shap(classifier, x, t, several), (w * (x - several.mean(0))).mean(1))
-        whole = totals(part, segments)
-        agree(feature_ablation(classifier, x, t, baseline, segments), whole)
-        agree(shapley_sampling(classifier, x, t, 1, baseline, segments), whole)
-        agree(kernel_shap(classifier, x, t, 20, baseline, segments), whole, 1e-3)
-        agree(lime(classifier, x, t, 60, 0.25, 0.0, baseline, segments), whole, 1e-3)
-        agree(occlusion(classifier, x, t, baseline, 1 / 6, 1.0), part.sum(1))
-        for record in GUIDED:
+        agree(integrated_gradients(classifier, x, t, n_steps=5, baseline=baseline), part.mean(1))
+        agree(smooth_grad(classifier, x, t, n_samples=3), w.mean(1))
+        agree(gradient_shap(classifier, x, t, n_samples=3, baselines=several[:1]), part.mean(1))
+        agree(deep_lift(classifier, x, t, baseline=baseline), part.mean(1))
+        agree(
+            deep_lift_shap(classifier, x, t, baselines=several), (w * (x - several.mean(0))).mean(1)
+        )
+        whole, parts = totals(part, segments), {"baseline": baseline, "segments": segments}
+        agree(feature_ablation(classifier, x, t, **parts), whole)
+        agree(shapley_sampling(classifier, x, t, n_samples=1, **parts), whole)
+        agree(kernel_shap(classifier, x, t, n_samples=20, **parts), whole, 1e-3)
+        agree(lime(classifier, x, t, n_samples=60, **parts), whole, 1e-3)
+        agree(occlusion(classifier, x, t, baseline=baseline, window=1 / 6, stride=1.0), part.sum(1))
+        for record in (guided_backprop, deconvolution, guided_grad_cam):
             with pytest.raises(CannotExplain, match=r"has none \(it has no activation\)"):
                 record(classifier, x, 0)
 
@@ -315,7 +315,7 @@ def small(**arguments: Any) -> tuple[Classifier, Tensor]:
 def test_occlusion_is_the_mean_over_the_windows_that_cover_a_pixel() -> None:
     """Windows of 3 by 3 in steps of 2 on 8 by 8 pixels; the last one is cut at the border."""
     classifier, x = small()
-    found = occlusion(classifier, x, FIRST, 0.5, window=3 / 8, stride=2 / 3, batch_size=5)
+    found = occlusion(classifier, x, FIRST, baseline=0.5, window=3 / 8, stride=2 / 3, batch_size=5)
     total, covered = torch.zeros(8, 8), torch.zeros(8, 8)
     logit = classifier.predict(x)[0, 0]
     for top in range(0, 7, 2):
@@ -337,14 +337,16 @@ def test_segments_as_a_vector_are_captums_feature_mask() -> None:
     twin = Twin(classifier.graph)
     mask: dict[str, Any] = {"baselines": x0, "target": 1, "feature_mask": segments[None]}
     theirs = FeatureAblation(twin).attribute(x, **mask)[:, 0]
-    assert torch.allclose(feature_ablation(classifier, x, SECOND, 0.25, segments), theirs)
+    assert torch.allclose(
+        feature_ablation(classifier, x, SECOND, baseline=0.25, segments=segments), theirs
+    )
     for ours, method, n in (
         (shapley_sampling, ShapleyValueSampling, 5),
         (kernel_shap, KernelShap, 30),
     ):
         with seeded(1):
             theirs = method(twin).attribute(x, n_samples=n, **mask)[:, 0]
-        found = ours(classifier, x, SECOND, n, 0.25, segments, seed=1)
+        found = ours(classifier, x, SECOND, n_samples=n, baseline=0.25, segments=segments, seed=1)
         assert torch.allclose(found, theirs, atol=1e-4)
 
 
@@ -353,7 +355,7 @@ def test_segments_as_a_vector_are_captums_feature_mask() -> None:
 def test_shapley_values_sum_to_the_difference_for_any_number_of_orders(seed: int, n: int) -> None:
     classifier, x = small()
     segments = torch.arange(64).reshape(1, 8, 8) // 7
-    found = shapley_sampling(classifier, x, FIRST, n, segments=segments, seed=seed)
+    found = shapley_sampling(classifier, x, FIRST, n_samples=n, segments=segments, seed=seed)
     total = sum(float(found[segments == label][0]) for label in range(10))
     difference = classifier.predict(x)[0, 0] - classifier.predict(torch.zeros_like(x))[0, 0]
     assert total == pytest.approx(float(difference), abs=1e-5)
@@ -455,7 +457,7 @@ def test_captums_25_samples_starve_lime_and_kernel_shap() -> None:
     assert float((sparse == 0).float().mean()) > 0.25
     for ours in (lime, kernel_shap):
         with pytest.raises(ValueError, match=r"segments \+ 1, 33, .* got 25"):
-            ours(classifier, x, FIRST, 25, segments=segments)
+            ours(classifier, x, FIRST, n_samples=25, segments=segments)
 
 
 def test_the_lasso_zeroes_segments_that_least_squares_does_not() -> None:
@@ -463,7 +465,7 @@ def test_the_lasso_zeroes_segments_that_least_squares_does_not() -> None:
     segments = torch.arange(64).reshape(1, 8, 8) // 2
     zeros = []
     for alpha in (0.0, 0.01):
-        found = lime(classifier, x, FIRST, 500, alpha=alpha, segments=segments)
+        found = lime(classifier, x, FIRST, n_samples=500, alpha=alpha, segments=segments)
         zeros.append(int((found == 0).sum()) / 2)
     assert zeros[0] == 0
     assert zeros[1] >= 3
@@ -474,7 +476,7 @@ def test_a_kernel_of_width_1_is_hardly_local() -> None:
     the more weight the pictures without any pixel have: exp(-1/2) = 0.6 against exp(-8)."""
     values = []
     for width in (0.25, 1.0):
-        found = lime(by_hand(), X, FIRST, 400, width, segments=PIXELS)
+        found = lime(by_hand(), X, FIRST, n_samples=400, kernel_width=width, segments=PIXELS)
         values.append(float(found.mean()))
     assert values[1] < values[0] - 0.2 < 3 - 0.2
     assert math.exp(-1 / (2 * 1.0**2)) > 0.6

@@ -1,122 +1,31 @@
-"""Baselines, controls and the hybrid as records, and what holds for every record beside them."""
+"""Baselines, controls and the hybrid as records, and their settings."""
 
 from __future__ import annotations
 
-import random
 from functools import cache
 from inspect import signature
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from xaiutils.hybrid import explain, smooth
-from xaiutils.methods import baselines, controls, masking, published
-from xaiutils.methods.record import FAMILIES, NONNEGATIVE, SIGNED, CannotExplain, Method
+from xaiutils.methods import CannotExplain, Method, baselines, controls
 from xaiutils.network.classifier import Classifier, load_model, wrap
-from xaiutils.pictures.scenes.networks import data_folder
-from xaiutils.support import asking
+from xaiutils.pictures.scenes import samples
 
 RECORDS = {record.name: record for record in controls.TABLE}
-ALL = {record.name: record for record in (*masking.TABLE, *published.TABLE, *controls.TABLE)}
 by_name = pytest.mark.parametrize("name", RECORDS)
-of_all = pytest.mark.parametrize("name", ALL)
 
 
 @cache
-def network(name: str = "scenes_vgg_seed0") -> Classifier:
-    if name.startswith("scenes"):
-        if not (data_folder() / f"{name}.safetensors").is_file():
-            pytest.skip(f"{name} has not been trained yet")
-        return load_model(name)
-    return load_model(name, "random")
+def network() -> Classifier:
+    return load_model("scenes_vgg_seed0")
 
 
 def scenes(count: int = 2) -> Tensor:
-    from xaiutils.pictures.scenes import samples
-
     return network().preprocess(samples("test", count))[:, :, 32:96, 24:104]  # not square
-
-
-def noise(side: int = 64) -> Tensor:
-    return torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-
-
-def state(module: nn.Module) -> list[Any]:
-    """All that a method could leave on a module."""
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return [
-        [(name, t.clone(), t.requires_grad, t.grad) for name, t in module.named_parameters()],
-        [(name, t.clone()) for name, t in module.named_buffers()],
-        [(name, part.training, sorted(part.__dict__)) for name, part in module.named_modules()],
-        [len(getattr(part, hook)) for part in module.modules() for hook in hooks],
-    ]
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return bool(a == b)
-
-
-def chance() -> list[Any]:
-    return [torch.get_rng_state(), random.getstate(), str(np.random.get_state())]  # noqa: NPY002
-
-
-@of_all
-def test_every_record_on_the_scenes(name):
-    record, classifier, x = ALL[name], network(), scenes()
-    before, given, luck = state(classifier.module), x.clone(), chance()
-    with torch.inference_mode():
-        maps = record(classifier, x, [1, 4], seed=3)
-    assert same(before, state(classifier.module))
-    assert same(luck, chance())
-    assert torch.equal(x, given)
-    assert (maps.shape, maps.dtype, maps.requires_grad) == ((2, 64, 80), torch.float32, False)
-    assert maps.isfinite().all()
-    assert maps.flatten(1).any(1).all()
-    assert record.sign == SIGNED or maps.min() >= 0
-    # What an unstable rule makes of the last bits of z is its own trap.
-    scale = float(maps.abs().max()) * (1e-4 if "captum" in name else 1e-5)
-    alone = [record(classifier, x[i : i + 1], [1, 4][i], seed=3) for i in range(2)]
-    assert (maps - torch.cat(alone)).abs().max() <= scale
-    assert torch.equal(record(classifier, x, [1, 4], seed=3), maps)
-    other_seed = torch.equal(record(classifier, x, [1, 4], seed=4), maps)
-    assert other_seed is not record.stochastic
-    other_class = torch.equal(record(classifier, x, [2, 5], seed=3), maps)
-    assert other_class is not record.class_specific
-    with asking.watch() as seen:
-        record(classifier, x, [1, 4])
-    assert seen.images == 2 * record.cost(1, 0, C=64)
-
-
-@pytest.mark.parametrize("name", [name for name in ALL if ALL[name] not in masking.TABLE])
-def test_every_record_on_an_untrained_squeezenet(name):
-    maps = ALL[name](network("squeezenet1_0"), noise(48))  # a class whose logit is not 0
-    assert maps.shape == (1, 48, 48)
-    assert maps.isfinite().all()
-    assert maps.any()
-
-
-@of_all
-def test_every_record_is_filled(name):
-    record = ALL[name]
-    assert record.family in FAMILIES
-    assert record.sign in (SIGNED, NONNEGATIVE)
-    assert record.title
-    assert record.source
-    assert record.function.__doc__ or record.name.startswith("published_hybrid")
-    parameters = signature(record.function).parameters.values()
-    for p in parameters:  # alone and as a record a function does the same
-        known = p.default is p.empty or p.name == "seed"
-        assert known or p.default == record.settings[p.name].default
-    assert all(setting.why for setting in record.settings.values())
-    assert all(setting.stock != setting.default for setting in record.settings.values()
-               if setting.stock is not None)  # fmt: skip
 
 
 def test_settings_are_those_of_explain():

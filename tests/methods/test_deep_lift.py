@@ -17,7 +17,7 @@ from networks import untrained
 from torch import Tensor, nn
 
 from xaiutils.methods.arguments import references
-from xaiutils.methods.deep_lift import TABLE, SideBySide, deep_lift, deep_lift_shap, without_rule
+from xaiutils.methods.deep_lift import TABLE, SideBySide, deep_lift, without_rule
 from xaiutils.methods.record import CannotExplain
 from xaiutils.network.classifier import Classifier, load_model, wrap
 
@@ -119,7 +119,7 @@ def test_where_captum_alone_loses_contributions_without_a_word(make: Any) -> Non
     classifier = wrap(net, size=8)
     x, x0 = noise(1, 3, 8, 8).double(), noise(1, 3, 8, 8, seed=2).double()
     expected = difference(classifier, x, x0, 1).item()
-    found = deep_lift(classifier, x, torch.tensor([1]), x0)
+    found = deep_lift(classifier, x, torch.tensor([1]), baseline=x0)
     assert 3 * found.sum().item() == pytest.approx(expected, rel=1e-9)
     alone = by_captum(net, x, x0, 1).sum().item()
     assert abs(alone - expected) > 0.05 * abs(expected)
@@ -133,7 +133,7 @@ def test_captum_fills_in_the_first_images_gradient_which_ours_does_not() -> None
         nn.Linear(8, 2),
     ).eval()  # fmt: skip
     classifier = wrap(net, mean=[0.0], std=[1.0], size=8)
-    x, target = noise(2, 1, 8, 8), torch.tensor([0, 0])
+    x = noise(2, 1, 8, 8)
     x[1, :, :4] = 0.25  # as the reference
     x0 = torch.full((1, 1, 8, 8), 0.25)
     from captum.attr import DeepLift
@@ -145,8 +145,8 @@ def test_captum_fills_in_the_first_images_gradient_which_ours_does_not() -> None
             rule = DeepLift(net, multiply_by_inputs=False)
             multipliers.append(rule.attribute(batch.clone().requires_grad_(), x0, 0)[-1])
     assert (multipliers[0] - multipliers[1]).abs().max() > 0.1 * multipliers[1].abs().max()
-    together = deep_lift(classifier, x, target, 0.25)
-    assert torch.equal(together[1:], deep_lift(classifier, x[1:], target[1:], 0.25))
+    together, alone = (RECORD["deep_lift"](classifier, one, 0, baseline=0.25) for one in (x, x[1:]))
+    assert torch.equal(together[1:], alone)
 
 
 @settings(max_examples=60, deadline=None)
@@ -247,7 +247,7 @@ NOT_HANDLED: dict[str, tuple[Layer, str]] = {
 
 def completes(classifier: Classifier) -> bool:
     x, x0 = 4 * noise(1, 3, 8, 8).double(), 4 * noise(1, 3, 8, 8, seed=2).double()
-    found = 3 * deep_lift(classifier, x, torch.tensor([1]), x0).sum().item()
+    found = 3 * deep_lift(classifier, x, torch.tensor([1]), baseline=x0).sum().item()
     return found == pytest.approx(difference(classifier, x, x0, 1).item(), rel=1e-6)
 
 
@@ -296,10 +296,8 @@ def test_published_networks_without_rules_are_refused(name: str, message: str) -
 def test_solid_colours_lie_between_black_and_white() -> None:
     classifier = wrap(Around(nn.ReLU()).float(), mean=[0.5] * 3, std=[0.25] * 3, size=8)
     x = noise(1, 3, 8, 8)
-    colours = references(None, 200, classifier, x, 0)
+    colours = references(classifier, x, 0, baselines=None, n_baselines=200)
     assert colours.shape == (200, 3, 8, 8)
     assert torch.equal(colours, colours[..., :1, :1].expand_as(colours))
     assert -2 <= float(colours.min()) < -1.9
     assert 1.9 < float(colours.max()) <= 2
-    found = deep_lift_shap(classifier, x, torch.tensor([0]), colours[:2])
-    assert found.shape == (1, 8, 8)

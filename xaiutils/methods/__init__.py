@@ -1,11 +1,12 @@
 """Every explainer behind one signature: ``METHODS[name](classifier, x, target)`` gives (N, H, W).
 
-Each file here holds one kind of method, functions above and their literal table below; `METHODS`
-joins the tables. A new method is a function and a record: tests/methods/test_methods.py asks of it
-what it asks of all others.
+Each file here holds one kind of method, and `METHODS` joins their tables. A new method is a
+function and a record: tests/methods/test_methods.py asks of it what it asks of all others.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from xaiutils.hybrid import THRESHOLD
 from xaiutils.methods import (
@@ -27,24 +28,12 @@ from xaiutils.support.checks import Registry
 
 __all__ = ["FAMILIES", "METHODS", "CannotExplain", "Method", "Setting", "combine", "method_named"]
 
+_TABLES: tuple[Iterable[Method], ...] = (
+    *(own.TABLE, masking.TABLE, gradients.TABLE, guided.TABLE, deep_lift.TABLE),
+    *(perturbation.TABLE, surrogates.TABLE, records.TABLE, controls.TABLE, published.TABLE),
+)
 METHODS: Registry[Method] = Registry(
-    "method",
-    {
-        method.name: method
-        for table in (
-            own.TABLE,
-            masking.TABLE,
-            gradients.TABLE,
-            guided.TABLE,
-            deep_lift.TABLE,
-            perturbation.TABLE,
-            surrogates.TABLE,
-            records.TABLE,
-            controls.TABLE,
-            published.TABLE,
-        )
-        for method in table
-    },
+    "method", {method.name: method for table in _TABLES for method in table}
 )
 SHIPPED = tuple(METHODS.values())  # to be told from those that you add
 

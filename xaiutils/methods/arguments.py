@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from functools import wraps
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from xaiutils.methods.record import Function, Setting
 from xaiutils.network.classifier import Classifier
 from xaiutils.network.targets import Question, answer
 from xaiutils.support import chance, checks
 
 Baseline = float | Tensor
 
+BASELINE = Setting(0.0, "the mean colour of the training: it shows no object")
+COLOURS = {
+    "baselines": Setting(None, "solid colours by chance: the call has no training pictures"),
+    "n_baselines": Setting(8, "a few colours, so that no single one decides what counts as absent"),
+}
+
 
 class Answer(nn.Module):
-    """A network's twin that answers what is asked: images (n, C, H, W) to (n,).
-
-    Args:
-        twin: The network.
-        question: What is asked of each image; of all the same where it is one.
-    """
+    """A network's twin that answers a question: images (n, C, H, W) to (n,)."""
 
     def __init__(self, twin: nn.Module, question: Question) -> None:
         super().__init__()
@@ -28,6 +33,21 @@ class Answer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The answer to each image."""
         return answer(self.twin(x), self.question)
+
+
+def by_answer(function: Function) -> Function:
+    """The function of a record of ``function(asked, x, **settings)``, which asks the network."""
+
+    @wraps(function)
+    def explain(classifier: Classifier, x: Tensor, target: Question, **settings: Any) -> Tensor:
+        return function(Answer(classifier.hookable(x), target), x, **settings)
+
+    return explain
+
+
+def leaf(x: Tensor) -> Tensor:
+    """A copy of the images that can be differentiated by; captum would mark the caller's own."""
+    return x.detach().clone().requires_grad_()
 
 
 def reference(baseline: Baseline, x: Tensor) -> Tensor:
@@ -49,8 +69,7 @@ def reference(baseline: Baseline, x: Tensor) -> Tensor:
     one = baseline[0] if baseline.ndim == x.ndim and len(baseline) == 1 else baseline
     flat = [1] * len(size)  # of a solid colour
     one = one.view(-1, *flat) if one.ndim == 1 else one
-    fits = one.ndim == x.ndim - 1 and one.shape[0] == channels
-    if not fits or list(one.shape[1:]) not in (size, flat):
+    if list(one.shape) not in ([channels, *size], [channels, *flat]):
         raise ValueError(
             f"baseline must be a number or ({channels},), {tuple(x.shape[1:])} or "
             f"{(1, *x.shape[1:])} as one image, got {checks.shape(baseline)}"
@@ -59,9 +78,9 @@ def reference(baseline: Baseline, x: Tensor) -> Tensor:
 
 
 def references(
-    baselines: Tensor | None, count: int, classifier: Classifier, x: Tensor, seed: int
+    classifier: Classifier, x: Tensor, seed: int, *, baselines: Tensor | None, n_baselines: int
 ) -> Tensor:
-    """Images that show nothing, (n, C, H, W): ``baselines``, or ``count`` solid colours by chance.
+    """Images that show nothing, (n, C, H, W): those given, or ``n_baselines`` solid colours.
 
     Each colour is uniform between the darkest and the brightest that a picture can hold; ``seed``
     decides which.
@@ -71,13 +90,12 @@ def references(
     """
     if baselines is None:
         low, high = classifier.bounds(x)
-        shape = (checks.whole("n_baselines", count), x.shape[1], *[1] * (x.ndim - 2))
+        shape = (checks.whole("n_baselines", n_baselines), x.shape[1], *[1] * (x.ndim - 2))
         drawn = torch.rand(shape, generator=chance.torchs(seed), device="cpu").to(x)
         return (low + drawn * (high - low)).expand(-1, -1, *x.shape[2:])
     if not isinstance(baselines, Tensor):
-        raise TypeError(
-            f"baselines must be a tensor (n, C, H, W), got {checks.describe(baselines)}"
-        )
+        came = checks.describe(baselines)
+        raise TypeError(f"baselines must be a tensor (n, C, H, W), got {came}")
     checks.dense("baselines", baselines, "(n, C, H, W)")
     if baselines.ndim != x.ndim or len(baselines) == 0 or baselines.shape[1:] != x.shape[1:]:
         raise ValueError(

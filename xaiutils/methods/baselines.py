@@ -1,6 +1,8 @@
 """Maps that look at no network: what every explanation has to beat.
 
-Each takes images (N, C, H, W) and returns maps (N, H, W), float32, not negative.
+Each takes images (N, C, H, W), of signals (N, C, L) with ``dimensions`` 1 and of volumes
+(N, C, D, H, W) with 3, and returns maps (N, H, W), float32, not negative. Each raises TypeError or
+ValueError where ``x`` is no finite batch of images.
 """
 
 from __future__ import annotations
@@ -16,11 +18,8 @@ from xaiutils.support import checks
 def random_map(x: Tensor, seed: int = 0, *, dimensions: int = 2) -> Tensor:
     """Independent uniform values in [0, 1) from ``seed`` alone: (N, H, W), ``m ~ U(0, 1) ≥ 0``.
 
-    Of signals (N, C, L) ``dimensions`` is 1, of volumes (N, C, D, H, W) 3.
-
     Raises:
-        TypeError, ValueError: ``x`` is no finite batch of images (N, C, H, W), or ``seed`` no
-            whole number in 0..2^32 - 1.
+        TypeError, ValueError: ``seed`` is no whole number in 0..2^32 - 1.
     """
     checks.images("x", x, dimensions=dimensions)
     generator = torch.Generator().manual_seed(checks.seed("seed", seed))
@@ -31,10 +30,6 @@ def centre_prior(x: Tensor, *, dimensions: int = 2) -> Tensor:
     """A Gaussian bump in the middle, where objects tend to be: (N, H, W) in (0, 1].
 
     ``m = exp(-8 (u² + v²))`` with u and v from -1/2 to 1/2: sigma is a quarter of each side.
-    ``dimensions`` as in `random_map`.
-
-    Raises:
-        TypeError, ValueError: ``x`` is no finite batch of images (N, C, H, W).
     """
     checks.images("x", x, dimensions=dimensions)
     bumps = []
@@ -47,11 +42,7 @@ def centre_prior(x: Tensor, *, dimensions: int = 2) -> Tensor:
 
 
 def sobel_edges(x: Tensor) -> Tensor:
-    """Edges, (N, H, W): ``m = sqrt(Gx² + Gy²)``, the Sobel gradient of the mean over channels.
-
-    Raises:
-        TypeError, ValueError: ``x`` is no finite batch of images (N, C, H, W).
-    """
+    """Edges, (N, H, W): ``m = sqrt(Gx² + Gy²)``, the Sobel gradient of the mean over channels."""
     checks.images("x", x)
     grey = x.detach().cpu().float().mean(1).numpy()
     # Each picture alone: on a stack the filter would smooth from one picture to the next.

@@ -1,12 +1,4 @@
-r"""The paper's fusion with any two methods: a map that bounds and a map that is bounded.
-
-Dhore et al., section III-B, for a bounding map :math:`C \in [0, 1]` and any second map :math:`L`:
-
-.. math:: E = G_\sigma * (\mathrm{minmax}(\mathrm{relu}(C - t)) \odot L).
-
-`xaiutils.hybrid.explain` computes it for a CAM and LRP from one forward pass; a combination asks
-each method by itself, and both explain the same class.
-"""
+"""The paper's fusion with any two methods: a map that bounds and a map that is bounded."""
 
 from __future__ import annotations
 
@@ -39,14 +31,16 @@ EXPLAIN_SETTINGS: Mapping[str, Setting] = MappingProxyType(
 def combine(
     cam: Method, method: Method, threshold: float = THRESHOLD, sigma: float | None = None
 ) -> Method:
-    r"""A new hybrid: ``method`` inside the bounding figure of ``cam``, smoothed.
+    r"""A new hybrid: ``method``'s maps L inside the bounding figure of ``cam``'s C, smoothed.
 
     :math:`E = G_\sigma * (\mathrm{minmax}(\mathrm{relu}(C - t)) \odot L)`, Dhore et al., section
-    III-B. Its sign is that of ``method``, and so is what it speaks for.
+    III-B. `xaiutils.hybrid.explain` computes it for a CAM and LRP from one forward pass; a
+    combination asks each method by itself, and both explain the same class. Its sign is that of
+    ``method``, and so is what it speaks for.
 
     Args:
-        cam: Its maps bound; they must be in [0, 1], as those of all CAMs are.
-        method: Its maps are bounded.
+        cam: Its maps must be in [0, 1], as those of all CAMs are.
+        method: Any.
         threshold: Default of the setting of this name: t in [0, 1).
         sigma: Default of the setting of this name: of the Gaussian, in pixels; None is H / 64.
 
@@ -57,17 +51,17 @@ def combine(
         sum of theirs, and it refuses what either refuses.
 
     Raises:
-        TypeError: ``cam`` or ``method`` is no record.
         ValueError: ``cam`` has signed maps, or a default is out of range. Explaining raises it
             where a map of ``cam`` leaves [0, 1].
     """
-    for argument, value in (("cam", cam), ("method", method)):
-        if not isinstance(value, Method):
-            raise TypeError(f"{argument} must be a Method, got {checks.describe(value)}")
     if cam.sign != NONNEGATIVE:
         raise ValueError(f"cam must have maps in [0, 1], got {cam.name}, whose maps are signed")
     _check(threshold, sigma)
-    parts = (("cam_", cam), ("method_", method))
+    # Of each part: its record, and what each of its settings is called in the combination.
+    parts = [
+        (record, {key: key if key in record.needs else prefix + key for key in record.settings})
+        for prefix, record in (("cam_", cam), ("method_", method))
+    ]
 
     def function(
         classifier: Classifier,
@@ -81,17 +75,25 @@ def combine(
     ) -> Tensor:
         _check(threshold, sigma)
         figure, bounded = (
-            record.compute(classifier, x, target, seed, _own(prefix, record, settings)).detach()
-            for prefix, record in parts
+            record.compute(
+                classifier, x, target, seed, {key: settings[name] for key, name in called.items()}
+            ).detach()
+            for record, called in parts
         )
         space = x.ndim - 2
         figure = bound(figure, threshold, dimensions=space)
         return smooth_as_explain(fuse(figure, bounded.to(figure), dimensions=space), sigma)
 
     def refuses(classifier: Classifier) -> str | None:
-        reasons = ((record.name, record.refusal(classifier)) for _, record in parts)
+        reasons = ((record.name, record.refusal(classifier)) for record, _ in parts)
         return next((f"{name}: {reason}" for name, reason in reasons if reason is not None), None)
 
+    settings = {
+        "threshold": Setting(threshold, _WHY["threshold"]),
+        "sigma": Setting(sigma, _WHY["sigma"]),
+    }
+    for record, called in parts:
+        settings |= {called[key]: setting for key, setting in record.settings.items()}
     return Method(
         name=f"{cam.name} x {method.name}",
         title=f"{cam.title} x {method.title}",
@@ -99,22 +101,12 @@ def combine(
         family="hybrid",
         sign=method.sign,
         source=f"Dhore et al., section III-B, of: {cam.source}; {method.source}",
-        passes=" + ".join(f"({_passes(prefix, record)})" for prefix, record in parts),
+        passes=" + ".join(f"({_renamed(record.passes, called)})" for record, called in parts),
         class_specific=cam.class_specific or method.class_specific,
         classes_only=cam.classes_only or method.classes_only,
         stochastic=cam.stochastic or method.stochastic,
         needs=tuple(dict.fromkeys((*cam.needs, *method.needs))),
-        settings=MappingProxyType(
-            {
-                "threshold": Setting(threshold, _WHY["threshold"]),
-                "sigma": Setting(sigma, _WHY["sigma"]),
-            }
-            | {
-                _prefixed(prefix, record, key): setting
-                for prefix, record in parts
-                for key, setting in record.settings.items()
-            }
-        ),
+        settings=MappingProxyType(settings),
         refuses=refuses,
     )
 
@@ -132,20 +124,6 @@ def _check(threshold: float, sigma: float | None) -> None:
         checks.number("sigma", sigma, low=0)
 
 
-def _prefixed(prefix: str, record: Method, key: str) -> str:
-    return key if key in record.needs else prefix + key
-
-
-def _own(prefix: str, record: Method, settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: settings[_prefixed(prefix, record, key)] for key in record.settings}
-
-
-def _passes(prefix: str, record: Method) -> str:
-    """The record's formula with its settings by their names in the combination."""
-    return re.sub(
-        r"[A-Za-z_]\w*",
-        lambda found: (
-            _prefixed(prefix, record, found[0]) if found[0] in record.settings else found[0]
-        ),
-        record.passes,
-    )
+def _renamed(passes: str, called: Mapping[str, str]) -> str:
+    """A formula of cost with the settings by their names in the combination."""
+    return re.sub(r"[A-Za-z_]\w*", lambda found: called.get(found[0], found[0]), passes)

@@ -9,9 +9,8 @@ are those of `xaiutils.hybrid.explain`.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 from functools import partial
-from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,65 +20,75 @@ from xaiutils.hybrid import bound, class_activation_map, fuse, relevance
 from xaiutils.lrp.composites import COMPOSITES, Composite
 from xaiutils.methods import baselines
 from xaiutils.methods.combination import EXPLAIN_SETTINGS, smooth_as_explain
-from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, no_plan
+from xaiutils.methods.record import NONNEGATIVE, SIGNED, Table, no_plan
 from xaiutils.network.classifier import Classifier
 from xaiutils.network.targets import Question
 from xaiutils.support import chance
 
+PAPER = "Dhore et al., section III-B"
+IN_THE_FIGURE = {key: EXPLAIN_SETTINGS[key] for key in ("threshold", "sigma", "cam")}
+WITHOUT_RULE = partial(no_plan, composite=COMPOSITES[EXPLAIN_SETTINGS["composite"].default])
+BASELINES = Table(family="baseline", sign=NONNEGATIVE, passes="0", class_specific=False)
+CONTROLS = Table(family="control", sign=NONNEGATIVE, settings=IN_THE_FIGURE)
 
-def random_map(classifier: Classifier, x: Tensor, target: Question, *, seed: int = 0) -> Tensor:
-    """Independent uniform values in [0, 1), (N, H, W): chance level.
+
+@BASELINES("random", "chance level: uniform noise", stochastic=True)
+def random_map(classifier: Classifier, x: Tensor, target: Question, *, seed: int) -> Tensor:
+    """Independent uniform values in [0, 1) for an image, (1, H, W): chance level.
 
     Drawn anew for every image and seed, and the same for every class: maps of different images
     must not share their luck.
     """
-    maps = [
-        baselines.random_map(image[None], own, dimensions=x.ndim - 2)
-        for image, own in zip(x, _seeds(x, seed), strict=True)
-    ]
-    return torch.cat(maps).to(x.device)
+    return baselines.random_map(x, _seed(x, seed), dimensions=x.ndim - 2).to(x.device)
 
 
+@BASELINES(
+    "centre prior",
+    "the bias of photographers for the middle: Tatler 2007, Journal of Vision 7(14):4",
+)
 def centre_prior(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
     """A Gaussian bump in the middle, sigma a quarter of each side: (N, H, W) in (0, 1]."""
     return baselines.centre_prior(x, dimensions=x.ndim - 2).to(x.device)
 
 
+@BASELINES(
+    "Sobel edges",
+    "an edge detector as explanation: Adebayo et al. 2018, arXiv 1810.03292",
+    pictures_only=True,
+)
 def sobel_edges(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
     """The magnitude of the picture's Sobel gradient, (N, H, W), not negative."""
     return baselines.sobel_edges(x).to(x.device)
 
 
+@CONTROLS(
+    "bounding figure",
+    f"{PAPER}, without LRP",
+    settings={key: EXPLAIN_SETTINGS[key] for key in ("threshold", "cam")},
+)
 def bounded_cam(
     classifier: Classifier, x: Tensor, target: Question, *, threshold: float, cam: str
 ) -> Tensor:
-    """The bounding figure P = minmax(relu(C - t)) alone, (N, H, W) in [0, 1]: no LRP.
-
-    Args:
-        classifier, x, target, threshold, cam: As in `xaiutils.hybrid.explain`.
-    """
+    """The bounding figure P = minmax(relu(C - t)) alone, (N, H, W) in [0, 1]: no LRP."""
     found = class_activation_map(classifier, x, target, cam=cam)
     return bound(found, threshold, dimensions=x.ndim - 2)
 
 
+@CONTROLS("bounding figure, smoothed", f"{PAPER}, without LRP")
 def bounded_cam_smoothed(
-    classifier: Classifier,
-    x: Tensor,
-    target: Question,
-    *,
-    threshold: float,
-    sigma: float | None,
-    cam: str,
+    classifier: Classifier, x: Tensor, target: Question, *, sigma: float | None, **figure: Any
 ) -> Tensor:
-    """The bounding figure, smoothed, (N, H, W) in [0, 1]: the hybrid with 1 for LRP.
-
-    Args:
-        classifier, x, target, threshold, sigma, cam: As in `xaiutils.hybrid.explain`.
-    """
-    figure = bounded_cam(classifier, x, target, threshold=threshold, cam=cam)
-    return smooth_as_explain(figure, sigma)
+    """The bounding figure, smoothed, (N, H, W) in [0, 1]: the hybrid with 1 for LRP."""
+    return smooth_as_explain(bounded_cam(classifier, x, target, **figure), sigma)
 
 
+@CONTROLS(
+    "LRP, smoothed",
+    f"{PAPER}, without CAM; blur alone helps: Rao et al. 2022, arXiv 2205.10435",
+    sign=SIGNED,
+    settings={key: EXPLAIN_SETTINGS[key] for key in ("sigma", "composite", "start")},
+    refuses=WITHOUT_RULE,
+)
 def lrp_smoothed(
     classifier: Classifier,
     x: Tensor,
@@ -89,64 +98,60 @@ def lrp_smoothed(
     composite: str | Composite,
     start: str,
 ) -> Tensor:
-    """LRP, mean over channels, smoothed alone, (N, H, W), signed: no CAM.
-
-    Args:
-        classifier, x, target, sigma, composite, start: As in `xaiutils.hybrid.explain`.
-    """
-    return smooth_as_explain(
-        relevance(classifier, x, target, composite, start=start).map.mean(1), sigma
-    )
+    """LRP, mean over channels, smoothed alone, (N, H, W), signed: no CAM."""
+    found = relevance(classifier, x, target, composite, start=start)
+    return smooth_as_explain(found.map.mean(1), sigma)
 
 
+@CONTROLS(
+    "bounding figure x noise, smoothed",
+    f"{PAPER}, with absolute Gaussian noise for LRP",
+    stochastic=True,
+)
 def bounded_noise(
     classifier: Classifier,
     x: Tensor,
     target: Question,
     *,
-    threshold: float,
     sigma: float | None,
-    cam: str,
-    seed: int = 0,
+    seed: int,
+    **figure: Any,
 ) -> Tensor:
-    """The bounding figure times the absolute value of Gaussian noise, smoothed: (N, H, W).
+    """The bounding figure of an image times the absolute value of Gaussian noise, smoothed.
 
-    The hybrid with noise for LRP. What the hybrid does no better than this is the CAM's doing.
-
-    Args:
-        classifier, x, target, threshold, sigma, cam: As in `xaiutils.hybrid.explain`.
-        seed: Of the noise.
+    (1, H, W), not negative. What the hybrid does no better than this is the CAM's doing.
     """
-    noise = [
-        torch.randn(x.shape[2:], generator=chance.torchs(own), device="cpu").abs()
-        for own in _seeds(x, seed)
-    ]
-    figure = bounded_cam(classifier, x, target, threshold=threshold, cam=cam)
-    product = fuse(figure, torch.stack(noise).to(figure), dimensions=x.ndim - 2)
-    return smooth_as_explain(product, sigma)
+    generator = chance.torchs(_seed(x, seed))
+    noise = torch.randn(x.shape[2:], generator=generator, device="cpu").abs()[None]
+    bounded = bounded_cam(classifier, x, target, **figure)
+    return smooth_as_explain(fuse(bounded, noise.to(bounded), dimensions=x.ndim - 2), sigma)
 
 
+@CONTROLS(
+    "bounding figure x edges, smoothed",
+    f"{PAPER}, with Sobel edges for LRP",
+    pictures_only=True,
+)
 def bounded_edges(
-    classifier: Classifier,
-    x: Tensor,
-    target: Question,
-    *,
-    threshold: float,
-    sigma: float | None,
-    cam: str,
+    classifier: Classifier, x: Tensor, target: Question, *, sigma: float | None, **figure: Any
 ) -> Tensor:
     """The bounding figure times the picture's Sobel edges, smoothed: (N, H, W), not negative.
 
-    The hybrid with an edge filter for LRP. What the hybrid does no better than this needs no
-    relevance, only edges where the CAM is high.
-
-    Args:
-        classifier, x, target, threshold, sigma, cam: As in `xaiutils.hybrid.explain`.
+    What the hybrid does no better than this needs no relevance, only edges where the CAM is high.
     """
-    figure = bounded_cam(classifier, x, target, threshold=threshold, cam=cam)
-    return smooth_as_explain(fuse(figure, sobel_edges(classifier, x, target).to(figure)), sigma)
+    bounded = bounded_cam(classifier, x, target, **figure)
+    return smooth_as_explain(fuse(bounded, sobel_edges(classifier, x, target).to(bounded)), sigma)
 
 
+@CONTROLS(
+    "hybrid",
+    f"{PAPER}, all five steps",
+    family="hybrid",
+    sign=SIGNED,
+    passes="F + 2 * B",
+    settings=EXPLAIN_SETTINGS,
+    refuses=WITHOUT_RULE,
+)
 def hybrid(
     classifier: Classifier,
     x: Tensor,
@@ -161,10 +166,6 @@ def hybrid(
     """The paper's explanation, `explain(...).hybrid`: (N, H, W), signed, in units of the logit.
 
     Always one pass: the notes of `explain` may ask for more.
-
-    Args:
-        classifier, x, target, threshold, sigma, composite, cam, start: As in
-            `xaiutils.hybrid.explain`.
     """
     layers, plan = layers_named(classifier), plan_for(classifier, x, composite)
     seen = Pass(classifier, x, target, layers=layers, plan=plan, start=start)
@@ -174,115 +175,10 @@ def hybrid(
     return smooth_as_explain(product, sigma)
 
 
-def _seeds(x: Tensor, seed: int) -> list[int]:
-    """A seed for each image, from ``seed`` and the image's own values."""
+def _seed(x: Tensor, seed: int) -> int:
+    """A seed for an image, from ``seed`` and its own values."""
     drawn = int(torch.randint(2**31, (), generator=chance.torchs(seed), device="cpu"))
-    return [drawn ^ zlib.crc32(image.detach().cpu().float().numpy().tobytes()) for image in x]
+    return drawn ^ zlib.crc32(x.detach().cpu().float().numpy().tobytes())
 
 
-def _settings(*names: str) -> Mapping[str, Setting]:
-    return MappingProxyType({name: EXPLAIN_SETTINGS[name] for name in names})
-
-
-_PAPER = "Dhore et al., section III-B"
-_IN_THE_FIGURE = _settings("threshold", "sigma", "cam")
-_WITHOUT_RULE = partial(no_plan, composite=COMPOSITES[EXPLAIN_SETTINGS["composite"].default])
-
-TABLE: tuple[Method, ...] = (
-    Method(
-        name="random_map",
-        title="random",
-        function=random_map,
-        family="baseline",
-        sign=NONNEGATIVE,
-        source="chance level: uniform noise",
-        passes="0",
-        class_specific=False,
-        stochastic=True,
-    ),
-    Method(
-        name="centre_prior",
-        title="centre prior",
-        function=centre_prior,
-        family="baseline",
-        sign=NONNEGATIVE,
-        source="the bias of photographers for the middle: Tatler 2007, Journal of Vision 7(14):4",
-        passes="0",
-        class_specific=False,
-    ),
-    Method(
-        name="sobel_edges",
-        title="Sobel edges",
-        function=sobel_edges,
-        family="baseline",
-        pictures_only=True,
-        sign=NONNEGATIVE,
-        source="an edge detector as explanation: Adebayo et al. 2018, arXiv 1810.03292",
-        passes="0",
-        class_specific=False,
-    ),
-    Method(
-        name="bounded_cam",
-        title="bounding figure",
-        function=bounded_cam,
-        family="control",
-        sign=NONNEGATIVE,
-        source=f"{_PAPER}, without LRP",
-        passes="F + B",
-        settings=_settings("threshold", "cam"),
-    ),
-    Method(
-        name="bounded_cam_smoothed",
-        title="bounding figure, smoothed",
-        function=bounded_cam_smoothed,
-        family="control",
-        sign=NONNEGATIVE,
-        source=f"{_PAPER}, without LRP",
-        passes="F + B",
-        settings=_IN_THE_FIGURE,
-    ),
-    Method(
-        name="lrp_smoothed",
-        title="LRP, smoothed",
-        function=lrp_smoothed,
-        family="control",
-        sign=SIGNED,
-        source=f"{_PAPER}, without CAM; blur alone helps: Rao et al. 2022, arXiv 2205.10435",
-        passes="F + B",
-        settings=_settings("sigma", "composite", "start"),
-        refuses=_WITHOUT_RULE,
-    ),
-    Method(
-        name="bounded_noise",
-        title="bounding figure x noise, smoothed",
-        function=bounded_noise,
-        family="control",
-        sign=NONNEGATIVE,
-        source=f"{_PAPER}, with absolute Gaussian noise for LRP",
-        passes="F + B",
-        stochastic=True,
-        settings=_IN_THE_FIGURE,
-    ),
-    Method(
-        name="bounded_edges",
-        title="bounding figure x edges, smoothed",
-        function=bounded_edges,
-        family="control",
-        pictures_only=True,
-        sign=NONNEGATIVE,
-        source=f"{_PAPER}, with Sobel edges for LRP",
-        passes="F + B",
-        settings=_IN_THE_FIGURE,
-    ),
-    Method(
-        name="hybrid",
-        title="hybrid",
-        function=hybrid,
-        family="hybrid",
-        sign=SIGNED,
-        source=f"{_PAPER}, all five steps",
-        passes="F + 2 * B",
-        settings=EXPLAIN_SETTINGS,
-        refuses=_WITHOUT_RULE,
-    ),
-)
+TABLE = (*BASELINES, *CONTROLS)

@@ -15,10 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xaiutils.methods.arguments import Answer, Baseline, reference, references
-from xaiutils.methods.gradients import BASELINE, COLOURS
+from xaiutils.methods.arguments import (
+    BASELINE,
+    COLOURS,
+    Answer,
+    Baseline,
+    leaf,
+    reference,
+    references,
+)
 from xaiutils.methods.guided import hooking
-from xaiutils.methods.record import SIGNED, Method
+from xaiutils.methods.record import SIGNED, Table
 from xaiutils.network.classifier import Classifier
 from xaiutils.network.hookable import Twin
 from xaiutils.network.kinds import AVERAGE, CONSTANT, PASS, PRODUCT, ROUTING, SUM, WEIGHTED
@@ -28,57 +35,6 @@ from xaiutils.network.targets import Question
 # Modules with a rule of captum's that sums to the difference (for softmax it does not).
 RULES = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.MaxPool2d)
 LINEAR_KINDS = (*WEIGHTED, AVERAGE, ROUTING, PASS, SUM, CONSTANT)
-
-
-def deep_lift(
-    classifier: Classifier, x: Tensor, target: Question, baseline: Baseline = 0.0
-) -> Tensor:
-    r"""DeepLIFT, rescale rule (Shrikumar et al. 2017, section 3.5.2; as a gradient: Ancona 2018).
-
-    The gradient in which each nonlinearity's derivative is replaced by
-    :math:`\Delta y / \Delta x`, the differences from the reference, times :math:`x - x_0`. Summed
-    over pixels and channels it is :math:`f_c(x) - f_c(x_0)`.
-
-    Args:
-        classifier, x, target: As in `Method`.
-        baseline: :math:`x_0`, see `reference`.
-
-    Returns:
-        (N, H, W), signed: the mean over the channels.
-    """
-    x0 = reference(baseline, x)
-    return torch.stack(
-        [_contributions(classifier, x[i], x0[i : i + 1], target[i : i + 1]) for i in range(len(x))]
-    ).mean(1)
-
-
-def deep_lift_shap(
-    classifier: Classifier,
-    x: Tensor,
-    target: Question,
-    baselines: Tensor | None = None,
-    n_baselines: int = 8,
-    *,
-    seed: int = 0,
-) -> Tensor:
-    r"""DeepLIFT SHAP: the mean of DeepLIFT over several references.
-
-    Lundberg and Lee 2017, section 4.2. Summed over pixels and channels it is :math:`f_c(x)` less
-    the mean of :math:`f_c` over the references.
-
-    Args:
-        classifier, x, target: As in `Method`.
-        baselines: References (n, C, H, W); by default ``n_baselines`` solid colours by chance.
-        n_baselines: How many where ``baselines`` are not given, >= 1.
-        seed: Of the colours.
-
-    Returns:
-        (N, H, W), signed: the mean over the channels.
-    """
-    xs = references(baselines, n_baselines, classifier, x, seed)
-    return torch.stack(
-        [_contributions(classifier, x[i], xs, target[i : i + 1]) for i in range(len(x))]
-    ).mean(1)
 
 
 def without_rule(classifier: Classifier) -> str | None:
@@ -105,11 +61,49 @@ def _has_rule(step: Step, parts: nn.ModuleDict) -> bool:
     return step.kind in LINEAR_KINDS and "max" not in step.operation.lower()
 
 
+TABLE = Table(family="gradient", sign=SIGNED, refuses=without_rule)
+
+
+@TABLE(
+    "DeepLIFT",
+    "Shrikumar et al. 2017, section 3.5.2 (rescale rule)",
+    passes="2 * (F + B)",
+    alone=True,
+    settings={"baseline": BASELINE},
+)
+def deep_lift(classifier: Classifier, x: Tensor, target: Question, *, baseline: Baseline) -> Tensor:
+    r"""DeepLIFT of an image, as a gradient (Ancona 2018): (1, H, W), signed.
+
+    The gradient in which each nonlinearity's derivative is replaced by
+    :math:`\Delta y / \Delta x`, the differences from the reference, times :math:`x - x_0`, the mean
+    over the channels. Summed over pixels and channels it is :math:`f_c(x) - f_c(x_0)`.
+    """
+    return _contributions(classifier, x, reference(baseline, x), target)
+
+
+@TABLE(
+    "DeepLIFT SHAP",
+    "Lundberg and Lee 2017, section 4.2",
+    passes="2 * n_baselines * (F + B)",
+    stochastic=True,
+    needs=("baselines",),
+    settings=COLOURS,
+)
+def deep_lift_shap(
+    classifier: Classifier, x: Tensor, target: Question, *, seed: int, **colours: Any
+) -> Tensor:
+    r"""The mean of DeepLIFT of an image over several `references`: (1, H, W), signed.
+
+    Summed over pixels and channels it is :math:`f_c(x)` less the mean of :math:`f_c` over them.
+    """
+    return _contributions(classifier, x, references(classifier, x, seed, **colours), target)
+
+
 def _contributions(classifier: Classifier, x: Tensor, starts: Tensor, target: Question) -> Tensor:
-    """The mean over the references of DeepLIFT's contributions to one image, (C, H, W)."""
+    """The mean over the references of DeepLIFT's map of an image, (1, H, W)."""
     from captum.attr import DeepLift
 
-    twin = Twin(classifier.graph_for(starts))
+    twin = Twin(classifier.graph_for(x))
     for name, part in twin.parts.items():
         if type(part) is nn.MaxPool2d:
             twin.parts[name] = nn.Sequential(SideBySide(part), nn.MaxPool2d(part.kernel_size))
@@ -117,9 +111,8 @@ def _contributions(classifier: Classifier, x: Tensor, starts: Tensor, target: Qu
     total = torch.zeros_like(x)
     with hooking():
         for x0 in starts:
-            leaf = x[None].clone().requires_grad_()
-            total += method.attribute(leaf, x0[None])[0].detach() / len(starts)
-    return total
+            total += method.attribute(leaf(x), x0[None]).detach() / len(starts)
+    return total.mean(1)
 
 
 class SideBySide(nn.Module):
@@ -155,31 +148,3 @@ def _places(count: int, side: int, kernel: int, stride: int, padding: int, dilat
 
 def _pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
-
-
-TABLE: tuple[Method, ...] = (
-    Method(
-        "deep_lift",
-        "DeepLIFT",
-        deep_lift,
-        "gradient",
-        SIGNED,
-        "Shrikumar et al. 2017, section 3.5.2 (rescale rule)",
-        passes="2 * (F + B)",
-        settings={"baseline": BASELINE},
-        refuses=without_rule,
-    ),
-    Method(
-        "deep_lift_shap",
-        "DeepLIFT SHAP",
-        deep_lift_shap,
-        "gradient",
-        SIGNED,
-        "Lundberg and Lee 2017, section 4.2",
-        passes="2 * n_baselines * (F + B)",
-        stochastic=True,
-        needs=("baselines",),
-        settings=COLOURS,
-        refuses=without_rule,
-    ),
-)

@@ -10,9 +10,8 @@ from contextlib import AbstractContextManager
 
 from torch import Tensor, nn
 
-from xaiutils.methods.arguments import Answer
-from xaiutils.methods.gradients import leaf
-from xaiutils.methods.record import SIGNED, Method, Setting
+from xaiutils.methods.arguments import Answer, by_answer, leaf
+from xaiutils.methods.record import SIGNED, Setting, Table
 from xaiutils.network.cam_layer import reading
 from xaiutils.network.classifier import Classifier
 from xaiutils.network.hookable import Twin
@@ -21,67 +20,10 @@ from xaiutils.network.targets import Question
 from xaiutils.support import checks
 from xaiutils.support.borrowed import silenced
 
-INTERPOLATIONS = ("bilinear", "nearest")
 
-
-def guided_backprop(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
-    """Guided backpropagation (Springenberg et al. 2014, section 3.4).
-
-    The gradient passes a ReLU only where the input and the gradient itself are positive; other
-    activations keep their derivative.
-
-    Returns:
-        (N, H, W), signed: the mean over the channels.
-    """
-    from captum.attr import GuidedBackprop
-
-    with hooking():
-        method = GuidedBackprop(Answer(Twin(classifier.graph_for(x)), target))
-        return method.attribute(leaf(x)).mean(1)
-
-
-def deconvolution(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
-    """Deconvolution (Zeiler and Fergus 2014, section 2.1; its gradient form: Simonyan et al. 2013).
-
-    The gradient passes a ReLU where the gradient itself is positive, whatever the input. Behind
-    many layers whose weights are negative on average nothing is left: on SqueezeNet trained on
-    ImageNet the map is zero.
-
-    Returns:
-        (N, H, W), signed: the mean over the channels.
-    """
-    from captum.attr import Deconvolution
-
-    with hooking():
-        method = Deconvolution(Answer(Twin(classifier.graph_for(x)), target))
-        return method.attribute(leaf(x)).mean(1)
-
-
-def guided_grad_cam(
-    classifier: Classifier, x: Tensor, target: Question, interpolation: str = "bilinear"
-) -> Tensor:
-    """Guided Grad-CAM (Selvaraju et al. 2017, section 3.2), at the classifier's CAM layer.
-
-    Guided backpropagation times Grad-CAM, which is enlarged to the image but not scaled.
-
-    Args:
-        classifier, x, target: As in `Method`.
-        interpolation: ``"bilinear"``, as Selvaraju et al. say, or ``"nearest"``.
-
-    Returns:
-        (N, H, W), signed: the mean over the channels.
-
-    Raises:
-        TypeError, ValueError: Another ``interpolation``.
-    """
-    from captum.attr import GuidedGradCam
-
-    checks.choice("interpolation", interpolation, INTERPOLATIONS)
-    twin = Twin(classifier.graph_for(x), classifier.cam_layer)
-    with hooking():
-        method = GuidedGradCam(Answer(twin, target), twin.cam_layer)
-        found = method.attribute(leaf(x), interpolate_mode=interpolation)
-    return found.mean(1)
+def hooking() -> AbstractContextManager[None]:
+    """captum warns that it hooks the network; here that is the twin, which nobody else has."""
+    return silenced("Setting .*hooks", UserWarning)
 
 
 def _without_relu(classifier: Classifier) -> str | None:
@@ -104,46 +46,63 @@ def _without_map(classifier: Classifier) -> str | None:
     return _without_relu(classifier)
 
 
-def hooking() -> AbstractContextManager[None]:
-    """captum warns that it hooks the network; here that is the twin, which nobody else has."""
-    return silenced("Setting .*hooks", UserWarning)
+TABLE = Table(family="gradient", sign=SIGNED, refuses=_without_relu)
 
 
-TABLE: tuple[Method, ...] = (
-    Method(
-        "guided_backprop",
-        "Guided backpropagation",
-        guided_backprop,
-        "gradient",
-        SIGNED,
-        "Springenberg et al. 2014, section 3.4",
-        refuses=_without_relu,
-    ),
-    Method(
-        "deconvolution",
-        "Deconvolution",
-        deconvolution,
-        "gradient",
-        SIGNED,
-        "Zeiler and Fergus 2014, section 2.1",
-        refuses=_without_relu,
-    ),
-    Method(
-        "guided_grad_cam",
-        "Guided Grad-CAM",
-        guided_grad_cam,
-        "gradient",
-        SIGNED,
-        "Selvaraju et al. 2017, section 3.2",
-        passes="2 * (F + B)",
-        settings={
-            "interpolation": Setting(
-                "bilinear",
-                "as Selvaraju et al.; captum's default draws the CAM layer's cells as squares",
-                stock="nearest",
-            ),
-        },
-        refuses=_without_map,
-        pictures_only=True,
-    ),
+@TABLE("Guided backpropagation", "Springenberg et al. 2014, section 3.4")
+@by_answer
+def guided_backprop(asked: Answer, x: Tensor) -> Tensor:
+    """Guided backpropagation: (N, H, W), signed.
+
+    The gradient passes a ReLU only where the input and the gradient itself are positive; other
+    activations keep their derivative.
+    """
+    from captum.attr import GuidedBackprop
+
+    with hooking():
+        return GuidedBackprop(asked).attribute(leaf(x)).mean(1)
+
+
+@TABLE("Deconvolution", "Zeiler and Fergus 2014, section 2.1")
+@by_answer
+def deconvolution(asked: Answer, x: Tensor) -> Tensor:
+    """Deconvolution, in the form of a gradient by Simonyan et al. 2013: (N, H, W), signed.
+
+    The gradient passes a ReLU where the gradient itself is positive, whatever the input. Behind
+    many layers whose weights are negative on average nothing is left: on SqueezeNet trained on
+    ImageNet the map is zero.
+    """
+    from captum.attr import Deconvolution
+
+    with hooking():
+        return Deconvolution(asked).attribute(leaf(x)).mean(1)
+
+
+@TABLE(
+    "Guided Grad-CAM",
+    "Selvaraju et al. 2017, section 3.2",
+    passes="2 * (F + B)",
+    settings={
+        "interpolation": Setting(
+            "bilinear",
+            "as Selvaraju et al.; captum's default draws the CAM layer's cells as squares",
+            stock="nearest",
+        )
+    },
+    refuses=_without_map,
+    pictures_only=True,
 )
+def guided_grad_cam(
+    classifier: Classifier, x: Tensor, target: Question, *, interpolation: str
+) -> Tensor:
+    """Guided backpropagation times Grad-CAM at the classifier's CAM layer: (N, H, W), signed.
+
+    Grad-CAM is enlarged to the image, ``"bilinear"`` or ``"nearest"``, but not scaled.
+    """
+    from captum.attr import GuidedGradCam
+
+    checks.choice("interpolation", interpolation, ("bilinear", "nearest"))
+    twin = Twin(classifier.graph_for(x), classifier.cam_layer)
+    with hooking():
+        method = GuidedGradCam(Answer(twin, target), twin.cam_layer)
+        return method.attribute(leaf(x), interpolate_mode=interpolation).mean(1)

@@ -55,8 +55,7 @@ def _cam(
 def _lrp(
     classifier: Classifier, x: Tensor, target: Question, *, composite: str, start: str = "logit"
 ) -> Tensor:
-    found = hybrid.relevance(classifier, x, target, composite, start=start)
-    return found.map.mean(1)
+    return hybrid.relevance(classifier, x, target, composite, start=start).map.mean(1)
 
 
 def _rollout(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
@@ -65,14 +64,14 @@ def _rollout(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
 
 def _no_plain_head(classifier: Classifier) -> str | None:
     graph = classifier.graph
-    after = [s for s in graph.steps if s in graph.after(graph.find(classifier.cam_layer))]
-    linear = [s for s in after if s.kind == LINEAR]
+    behind = graph.after(graph.find(classifier.cam_layer))
     plain = all(
         s.kind in (LINEAR, AVERAGE, PASS)
         or (s.kind == ROUTING and "max" not in s.operation.lower())
-        for s in after
+        for s in behind
     )
-    if plain and len(linear) == 1 and any(s.kind == AVERAGE for s in after):
+    kinds = [s.kind for s in behind]
+    if plain and kinds.count(LINEAR) == 1 and AVERAGE in kinds:
         return None
     return "its head is not global average pooling and one linear layer; use grad_cam"
 
@@ -92,7 +91,6 @@ TABLE: tuple[Method, ...] = (
             "CAM",
             NONNEGATIVE,
             record.source,
-            passes="F + B",
             settings={"layer": LAYER},
             refuses=_no_plain_head if name == "cam" else never,
         )
@@ -117,7 +115,6 @@ TABLE: tuple[Method, ...] = (
             "LRP",
             SIGNED,
             composite.source,
-            passes="F + B",
             settings={"start": START},
             refuses=partial(no_plan, composite=composite),
         )

@@ -7,7 +7,6 @@ and what lies outside the figure is what the hybrid throws away.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -22,7 +21,15 @@ from xaiutils.network.classifier import Classifier
 from xaiutils.network.targets import Question, key_of, slope
 from xaiutils.support import cache
 
-Read = Callable[[Classifier, Tensor, Question, str], Tensor]
+READ = {  # what can be read at a block: its sign, and its source
+    "lrp_paper": (SIGNED, "relevance at the block, summed over channels"),
+    "gradient": (SIGNED, "the logit's gradient at the block, summed over channels"),
+    "gradient_x_activation": (SIGNED, "Draelos and Carin 2020, eq. 4, without the ReLU"),
+    "grad_cam": (NONNEGATIVE, "Selvaraju et al. 2017"),
+    "layer_cam": (NONNEGATIVE, "Jiang et al. 2021"),
+    "relevance_cam": (NONNEGATIVE, "Lee et al. 2021"),
+    "fg_cam": (NONNEGATIVE, "Qiu et al. 2024"),
+}
 
 
 def at_block(name: str, block: int) -> Method:
@@ -32,13 +39,8 @@ def at_block(name: str, block: int) -> Method:
         name: A key of `READ`.
         block: From 0, the finest; the last is the CAM layer.
     """
-    read, sign, source = READ[name]
-
-    def function(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
-        return read(classifier, x, target, _layers(classifier)[block])
-
-    title = f"{name} at block {block}"
-    return Method(title, title, function, "control", sign, source, passes="F + B")
+    title, function = f"{name} at block {block}", partial(_read, name=name, block=block)
+    return Method(title, title, function, "control", *READ[name])
 
 
 def removed(name: str) -> Method:
@@ -68,31 +70,24 @@ def _removed(classifier: Classifier, x: Tensor, target: Question, *, kind: str) 
     return torch.stack(maps)
 
 
-def _layers(classifier: Classifier) -> list[str]:
-    return [step.path for step in blocks(classifier.graph, classifier.cam_layer)]
-
-
-def _grown(maps: Tensor, x: Tensor) -> Tensor:
-    """The sum over channels (N, C, h, w), upsampled bilinearly to (N, H, W)."""
-    summed = maps.sum(1, keepdim=True)
+def _read(classifier: Classifier, x: Tensor, target: Question, *, name: str, block: int) -> Tensor:
+    """The map; what is no CAM is summed over channels and upsampled bilinearly to (N, H, W)."""
+    layers = [step.path for step in blocks(classifier.graph, classifier.cam_layer)]
+    layer = layers[block]
+    if name == "relevance_cam":
+        return related.relevance_cam(classifier, x, target, layer=layer)
+    if name == "fg_cam":
+        return related.fg_cam(classifier, x, target, to=layer)
+    if name in ("grad_cam", "layer_cam"):
+        return class_activation_map(classifier, x, target, cam=name, cam_layer=layer)
+    if name == "lrp_paper":
+        maps = relevance(classifier, x, target, layers=layers).layers[layer]  # all, for the memo
+    else:
+        activation, gradient = _differentiated(classifier, x, target, layer)
+        maps = gradient if name == "gradient" else activation * gradient
     size = (x.shape[-2], x.shape[-1])
+    summed = maps.sum(1, keepdim=True)
     return F.interpolate(summed, size, mode="bilinear", align_corners=False)[:, 0]
-
-
-def _relevance(classifier: Classifier, x: Tensor, target: Question, layer: str) -> Tensor:
-    found = relevance(classifier, x, target, layers=_layers(classifier))  # all, for the memo
-    return _grown(found.layers[layer], x)
-
-
-def _gradient(classifier: Classifier, x: Tensor, target: Question, layer: str) -> Tensor:
-    return _grown(_differentiated(classifier, x, target, layer)[1], x)
-
-
-def _gradient_x_activation(
-    classifier: Classifier, x: Tensor, target: Question, layer: str
-) -> Tensor:
-    activation, gradient = _differentiated(classifier, x, target, layer)
-    return _grown(activation * gradient, x)
 
 
 def _differentiated(
@@ -110,30 +105,3 @@ def _differentiated(
         return record.leaf.detach(), g
 
     return cache.once(compute, "at block", classifier.module, x, key_of(target), layer)
-
-
-def _cam(classifier: Classifier, x: Tensor, target: Question, layer: str, *, cam: str) -> Tensor:
-    return class_activation_map(classifier, x, target, cam=cam, cam_layer=layer)
-
-
-def _relevance_cam(classifier: Classifier, x: Tensor, target: Question, layer: str) -> Tensor:
-    return related.relevance_cam(classifier, x, target, layer=layer)
-
-
-def _fg_cam(classifier: Classifier, x: Tensor, target: Question, layer: str) -> Tensor:
-    return related.fg_cam(classifier, x, target, to=layer)
-
-
-READ: dict[str, tuple[Read, str, str]] = {
-    "lrp_paper": (_relevance, SIGNED, "relevance at the block, summed over channels"),
-    "gradient": (_gradient, SIGNED, "the logit's gradient at the block, summed over channels"),
-    "gradient_x_activation": (
-        _gradient_x_activation,
-        SIGNED,
-        "Draelos and Carin 2020, eq. 4, without the ReLU",
-    ),
-    "grad_cam": (partial(_cam, cam="grad_cam"), NONNEGATIVE, "Selvaraju et al. 2017"),
-    "layer_cam": (partial(_cam, cam="layer_cam"), NONNEGATIVE, "Jiang et al. 2021"),
-    "relevance_cam": (_relevance_cam, NONNEGATIVE, "Lee et al. 2021"),
-    "fg_cam": (_fg_cam, NONNEGATIVE, "Qiu et al. 2024"),
-}

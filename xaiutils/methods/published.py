@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,19 +17,61 @@ from torch import Tensor, nn
 
 from xaiutils.methods.combination import combine
 from xaiutils.methods.masking import as_maps
-from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, no_graph
+from xaiutils.methods.record import NONNEGATIVE, SIGNED, Method, Setting, Table, no_graph
 from xaiutils.network.classifier import Classifier
 from xaiutils.network.hookable import Twin
 from xaiutils.support import asking
 from xaiutils.support.borrowed import environment_kept
 
 
+def _refused(classifier: Classifier, *, given: tuple[type[nn.Module], ...]) -> str | None:
+    """What captum would raise: for a layer without a rule, or one that is used twice.
+
+    Those of a type in ``given`` have been given a rule.
+    """
+    from captum.attr._core.lrp import SUPPORTED_LAYERS_WITH_RULES, SUPPORTED_NON_LINEAR_LAYERS
+
+    calls, named = classifier.graph.calls, classifier.module.named_modules()
+    layers = {path: part for path, part in named if path and not any(part.children())}
+    for path, layer in layers.items():
+        supported = type(layer) in (*SUPPORTED_LAYERS_WITH_RULES, *SUPPORTED_NON_LINEAR_LAYERS)
+        if not supported and not isinstance(layer, given):
+            return (
+                f"captum's LRP raises TypeError, it has no rule for {type(layer).__name__} "
+                f"({path}); use lrp_paper"
+            )
+    for path, layer in layers.items():
+        if calls[path] > 1 and type(layer) not in SUPPORTED_NON_LINEAR_LAYERS:
+            return (
+                f"captum's LRP raises RuntimeError, {path} ({type(layer).__name__}) is used more "
+                "than once; use lrp_paper"
+            )
+    return None
+
+
+PARTS = Table(family="as published, faulty", classes_only=True)
+LRP: dict[str, Any] = {"sign": SIGNED, "passes": "2 * F + B"}
+CAM: dict[str, Any] = {"sign": NONNEGATIVE, "pictures_only": True, "refuses": no_graph}
+
+
+@PARTS(
+    "LRP (captum, first call)",
+    "captum 0.9.0, Alpha1_Beta0_Rule on Conv2d, EpsilonRule on Linear",
+    **LRP,
+    settings={
+        "set_bias_to_zero": Setting(
+            True, "nearer to α = 1, β = 0: biases of both signs bring z close to 0", False
+        )
+    },
+    refuses=partial(_refused, given=(nn.Conv2d, nn.Linear)),
+)
 def captum_lrp_first_call(
-    classifier: Classifier, x: Tensor, target: Tensor, *, set_bias_to_zero: bool = True
+    classifier: Classifier, x: Tensor, target: Tensor, *, set_bias_to_zero: bool
 ) -> Tensor:
     """captum 0.9.0's LRP with its rules, as the first call on a model gives it: (N, H, W), signed.
 
     ``Alpha1_Beta0_Rule`` on convolutions, ``EpsilonRule`` on linear layers, mean over channels.
+    ``set_bias_to_zero`` of the convolutions is captum's name for it.
 
     Trap: that rule clamps the weights alone, and so is not α = 1, β = 0 where a layer reads
     negative values, as the first one does of every normalised picture: x = (1, -2) and
@@ -41,13 +82,6 @@ def captum_lrp_first_call(
     word and is wrong: both branches of each residual sum get the whole relevance, and on
     torchvision's the sum over the pixels exceeds the logit by orders of magnitude. A functional
     ReLU gives another map than ``nn.ReLU``.
-
-    Args:
-        classifier: captum works on a deep copy of its module: it swaps the weights during the
-            call, and leaves the activations on the modules afterwards.
-        x: (N, C, H, W), preprocessed.
-        target: (N,), one class per image.
-        set_bias_to_zero: Of the convolutions, captum's name for it.
     """
     from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule
 
@@ -60,6 +94,12 @@ def captum_lrp_first_call(
     return _captum_lrp(model, x, target)
 
 
+@PARTS(
+    "LRP (captum, later calls)",
+    "captum 0.9.0, its rules gone: EpsilonRule(1e-9) everywhere",
+    **LRP,
+    refuses=partial(_refused, given=()),
+)
 def captum_lrp_second_call(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
     """captum 0.9.0's LRP as every call after the first on a model gives it: (N, H, W), signed.
 
@@ -67,13 +107,15 @@ def captum_lrp_second_call(classifier: Classifier, x: Tensor, target: Tensor) ->
     the second call on ``EpsilonRule`` with ε = 1e-9 stands everywhere, which is LRP-0 in
     practice, whatever the paper's composite says. Nothing tells. This function gives captum no
     rules in the first place, which comes to the same numbers, and costs one call.
-
-    Args:
-        classifier, x, target: As in `captum_lrp_first_call`; residual sums are wrong here too.
     """
     return _captum_lrp(_copy(classifier.module), x, target)
 
 
+@PARTS(
+    "Grad-CAM++ (grad-cam)",
+    "grad-cam 1.5.7; Chattopadhay et al. 2018, eq. 19, with 1e-6 in the denominator",
+    **CAM,
+)
 def library_grad_cam_plus_plus(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
     r"""grad-cam's Grad-CAM++, (N, H, W) in [0, 1).
 
@@ -86,6 +128,12 @@ def library_grad_cam_plus_plus(classifier: Classifier, x: Tensor, target: Tensor
     return _library_cam(classifier, x, target)
 
 
+@PARTS(
+    "Grad-CAM++ (grad-cam, targets=None)",
+    "grad-cam 1.5.7 with targets=None",
+    **CAM,
+    class_specific=False,
+)
 def grad_cam_plus_plus_no_target(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
     """`library_grad_cam_plus_plus`, (N, H, W), with ``targets=None``: ``target`` is ignored.
 
@@ -133,121 +181,21 @@ def _library_cam(classifier: Classifier, x: Tensor, target: Tensor | None) -> Te
     return torch.from_numpy(found).to(x.device)
 
 
-def _refused(classifier: Classifier, *, given: tuple[type[nn.Module], ...]) -> str | None:
-    """What captum would raise: for a layer without a rule, or one that is used twice.
-
-    Those of a type in ``given`` have been given a rule.
-    """
-    from captum.attr._core.lrp import SUPPORTED_LAYERS_WITH_RULES, SUPPORTED_NON_LINEAR_LAYERS
-
-    calls, named = classifier.graph.calls, classifier.module.named_modules()
-    layers = {path: part for path, part in named if path and not any(part.children())}
-    for path, layer in layers.items():
-        supported = type(layer) in (*SUPPORTED_LAYERS_WITH_RULES, *SUPPORTED_NON_LINEAR_LAYERS)
-        if not supported and not isinstance(layer, given):
-            return (
-                f"captum's LRP raises TypeError, it has no rule for {type(layer).__name__} "
-                f"({path}); use lrp_paper"
-            )
-    for path, layer in layers.items():
-        if calls[path] > 1 and type(layer) not in SUPPORTED_NON_LINEAR_LAYERS:
-            return (
-                f"captum's LRP raises RuntimeError, {path} ({type(layer).__name__}) is used more "
-                "than once; use lrp_paper"
-            )
-    return None
+_FIRST, _SECOND, _TARGET, _NO_TARGET = PARTS
 
 
-_FAMILY = "as published, faulty"
-_CAPTUM, _GRAD_CAM = "captum 0.9.0", "grad-cam 1.5.7"
-
-_PARTS: tuple[Method, ...] = (
-    Method(
-        name="captum_lrp_first_call",
-        title="LRP (captum, first call)",
-        function=captum_lrp_first_call,
-        family=_FAMILY,
-        classes_only=True,
-        sign=SIGNED,
-        source=f"{_CAPTUM}, Alpha1_Beta0_Rule on Conv2d, EpsilonRule on Linear",
-        passes="2 * F + B",
-        settings=MappingProxyType(
-            {
-                "set_bias_to_zero": Setting(
-                    True, "nearer to α = 1, β = 0: biases of both signs bring z close to 0", False
-                )
-            }
-        ),
-        refuses=partial(_refused, given=(nn.Conv2d, nn.Linear)),
-    ),
-    Method(
-        name="captum_lrp_second_call",
-        title="LRP (captum, later calls)",
-        function=captum_lrp_second_call,
-        family=_FAMILY,
-        classes_only=True,
-        sign=SIGNED,
-        source=f"{_CAPTUM}, its rules gone: EpsilonRule(1e-9) everywhere",
-        passes="2 * F + B",
-        refuses=partial(_refused, given=()),
-    ),
-    Method(
-        name="library_grad_cam_plus_plus",
-        title="Grad-CAM++ (grad-cam)",
-        function=library_grad_cam_plus_plus,
-        family=_FAMILY,
-        pictures_only=True,
-        classes_only=True,
-        sign=NONNEGATIVE,
-        source=f"{_GRAD_CAM}; Chattopadhay et al. 2018, eq. 19, with 1e-6 in the denominator",
-        passes="F + B",
-        refuses=no_graph,
-    ),
-    Method(
-        name="grad_cam_plus_plus_no_target",
-        title="Grad-CAM++ (grad-cam, targets=None)",
-        function=grad_cam_plus_plus_no_target,
-        family=_FAMILY,
-        pictures_only=True,
-        classes_only=True,
-        sign=NONNEGATIVE,
-        source=f"{_GRAD_CAM} with targets=None",
-        passes="F + B",
-        class_specific=False,
-        refuses=no_graph,
-    ),
-)
-_FIRST_CALL, _SECOND_CALL, _TARGET, _NO_TARGET = _PARTS
+def _hybrid(cam: Method, lrp: Method) -> Method:
+    by_cam, says_cam = ("target", "grad-cam") if cam is _TARGET else ("no_target", "targets=None")
+    by_lrp, says_lrp = ("first", "first call") if lrp is _FIRST else ("second", "later calls")
+    return replace(
+        combine(cam, lrp),
+        name=f"published_hybrid_{by_cam}_{by_lrp}_call",
+        title=f"hybrid ({says_cam}, captum's {says_lrp})",
+        family=cam.family,
+    )
 
 
-def _hybrid(name: str, title: str, cam: Method, lrp: Method) -> Method:
-    return replace(combine(cam, lrp), name=name, title=title, family=_FAMILY)
-
-
-TABLE: tuple[Method, ...] = (
-    *_PARTS,
-    _hybrid(
-        "published_hybrid_target_first_call",
-        "hybrid (grad-cam, captum's first call)",
-        _TARGET,
-        _FIRST_CALL,
-    ),
-    _hybrid(
-        "published_hybrid_target_second_call",
-        "hybrid (grad-cam, captum's later calls)",
-        _TARGET,
-        _SECOND_CALL,
-    ),
-    _hybrid(
-        "published_hybrid_no_target_first_call",
-        "hybrid (targets=None, captum's first call)",
-        _NO_TARGET,
-        _FIRST_CALL,
-    ),
-    _hybrid(
-        "published_hybrid_no_target_second_call",
-        "hybrid (targets=None, captum's later calls)",
-        _NO_TARGET,
-        _SECOND_CALL,
-    ),
+TABLE = (
+    *PARTS,
+    *(_hybrid(cam, lrp) for cam in (_TARGET, _NO_TARGET) for lrp in (_FIRST, _SECOND)),
 )

@@ -32,6 +32,7 @@ FAMILIES = (
     "as published, faulty",
 )
 SIGNED, NONNEGATIVE = "signed", "not negative"
+Function = Callable[..., Tensor]
 
 
 class CannotExplain(ValueError):
@@ -46,11 +47,13 @@ class Setting:
         default: Its value where none is given.
         why: The reason for it.
         stock: The library's own default, where it differs.
+        count: Whether it must be a whole number >= 1, which a method checks for its function.
     """
 
     default: Any
     why: str
     stock: Any = None
+    count: bool = False
 
 
 def merged(name: str, known: Mapping[str, Setting], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +81,7 @@ def never(classifier: Classifier) -> str | None:
 
 
 def no_graph(classifier: Classifier) -> str | None:
-    """Why a method that needs the graph alone cannot explain a classifier, or None."""
+    """For methods that need the graph alone, which a classifier without one raises for."""
     assert classifier.graph
     return None
 
@@ -98,8 +101,7 @@ class Method:
     """An explainer: ``METHODS[name](classifier, x, target)`` gives maps (N, H, W).
 
     Attributes:
-        name: Its key in `METHODS`.
-        title: What figures and tables call it.
+        name, title: Its key in `METHODS`, and what figures and tables call it.
         function: ``(classifier, x, target, **settings)``: maps (N, H, W). ``target`` holds class
             indices (N,), or is `xaiutils.network.targets.Scores`: ``answer`` and ``slope`` there
             read both. It must leave the images as they are.
@@ -111,18 +113,18 @@ class Method:
         class_specific: Whether the map depends on the class that is explained.
         classes_only: Whether it explains class indices alone, and no other score.
         pictures_only: Whether it takes pictures (N, C, H, W) alone, no signals and no volumes.
-        stochastic: Whether chance decides. Such a method takes each image alone, so that its map
-            depends on the image and the seed and not on its neighbours in the batch. Its function
-            is given ``seed`` and draws by a generator of its own: the random states of torch,
-            NumPy and Python belong to the caller.
+        stochastic: Whether chance decides. Its function is given ``seed`` and draws by a generator
+            of its own: the random states of torch, NumPy and Python belong to the caller.
         needs: What it explains with: ``"segments"``, ``"baselines"``.
         settings: Their defaults, each with its reason.
         refuses: Why this method cannot explain a classifier, or None.
+        alone: Whether its function is given each image by itself, as with ``stochastic`` or
+            ``needs`` it always is: a map depends on its image and the seed, on no neighbour.
     """
 
     name: str
     title: str
-    function: Callable[..., Tensor]
+    function: Function
     family: str
     sign: str
     source: str
@@ -134,14 +136,12 @@ class Method:
     needs: tuple[str, ...] = ()
     settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}))
     refuses: Callable[[Classifier], str | None] = never
+    alone: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a method by chance that takes no seed.
-
-        Raises:
-            TypeError: It would draw from the state of the process, which nobody seeds.
-        """
-        if self.stochastic and not _takes_seed(self.function):
+        """Raise TypeError for a method by chance that takes no seed: nobody seeds the process."""
+        known = inspect.signature(self.function).parameters.values()
+        if self.stochastic and not any(p.name == "seed" or p.kind is p.VAR_KEYWORD for p in known):
             raise TypeError(
                 f"function of {self.name} must take seed=, since it is stochastic: draw with a "
                 "generator of its own, torch.Generator().manual_seed(seed) or "
@@ -151,15 +151,20 @@ class Method:
     def compute(
         self, classifier: Classifier, x: Tensor, target: Question, seed: int, used: dict[str, Any]
     ) -> Tensor:
-        """What ``function`` gives for images ``x`` (N, C, H, W): maps (N, H, W), unchecked.
+        """What ``function`` gives for images (N, C, H, W): maps (N, H, W), unchecked.
 
-        Args:
-            classifier, x, target: As in a call, checked.
-            seed: Where the method is stochastic.
-            used: All settings.
+        ``classifier``, ``x`` and ``target`` are as in a call, checked; ``used`` are all settings.
         """
-        chance = {"seed": seed} if self.stochastic else {}
-        return self.function(classifier, x, target, **used, **chance)
+        counts = {k: checks.whole(k, used[k]) for k, s in self.settings.items() if s.count}
+        used = used | counts | ({"seed": seed} if self.stochastic else {})
+        if not (self.alone or self.stochastic or self.needs):
+            return self.function(classifier, x, target, **used)
+        segments = _segments(used.get("segments"), x)
+        maps = []
+        for i in range(len(x)):
+            own = {} if segments is None else {"segments": segments[i : i + 1]}
+            maps.append(self.function(classifier, x[i : i + 1], target[i : i + 1], **used | own))
+        return torch.cat(maps)
 
     def __call__(
         self,
@@ -195,23 +200,27 @@ class Method:
         checked_classifier(classifier).check(x)
         seed = checks.seed("seed", seed)
         used = merged(self.name, self.settings, settings)
-        reason = self.refusal(classifier)
-        if reason is not None:
+        if (reason := self.refusal(classifier)) is not None:
             raise self._cannot(classifier, reason)
         total = self.expected(classifier, len(x), **settings) if progress else None
         watch = asking.watch(total, progress=progress, title=self.title)
         with watch, torch.inference_mode(False):
             x = x.clone() if x.is_inference() else x.detach()
-            targets = self._asked(classifier, x, target)
-            if self.stochastic or self.needs:
-                maps = [
-                    self._one(classifier, x[i : i + 1], targets[i : i + 1], seed, _row(used, i, x))
-                    for i in range(len(x))
-                ]
-                result = torch.cat(maps)
-            else:
-                result = self._one(classifier, x, targets, seed, used)
-        return result
+            given, question = x.clone(), self._asked(classifier, x, target)
+            try:
+                maps = self.compute(classifier, given, question, seed, used).detach().float()
+            except GraphError as error:
+                if not classifier.network.uncaptured:
+                    raise
+                raise self._cannot(classifier, str(error)) from error
+            if not torch.equal(given, x):
+                raise meddled(self.name, ["x"])
+        if maps.shape != (len(x), *x.shape[2:]):
+            raise ValueError(f"{self.name} must return maps (N, H, W), got {checks.shape(maps)}")
+        broken = [i for i, one in enumerate(maps) if not bool(one.isfinite().all())]
+        if broken:
+            raise ValueError(f"{self.name} must return finite maps, got others at {broken}")
+        return maps
 
     def refusal(self, classifier: Classifier) -> str | None:
         """Why this method cannot explain a classifier, or None; one without a graph, perhaps."""
@@ -257,13 +266,7 @@ class Method:
         return value_of(self.passes, units, merged(self.name, self.settings, settings))
 
     def expected(self, classifier: Classifier, n: int = 1, /, **settings: Any) -> int | None:
-        """About how many images the network will answer for ``n`` of them, for a bar.
-
-        Args:
-            classifier: The network.
-            n: How many images.
-            **settings: As in a call.
-        """
+        """About how many images the network will answer for ``n`` of them, for a bar."""
         try:
             read = classifier.reading()
             C = read.shape[read.channel]
@@ -271,41 +274,41 @@ class Method:
         except (NameError, ArithmeticError, GraphError):
             return None  # a wrong setting, or no layer: the method itself says what is wrong
 
-    def _one(
-        self, classifier: Classifier, x: Tensor, target: Question, seed: int, used: dict[str, Any]
-    ) -> Tensor:
-        given = x.clone()
-        try:
-            maps = self.compute(classifier, given, target, seed, used).detach().float()
-        except GraphError as error:
-            if not classifier.network.uncaptured:
-                raise
-            raise self._cannot(classifier, str(error)) from error
-        if not torch.equal(given, x):
-            raise meddled(self.name, ["x"])
-        if maps.shape != (len(x), *x.shape[2:]):
-            raise ValueError(f"{self.name} must return maps (N, H, W), got {checks.shape(maps)}")
-        broken = [i for i, one in enumerate(maps) if not bool(one.isfinite().all())]
-        if broken:
-            raise ValueError(f"{self.name} must return finite maps, got others at {broken}")
-        return maps
+
+class Table(list[Method]):
+    """Records of one kind, in order; ``@table(title, source, ...)`` adds that of a function.
+
+    Args:
+        **shared: Fields that all of them share.
+    """
+
+    def __init__(self, **shared: Any) -> None:
+        super().__init__()
+        self.shared = shared
+
+    def __call__(
+        self, title: str, source: str, *, name: str = "", **fields: Any
+    ) -> Callable[[Function], Function]:
+        """Add the record of a function, by default under its own name."""
+
+        def add(function: Function) -> Function:
+            given = self.shared | fields | {"source": source}
+            self.append(Method(name or function.__name__, title, function, **given))
+            return function
+
+        return add
 
 
-def _takes_seed(function: Callable[..., Tensor]) -> bool:
-    known = inspect.signature(function).parameters.values()
-    return any(one.name == "seed" or one.kind is one.VAR_KEYWORD for one in known)
-
-
-def _row(used: dict[str, Any], i: int, x: Tensor) -> dict[str, Any]:
-    """The settings for image ``i``: its own segments, the rest for all."""
-    segments = used.get("segments")
-    if segments is None:
-        return used
+def _segments(segments: Any, x: Tensor) -> Tensor | None:
+    """The segments if there is a map of them for each image; None where none are given."""
     if isinstance(segments, Tensor):
         checks.dense("segments", segments, "(N, H, W)")
-    if not isinstance(segments, Tensor) or segments.shape != (len(x), *x.shape[2:]):
-        came = checks.shape(segments) if isinstance(segments, Tensor) else checks.describe(segments)
-        raise ValueError(
-            f"segments must be (N, H, W) as the images, {(len(x), *x.shape[2:])}, got {came}"
-        )
-    return used | {"segments": segments[i : i + 1]}
+        came = checks.shape(segments)
+        if segments.shape == (len(x), *x.shape[2:]):
+            return segments
+    elif segments is None:
+        return None
+    else:
+        came = checks.describe(segments)
+    expected = (len(x), *x.shape[2:])
+    raise ValueError(f"segments must be (N, H, W) as the images, {expected}, got {came}")

@@ -9,13 +9,15 @@ Ribeiro et al. 2016 measure how many segments are left.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from xaiutils.methods.arguments import Answer, Baseline, reference
-from xaiutils.methods.record import CannotExplain
+from xaiutils.methods.record import CannotExplain, Function
 from xaiutils.network.classifier import Classifier, checked_classifier
 from xaiutils.network.targets import Question
 from xaiutils.pictures.images import Transform, denormalise
@@ -23,15 +25,9 @@ from xaiutils.support import checks
 
 Forward = Callable[[Tensor], Tensor]
 
-N_SEGMENTS = 50
-COMPACTNESS = 10.0
-
 
 def slic(
-    classifier: Classifier,
-    x: Tensor,
-    n_segments: int = N_SEGMENTS,
-    compactness: float = COMPACTNESS,
+    classifier: Classifier, x: Tensor, n_segments: int = 50, compactness: float = 10.0
 ) -> Tensor:
     """SLIC superpixels of each picture as people see it (Achanta et al. 2012; scikit-image).
 
@@ -72,24 +68,48 @@ def _pictures(classifier: Classifier, x: Tensor) -> np.ndarray:
     return np.stack([transform.picture(array) for array in x.detach() * std + mean])
 
 
-def check(segments: Tensor, x: Tensor) -> Tensor:
-    """Return ``segments`` as int64 if they are segments of the images ``x``.
+def by_segment(function: Function) -> Function:
+    """The function of a record of ``function(forward, present, **settings)``.
+
+    It asks the network, which maps the presence of segments (n, S) to scores (n,), and gives the
+    effect of each, (1, S), when it is shown the full image, ones (1, S). The record's function
+    draws them on the pixels of an image, (1, H, W), and takes two settings more: ``baseline``,
+    what an absent segment shows, and ``segments``, (1, H, W) labels, by default those of `slic`.
+    It raises CannotExplain where `slic` sees one segment. Whoever wants one alone gives it.
+    """
+
+    @wraps(function)
+    def explain(
+        classifier: Classifier,
+        x: Tensor,
+        target: Question,
+        *,
+        baseline: Baseline,
+        segments: Tensor | None,
+        **settings: Any,
+    ) -> Tensor:
+        labels = _own(classifier, x) if segments is None else check(segments)
+        labels = labels.to(x.device)
+        x0, asked = reference(baseline, x), Answer(classifier.hookable(x), target)
+
+        def score(present: Tensor) -> Tensor:
+            """Of the image with only these segments, (n, S) to (n,)."""
+            return asked(torch.where(present[:, None, labels[0]] > 0.5, x, x0))
+
+        everything = x.new_ones(1, int(labels.max()) + 1)
+        return function(score, everything, **settings)[0][labels]
+
+    return explain
+
+
+def check(segments: Tensor) -> Tensor:
+    """Return ``segments`` (N, H, W) as int64 if they label each image 0, 1, ... without gaps.
 
     Raises:
-        TypeError, ValueError: They are not whole numbers of shape (N, H, W), or the labels of an
-            image are not 0, 1, ... without gaps.
+        TypeError, ValueError: They are no whole numbers, or have gaps.
     """
-    if not isinstance(segments, Tensor):
-        came = checks.describe(segments)
-        raise TypeError(f"segments must be a tensor (N, H, W) of labels, got {came}")
-    checks.dense("segments", segments, "(N, H, W)")
     if segments.is_floating_point() or segments.is_complex() or segments.dtype == torch.bool:
         raise TypeError(f"segments must be whole numbers, got {segments.dtype}")
-    if segments.shape != (len(x), *x.shape[2:]):
-        expected = (len(x), *x.shape[2:])
-        raise ValueError(
-            f"segments must be (N, H, W) as the images, {expected}, got {checks.shape(segments)}"
-        )
     for i, image in enumerate(segments):
         labels = image.unique().tolist()
         if labels != list(range(len(labels))):
@@ -100,53 +120,12 @@ def check(segments: Tensor, x: Tensor) -> Tensor:
     return segments.long()
 
 
-def by_segment(
-    classifier: Classifier,
-    x: Tensor,
-    target: Question,
-    baseline: Baseline,
-    segments: Tensor | None,
-    effects: Callable[[Forward, Tensor], Tensor],
-) -> Tensor:
-    """The effect of each segment's presence, drawn on its pixels.
-
-    Args:
-        classifier, x, target: As in `Method`.
-        baseline: What an absent segment shows, see `reference`.
-        segments: (N, H, W), checked; by default those of `slic`.
-        effects: Asks the network, which maps the presence of segments (n, S) to scores (n,), and
-            gives the effect of each, (1, S), when it is shown the full image, ones (1, S).
-
-    Returns:
-        (N, H, W).
-
-    Raises:
-        CannotExplain: `slic` sees one segment in an image. Whoever wants one alone gives it.
-    """
-    labels = _own(classifier, x) if segments is None else check(segments, x)
-    labels = labels.to(x.device)
-    x0, twin = reference(baseline, x), classifier.hookable(x)
-    maps = []
-    for i in range(len(x)):
-        asked = Answer(twin, target[i : i + 1])
-
-        def score(present: Tensor, i: int = i, asked: Answer = asked) -> Tensor:
-            """Of the image with only these segments, (n, S) to (n,)."""
-            shown = present[:, None, labels[i]] > 0.5
-            return asked(torch.where(shown, x[i], x0[i]))
-
-        everything = x.new_ones(1, int(labels[i].max()) + 1)
-        maps.append(effects(score, everything)[0][labels[i]])
-    return torch.stack(maps)
-
-
 def _own(classifier: Classifier, x: Tensor) -> Tensor:
-    """Those of `slic`, if there is something to compare in each image."""
+    """Those of `slic`, if there is something to compare in the image."""
     labels = slic(classifier, x)
-    alone = [i for i, image in enumerate(labels) if not int(image.max())]
-    if alone:
+    if not int(labels.max()):
         raise CannotExplain(
-            f"segments must be at least 2 per image to compare, image {alone[0]} has 1: SLIC joins "
+            "segments must be at least 2 per image to compare, image 0 has 1: SLIC joins "
             "what is noisy from pixel to pixel; give segments=slic(classifier, x, "
             "compactness=100) of xaiutils.methods.segments"
         )

@@ -2,7 +2,7 @@
 
 captum asks them 25 images by default, fewer than a picture has segments, and gives LIME a lasso
 whose penalty can zero every coefficient. Here fewer samples than unknowns are an error, and both
-are plain weighted least squares.
+are plain weighted least squares. A segment's coefficient, signed, stands on each of its pixels.
 """
 
 from __future__ import annotations
@@ -13,39 +13,113 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xaiutils.methods.arguments import Baseline
-from xaiutils.methods.perturbation import SHARED
-from xaiutils.methods.record import SIGNED, Method, Setting
+from xaiutils.methods.perturbation import SEGMENTED
+from xaiutils.methods.record import SIGNED, Setting, Table
 from xaiutils.methods.segments import Forward, by_segment
-from xaiutils.network.classifier import Classifier
-from xaiutils.network.targets import Question
 from xaiutils.support import chance, checks
 
+TABLE = Table(
+    family="perturbation",
+    sign=SIGNED,
+    passes="n_samples * F",
+    stochastic=True,
+    needs=("segments",),
+)
 
-def kernel_shap(
-    classifier: Classifier,
-    x: Tensor,
-    target: Question,
-    n_samples: int = 1000,
-    baseline: Baseline = 0.0,
-    segments: Tensor | None = None,
-    batch_size: int = 32,
+
+@TABLE(
+    "LIME",
+    "Ribeiro et al. 2016, eq. 2 and section 3.4",
+    settings={
+        "n_samples": Setting(
+            500,
+            "at least ten per segment: on four generated scenes, the values of two seeds "
+            "correlate 0.98; captum's 25 are fewer than the unknowns",
+            stock=25,
+            count=True,
+        ),
+        "kernel_width": Setting(
+            0.25,
+            "as in the authors' code for pictures; with 1.0 a picture without any segment "
+            "still weighs 0.6 of the whole one, and the model is hardly local",
+            stock=1.0,
+        ),
+        "alpha": Setting(
+            0.0,
+            "there are more samples than unknowns; captum's lasso put 29 to 38 % of the "
+            "segments of four generated scenes to exactly 0",
+            stock=0.01,
+        ),
+        **SEGMENTED,
+    },
+)
+@by_segment
+def lime(
+    forward: Forward,
+    present: Tensor,
     *,
-    seed: int = 0,
+    n_samples: int,
+    kernel_width: float,
+    alpha: float,
+    batch_size: int,
+    seed: int,
 ) -> Tensor:
-    r"""KernelSHAP: Shapley values of the segments by regression (Lundberg and Lee 2017, theorem 2).
+    r"""A linear model of the segments' presence near the image.
+
+    Each segment is present or absent by the toss of a coin; a sample z weighs
+    :math:`\exp(-D^2 / 2 w^2)` with the cosine distance D between z and the full image, both as
+    vectors of segments, and w = ``kernel_width`` > 0. ``alpha`` >= 0 weighs the lasso's penalty;
+    0 is weighted least squares.
+
+    Raises:
+        ValueError: Fewer samples than unknowns, or a single segment.
+    """
+    from captum.attr import Lime
+    from captum.attr._core.lime import get_exp_kernel_similarity_function
+    from sklearn.linear_model import Lasso, LinearRegression
+
+    alpha = checks.number("alpha", alpha, low=0)
+    if checks.number("kernel_width", kernel_width) <= 0:
+        raise ValueError(f"kernel_width must be > 0, got {kernel_width:g}")
+    _require_samples(n_samples, present)
+    kernel = get_exp_kernel_similarity_function("cosine", kernel_width)
+    drawing = chance.torchs(seed)
+
+    def coins(present: Tensor, **_: Any) -> Tensor:
+        """Captum's own would draw them globally."""
+        even = torch.full(present.shape, 0.5)
+        return torch.bernoulli(even, generator=drawing).to(present.device).long()
+
+    model = _linear_model(Lasso(alpha=alpha) if alpha else LinearRegression())
+    return Lime(forward, model, kernel, coins).attribute(
+        present, n_samples=n_samples, perturbations_per_eval=batch_size
+    )
+
+
+@TABLE(
+    "KernelSHAP",
+    "Lundberg and Lee 2017, theorem 2",
+    settings={
+        "n_samples": Setting(
+            1000,
+            "as many passes as Shapley sampling: on four generated scenes, the values of two "
+            "seeds correlate 0.90; captum's 25 are fewer than the unknowns",
+            stock=25,
+            count=True,
+        ),
+        **SEGMENTED,
+    },
+)
+@by_segment
+def kernel_shap(
+    forward: Forward, present: Tensor, *, n_samples: int, batch_size: int, seed: int
+) -> Tensor:
+    r"""Shapley values of the segments by regression.
 
     The linear function of the segments' presence that fits :math:`f_c` best by weighted least
     squares, where random sets of k among S segments come in proportion to
-    :math:`(S - 1) / (k (S - k))`, and the full and the empty image weigh a million.
-
-    Args:
-        classifier, x, target, baseline, segments, batch_size: As in `feature_ablation`.
-        n_samples: Images asked, the full and the empty one included; more than segments.
-        seed: Of the sets.
-
-    Returns:
-        (N, H, W), signed: a segment's coefficient on each of its pixels.
+    :math:`(S - 1) / (k (S - k))`, and the full and the empty image, which are among the
+    ``n_samples``, weigh a million.
 
     Raises:
         ValueError: Fewer samples than unknowns, or a single segment.
@@ -53,9 +127,7 @@ def kernel_shap(
     from captum.attr import KernelShap
     from sklearn.linear_model import LinearRegression
 
-    n_samples = checks.whole("n_samples", n_samples)
-    batch_size = checks.whole("batch_size", batch_size)
-
+    _require_samples(n_samples, present)
     drawing = chance.torchs(seed)
 
     class Own(KernelShap):
@@ -69,73 +141,9 @@ def kernel_shap(
                 values = torch.randn(present.shape, generator=drawing, device="cpu")
                 yield (values > values.kthvalue(left_out).values).to(present.device).long()
 
-    def effects(forward: Forward, present: Tensor) -> Tensor:
-        _require_samples(n_samples, present)
-        method = Own(forward)
-        method.interpretable_model = _linear_model(LinearRegression())
-        return method.attribute(present, n_samples=n_samples, perturbations_per_eval=batch_size)
-
-    return by_segment(classifier, x, target, baseline, segments, effects)
-
-
-def lime(
-    classifier: Classifier,
-    x: Tensor,
-    target: Question,
-    n_samples: int = 500,
-    kernel_width: float = 0.25,
-    alpha: float = 0.0,
-    baseline: Baseline = 0.0,
-    segments: Tensor | None = None,
-    batch_size: int = 32,
-    *,
-    seed: int = 0,
-) -> Tensor:
-    r"""LIME: a linear model of the segments' presence around the image.
-
-    Ribeiro et al. 2016, eq. 2 and section 3.4. Each segment is present or absent by the toss of
-    a coin; a sample z weighs :math:`\exp(-D^2 / 2 w^2)` with the cosine distance D between z and
-    the full image, both as vectors of segments.
-
-    Args:
-        classifier, x, target, baseline, segments, batch_size: As in `feature_ablation`.
-        n_samples: Images asked; more than segments.
-        kernel_width: w > 0.
-        alpha: Weight of the lasso's penalty, >= 0; 0 is weighted least squares.
-        seed: Of the coins.
-
-    Returns:
-        (N, H, W), signed: a segment's coefficient on each of its pixels.
-
-    Raises:
-        ValueError: Fewer samples than unknowns.
-    """
-    from captum.attr import Lime
-    from captum.attr._core.lime import get_exp_kernel_similarity_function
-    from sklearn.linear_model import Lasso, LinearRegression
-
-    n_samples = checks.whole("n_samples", n_samples)
-    batch_size = checks.whole("batch_size", batch_size)
-    alpha = checks.number("alpha", alpha, low=0)
-    kernel_width = checks.number("kernel_width", kernel_width)
-    if kernel_width <= 0:
-        raise ValueError(f"kernel_width must be > 0, got {kernel_width:g}")
-    kernel = get_exp_kernel_similarity_function("cosine", kernel_width)
-    drawing = chance.torchs(seed)
-
-    def coins(present: Tensor, **_: Any) -> Tensor:
-        """Captum's own would draw them globally."""
-        even = torch.full(present.shape, 0.5)
-        return torch.bernoulli(even, generator=drawing).to(present.device).long()
-
-    def effects(forward: Forward, present: Tensor) -> Tensor:
-        _require_samples(n_samples, present)
-        model = _linear_model(Lasso(alpha=alpha) if alpha else LinearRegression())
-        return Lime(forward, model, kernel, coins).attribute(
-            present, n_samples=n_samples, perturbations_per_eval=batch_size
-        )
-
-    return by_segment(classifier, x, target, baseline, segments, effects)
+    method = Own(forward)
+    method.interpretable_model = _linear_model(LinearRegression())
+    return method.attribute(present, n_samples=n_samples, perturbations_per_eval=batch_size)
 
 
 def _linear_model(fitted: Any) -> Any:
@@ -164,59 +172,3 @@ def _require_samples(n_samples: int, present: Tensor) -> None:
             f"n_samples must be at least the number of segments + 1, {segments + 1}, for a linear "
             f"model to be determined, got {n_samples}"
         )
-
-
-TABLE: tuple[Method, ...] = (
-    Method(
-        "lime",
-        "LIME",
-        lime,
-        "perturbation",
-        SIGNED,
-        "Ribeiro et al. 2016, eq. 2 and section 3.4",
-        passes="n_samples * F",
-        stochastic=True,
-        needs=("segments",),
-        settings={
-            "n_samples": Setting(
-                500,
-                "at least ten per segment: on four generated scenes, the values of two seeds "
-                "correlate 0.98; captum's 25 are fewer than the unknowns",
-                stock=25,
-            ),
-            "kernel_width": Setting(
-                0.25,
-                "as in the authors' code for pictures; with 1.0 a picture without any segment "
-                "still weighs 0.6 of the whole one, and the model is hardly local",
-                stock=1.0,
-            ),
-            "alpha": Setting(
-                0.0,
-                "there are more samples than unknowns; captum's lasso put 29 to 38 % of the "
-                "segments of four generated scenes to exactly 0",
-                stock=0.01,
-            ),
-            **SHARED,
-        },
-    ),
-    Method(
-        "kernel_shap",
-        "KernelSHAP",
-        kernel_shap,
-        "perturbation",
-        SIGNED,
-        "Lundberg and Lee 2017, theorem 2",
-        passes="n_samples * F",
-        stochastic=True,
-        needs=("segments",),
-        settings={
-            "n_samples": Setting(
-                1000,
-                "as many passes as Shapley sampling: on four generated scenes, the values of two "
-                "seeds correlate 0.90; captum's 25 are fewer than the unknowns",
-                stock=25,
-            ),
-            **SHARED,
-        },
-    ),
-)
