@@ -8,8 +8,6 @@ mask.
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -36,16 +34,13 @@ def impute(picture: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np
 
     for all removed pixels i at once, :math:`w = 1/6` beside and :math:`1/12` across the corner;
     neighbours outside the picture do not count. Rong et al. 2022, without the noise.
-    One factorisation serves all channels: at 128 px some 5 ms for a tenth of the pixels and 75 to
-    105 ms for nine tenths, on one core.
 
     Args:
         picture: (C, H, W).
         known: (H, W), the pixels that stay.
 
     Returns:
-        (C, H, W); 0, the mean colour, everywhere where no pixel is known, since the equations
-        then have no single solution.
+        (C, H, W); 0, the mean colour, everywhere where no pixel is known.
     """
     if not known.any():
         return np.zeros_like(picture)
@@ -104,16 +99,10 @@ def road(
     raise this score (Song et al. 2023, arXiv 2304.13836): compare with maps as smooth.
 
     Args:
-        case, attribution: The picture, and its map (H, W).
-        explainer: Not asked.
-        seed: Of the noise and of the order of ties.
         percentiles: P, how many shares.
         noise: Standard deviation of what is added to imputed pixels, as a share of the range that
-            pixels have (from black to white), so that it means the same for any preprocessing.
-        output: ``"centred"`` or ``"softmax"``.
-
-    Raises:
-        TypeError, ValueError: A setting is unknown or out of range.
+            pixels have (from black to white).
+        output: As `xaiutils.metrics.flipping.outputs` has it.
     """
     percentiles = checks.whole("percentiles", percentiles)
     noise = checks.number("noise", noise, low=0)
@@ -152,14 +141,12 @@ TABLE: tuple[Metric, ...] = (
         "raise the score",
         passes="2 * percentiles * F",
         chance=always(0.0),
-        settings=MappingProxyType(
-            {
-                "percentiles": Setting(9, "10, 20, .. 90 % of the pixels, as grad-cam's"),
-                "noise": Setting(
-                    0.01, "1 % of the pixels' range, hardly seen", "0.01 in the network's units"
-                ),
-                "output": Setting("centred", "no common shift of the logits moves it", "logit"),
-            }
-        ),
+        settings={
+            "percentiles": Setting(9, "10, 20, .. 90 % of the pixels, as grad-cam's"),
+            "noise": Setting(
+                0.01, "1 % of the pixels' range, hardly seen", "0.01 in the network's units"
+            ),
+            "output": Setting("centred", "no common shift of the logits moves it", "logit"),
+        },
     ),
 )
