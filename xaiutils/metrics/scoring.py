@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -47,18 +46,13 @@ class Contender:
 
     label: str
     method: Method | None
-    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def explainer(self, case: Case, seed: int, across_classes: bool = False) -> Explainer:
         """The method as a metric asks it: its maps are remembered by all that decides them.
 
-        Where maps of different classes or networks are compared, relevance starts from one: a
-        start from logits of either sign would turn maps over.
-
-        Args:
-            case: The picture.
-            seed: Of the method.
-            across_classes: Whether relevance must start from one.
+        With ``across_classes`` relevance starts from one, for a start from logits of either sign
+        would turn maps over. ``seed`` is the method's.
         """
         if self.method is None:
             return _oracle(case)
@@ -88,10 +82,7 @@ class Contender:
 def contender(name: str, label: str | None = None, **settings: Any) -> Contender:
     """A contender by its name in `METHODS`, or ``oracle_mask``.
 
-    Args:
-        name: The method.
-        label: What the table calls it; by default its name, with the settings that were given.
-        **settings: Of the method.
+    ``label`` is by default its name, with the ``settings`` that were given.
 
     Raises:
         TypeError, ValueError: An unknown method or setting.
@@ -170,19 +161,17 @@ def score_case(
 ) -> dict[tuple[str, str], Score]:
     """The scores of one picture by label and metric, under one ``seed``; open `remember` around it.
 
-    ``entrants`` are scored on ``case`` by ``metrics``, a mapping from names to settings.
-    ``ask`` is called with label, metric and ``score``, which it calls: a study times it there and
-    catches its errors.
+    ``metrics`` maps names to settings. ``ask`` is called with label, metric and ``score``, which it
+    calls: a study times it there and catches its errors.
     """
     # A hybrid's pass has a CAM and a relevance to leave behind, so hybrids are asked first.
     order = sorted(entrants, key=lambda one: one.method is None or one.method.family != "hybrid")
-    return {
-        (one.label, name): ask(
-            one.label, name, partial(_one, case, one, METRICS[name], seed, settings)
-        )
-        for name, settings in metrics.items()
-        for one in order
-    }
+    found: dict[tuple[str, str], Score] = {}
+    for name, settings in metrics.items():
+        for one in order:
+            score = partial(_one, case, one, METRICS[name], seed, settings)
+            found[one.label, name] = ask(one.label, name, score)
+    return found
 
 
 def _said(label: str, name: str, score: Callable[[], Score]) -> Score:
