@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from functools import cache
 
 import numpy as np
@@ -444,43 +443,6 @@ def test_what_regions_ask_does_not_depend_on_the_map(name, asked):
 # All of them
 
 
-@of_all
-def test_passes_are_what_the_network_is_asked(name):
-    case = small()
-    for chosen in ({}, QUICK[name]):
-        with asking.watch() as seen:
-            score = METRICS[name](case, never, attribution=noise(case), **chosen)
-        assert score.why == ""
-        assert seen.images == METRICS[name].cost(**chosen)
-
-
-@of_all
-def test_a_positive_factor_changes_nothing(name):
-    case = small()
-    for attribution in (noise(case), tied(case)):
-        found = [
-            METRICS[name](case, never, attribution=attribution * k, **QUICK[name]).value
-            for k in (1, 2.0**-20, 2.0**30)
-        ]
-        assert found == pytest.approx([found[0]] * 3, rel=1e-12)
-
-
-@of_all
-def test_scores_repeat_and_nothing_else_is_touched(name):
-    case, attribution = small(), tied(small())
-    given, module = (case.x.clone(), attribution.clone()), case.classifier.module
-    luck = torch.get_rng_state(), random.getstate(), str(np.random.get_state())  # noqa: NPY002
-    first = METRICS[name](case, never, attribution=attribution, seed=3, **QUICK[name])
-    again = METRICS[name](case, never, attribution=attribution, seed=3, **QUICK[name])
-    assert first == again
-    assert first.why == ""
-    assert torch.equal(luck[0], torch.get_rng_state())
-    assert luck[1:] == (random.getstate(), str(np.random.get_state()))  # noqa: NPY002
-    assert torch.equal(given[0], case.x)
-    assert torch.equal(given[1], attribution)
-    assert all(p.grad is None for p in module.parameters())
-
-
 @pytest.mark.parametrize("name", ["road", "sensitivity_n"])
 def test_the_seed_decides_chance(name):
     case = small()
@@ -548,19 +510,6 @@ def test_the_map_that_keeps_an_outline_is_no_anchor_of_morf():
 
 
 # Refusals
-
-
-@of_all
-def test_maps_without_an_order_are_not_scored(name):
-    case = small()
-    for attribution, why in (
-        (torch.zeros(8, 9), "the map is zero everywhere"),
-        (torch.ones(8, 9), "the map is the same everywhere"),
-        (torch.full((8, 9), torch.nan), "the map has NaN or infinite values"),
-    ):
-        score = METRICS[name](case, never, attribution=attribution)
-        assert np.isnan(score.value)
-        assert score.why == why
 
 
 def test_curves_refuse_maps_without_an_order_too():

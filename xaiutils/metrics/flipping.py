@@ -4,10 +4,8 @@ With the K logits f and the explained class c, the answer is the centred logit
 
 .. math:: g(x) = f_c(x) - \frac{1}{K} \sum_k f_k(x)
 
-or the softmax probability. Where the outputs do not exclude each other there is nothing to centre:
-g is then the output itself, and the probability its sigmoid; a value such as an age has none, and
-stands for itself (`xaiutils.network.classifier.Classifier.outputs`). So does a
-score (`xaiutils.network.targets`).
+or the softmax probability. Where the outputs do not exclude each other g is the output itself, and
+the probability its sigmoid; a value such as an age and a score stand for themselves.
 
 :math:`x_j` is the picture with the :math:`k_j = \mathrm{round}(jN/S)` first of N pixels replaced in
 all channels, j = 0..S, and the area under the curve is the trapezoid rule over the share of pixels
@@ -102,9 +100,6 @@ def flipping_curve(
 ) -> Curve:
     """The network's answer while pixels are replaced in the order of a map.
 
-    Chance decides only between pixels of equal value. All metrics here have the same seed for a
-    picture and flip a map in one order, so that they ask the network the same questions.
-
     Args:
         case: The picture and the class.
         attribution: (H, W).
@@ -116,7 +111,6 @@ def flipping_curve(
         base: See `replacement`.
 
     Raises:
-        TypeError, ValueError: A setting is wrong.
         CannotScore: The map puts no pixel above another.
     """
     checks.choice("kind", kind, KINDS)
@@ -172,8 +166,6 @@ _of_probability = partial(
 )
 
 TABLE: tuple[Metric, ...] = (
-    # A random order and its reverse are equally likely, whatever replaces the pixels; a map turned
-    # over scores the negative (where nothing is tied).
     _of_logit(
         name="srg",
         title="symmetric relevance gain",
@@ -185,8 +177,6 @@ TABLE: tuple[Metric, ...] = (
         passes="2 * (steps + 1) * F",
         chance=always(0.0),
     ),
-    # How far the curve can fall depends on the picture and on what replaces the pixels: read it
-    # with lerf, as srg does.
     _of_logit(
         name="morf",
         title="most relevant first",
@@ -204,7 +194,7 @@ TABLE: tuple[Metric, ...] = (
         source="the reverse of Samek et al. 2017, arXiv 1509.06321",
         anchors="a random map scores what it scores in morf, on average; the oracle scores above",
     ),
-    _of_probability(  # where the network is sure of itself, much can go before it shows
+    _of_probability(
         name="deletion",
         title="deletion",
         better="lower",

@@ -20,19 +20,14 @@ from xaiutils.metrics.record import CannotScore, Explainer, Metric, always, mask
 from xaiutils.pictures.images import Box
 from xaiutils.support import checks
 
+NO_POSITIVE = "the map has no positive value"
+
 
 def rank_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
     r"""Relevance rank accuracy: of the k highest pixels, the share inside a mask of k pixels.
 
-    Arras et al. 2022 (arXiv 2003.07258), eq. 3. Ties are broken by the pixels' order, as a stable
-    sort leaves them.
-
-    Args:
-        maps: (N, H, W), signed; negative values rank below zero.
-        masks: (N, H, W) bool.
-
-    Returns:
-        (N,) float64 in [0, 1]; NaN for an empty mask.
+    Arras et al. 2022 (arXiv 2003.07258), eq. 3. Ties are broken by the pixels' order. (N,) float64
+    in [0, 1] of signed maps (N, H, W) and masks (N, H, W) bool; NaN for an empty mask.
     """
     flat, inside = _flatten(maps, masks)
     order = flat.argsort(dim=1, descending=True, stable=True)
@@ -46,14 +41,8 @@ def mass_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
     r"""Relevance mass accuracy of the positive part: :math:`\sum_{i \in M} a_i^+ / \sum_i a_i^+`.
 
     Arras et al. 2022, eq. 2, with :math:`a^+ = \max(a, 0)`, since sums of signed relevance leave
-    [0, 1].
-
-    Args:
-        maps: (N, H, W), signed.
-        masks: (N, H, W) bool.
-
-    Returns:
-        (N,) float64 in [0, 1]; NaN for a map without a positive pixel or an empty mask.
+    [0, 1]. (N,) float64 in [0, 1] of signed maps (N, H, W) and masks (N, H, W) bool; NaN for a map
+    without a positive pixel or an empty mask.
     """
     flat, inside = _flatten(maps, masks)
     positive = flat.double().clamp(min=0)
@@ -62,16 +51,12 @@ def mass_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def own_share(maps: Tensor, own: Tensor, other: Tensor) -> Tensor:
-    r"""Of the positive mass on two objects, the share on the explained one, (N,) in [0, 1].
+    r"""Of the positive mass on two objects, the share on the explained one.
 
     .. math:: \sum_{i \in M} a_i^+ \Big/ \sum_{i \in M \cup M'} a_i^+
 
-    Args:
-        maps: (N, H, W), signed.
-        own, other: Masks of the explained object and of the other, (N, H, W) bool.
-
-    Returns:
-        (N,) float64; NaN for a map without a positive pixel on either.
+    (N,) float64 in [0, 1] of signed maps (N, H, W) and of masks (N, H, W) bool of the explained
+    object and of the other; NaN for a map without a positive pixel on either.
     """
     flat, mine = _flatten(maps, own)
     positive = flat.double().clamp(min=0)
@@ -80,20 +65,13 @@ def own_share(maps: Tensor, own: Tensor, other: Tensor) -> Tensor:
 
 
 def pixel_auc(maps: Tensor, masks: Tensor) -> Tensor:
-    r"""Area under the ROC curve of the map as a classifier of pixels, (N,) in [0, 1].
+    r"""Area under the ROC curve of the map as a classifier of pixels.
 
     .. math:: \frac{\sum_{i \in M} r_i - m (m + 1) / 2}{m\, (n - m)}
 
     with the mean ranks :math:`r_i` of n pixels, m of them in the mask (Hanley and McNeil 1982,
-    Radiology 143(1)): the chance that a pixel of the object is above one of the rest, where a tie
-    counts half.
-
-    Args:
-        maps: (N, H, W), signed.
-        masks: (N, H, W) bool.
-
-    Returns:
-        (N,) float64; NaN for a mask that is empty or covers everything.
+    Radiology 143(1)). (N,) float64 in [0, 1] of signed maps (N, H, W) and masks (N, H, W) bool;
+    NaN for a mask that is empty or covers everything.
     """
     flat, inside = _flatten(maps, masks)
     ranks = torch.from_numpy(rankdata(flat.detach().cpu().numpy(), axis=1)).to(flat.device)
@@ -135,53 +113,51 @@ def _flatten(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
 def relevance_mass(case: Case, attribution: Tensor, explainer: Explainer, seed: int) -> float:
     """`mass_accuracy` on the object's mask."""
-    return _mass(attribution, _only(case.mask))
+    found = mass_accuracy(attribution[None], _only(case.mask, attribution))
+    return _known(found, NO_POSITIVE)
 
 
 def energy_pointing_game(case: Case, attribution: Tensor, explainer: Explainer, seed: int) -> float:
     """`mass_accuracy` on the pixels inside the boxes of the explained class."""
-    inside = inside_boxes(case.boxes, case.size)[None]
-    if bool((attribution > 0).any()) and not bool(inside.any()):
-        raise CannotScore("no pixel lies in the boxes")
-    return _mass(attribution, inside)
+    inside = inside_boxes(case.boxes, case.size)
+    found = mass_accuracy(attribution[None], _only(inside, attribution))
+    positive = bool((attribution > 0).any())
+    return _known(found, "no pixel lies in the boxes" if positive else NO_POSITIVE)
 
 
 def pointing_game(
     case: Case, attribution: Tensor, explainer: Explainer, seed: int, *, tolerance: float
 ) -> float:
     """Whether the highest pixel is on the object, or at most ``tolerance`` px away: `hit_rate`."""
-    near = grow(_only(case.mask)[0], checks.number("tolerance", tolerance, low=0))[None]
-    return float(hit_rate(attribution[None], near.to(attribution.device)))
+    mask = grow(_only(case.mask)[0], checks.number("tolerance", tolerance, low=0))
+    return float(hit_rate(attribution[None], _only(mask, attribution)))
 
 
 def own_object(case: Case, attribution: Tensor, explainer: Explainer, seed: int) -> float:
     """`own_share` on a scene with two targets."""
-    masks = (_only(mask).to(attribution.device) for mask in (case.mask, case.rival))
-    share = float(own_share(attribution[None], *masks))
-    if np.isnan(share):
-        raise CannotScore("the map has no positive value on either object")
-    return share
+    masks = _only(case.mask, attribution), _only(case.rival, attribution)
+    found = own_share(attribution[None], *masks)
+    return _known(found, "the map has no positive value on either object")
 
 
 def auc(case: Case, attribution: Tensor, explainer: Explainer, seed: int) -> float:
     """`pixel_auc` on the object's mask."""
-    mask = _only(case.mask)
-    if bool(mask.all()):
-        raise CannotScore("the mask covers the whole picture")
-    return float(pixel_auc(attribution[None], mask.to(attribution.device)))
+    found = pixel_auc(attribution[None], _only(case.mask, attribution))
+    return _known(found, "the mask covers the whole picture")
 
 
-def _only(mask: Tensor | None) -> Tensor:
-    """A batch of one: (1, H, W)."""
+def _only(mask: Tensor | None, like: Tensor | None = None) -> Tensor:
+    """A batch of one, (1, H, W), where ``like`` is."""
     if mask is None:  # the record's needs say so first
         raise CannotScore("the picture has no mask")
-    return mask[None]
+    return mask[None] if like is None else mask[None].to(like.device)
 
 
-def _mass(attribution: Tensor, masks: Tensor) -> float:
-    if not bool((attribution > 0).any()):
-        raise CannotScore("the map has no positive value")
-    return float(mass_accuracy(attribution[None], masks.to(attribution.device)))
+def _known(found: Tensor, why: str) -> float:
+    """The only score, or why there is none."""
+    if bool(found.isnan()):
+        raise CannotScore(why)
+    return float(found)
 
 
 def _boxes_share(case: Case) -> float:

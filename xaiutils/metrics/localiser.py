@@ -12,6 +12,7 @@ from torch import Tensor
 
 from xaiutils.cases.case import Case
 from xaiutils.methods.record import Setting
+from xaiutils.metrics.localisation import NO_POSITIVE
 from xaiutils.metrics.record import CannotScore, Explainer, Metric
 from xaiutils.pictures.images import Box
 from xaiutils.support import checks
@@ -33,7 +34,7 @@ def bounding_box(attribution: Tensor, threshold: float) -> Box:
     values = attribution.detach().cpu().double().numpy().clip(min=0)
     low, high = float(values.min()), float(values.max())
     if high == 0:
-        raise CannotScore("the map has no positive value")
+        raise CannotScore(NO_POSITIVE)
     if low == high:
         raise CannotScore("the map is the same everywhere")
     scaled = (values - low) / (high - low)

@@ -29,15 +29,8 @@ CLASSES: dict[str, str] = {
 }
 EXPLAINED = 10  # perturbed pictures that are explained at a time: a pass keeps its activations
 # What is no part of the score, or would give something else than one score per picture.
-_NOT_SETTINGS = {
-    "self",
-    "kwargs",
-    "return_aggregate",
-    "aggregate_func",
-    "default_plot_func",
-    "disable_warnings",
-    "display_progressbar",
-}
+_NOT_SETTINGS = {"self", "kwargs", "return_aggregate", "aggregate_func", "default_plot_func"}
+_NOT_SETTINGS |= {"disable_warnings", "display_progressbar"}
 
 
 def judge(
@@ -80,9 +73,7 @@ def plain(
 
     Args:
         name: A key of `CLASSES`.
-        classifier: The network; its logits are judged.
-        x: (N, C, H, W), preprocessed.
-        target: (N,), the classes that are explained.
+        classifier, x, target: The network, pictures (N, C, H, W), the classes explained (N,).
         maps: (N, H, W), signed.
         masks: (N, H, W) bool; only relevance_rank_accuracy needs them.
         explainer: As `xaiutils.metrics.record.Metric` has it.

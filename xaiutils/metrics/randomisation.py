@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,6 @@ from torch import Tensor
 
 from xaiutils.cases.case import Case
 from xaiutils.methods.record import Setting
-from xaiutils.metrics.complexity import histogram_entropy
 from xaiutils.metrics.randomised import randomised_networks
 from xaiutils.metrics.record import BATCH, CannotScore, Explainer, Metric
 from xaiutils.network.classifier import Classifier
@@ -93,35 +91,26 @@ def class_discrimination(
     return float(np.mean(found))
 
 
-def mprt_curve(
+def mprt(
     case: Case,
     attribution: Tensor,
     explainer: Explainer,
+    seed: int,
     *,
-    similarity: str = "spearman",
-    stages: int = 5,
-    network_seed: int = 0,
-) -> Tensor:
-    """Similarity of the map to that of each of the `randomised_networks`, (S,) float64.
+    similarity: str,
+    stages: int,
+    network_seed: int,
+) -> float:
+    """Mean similarity of the map to those of the `randomised_networks`.
 
     Model parameter randomisation test, cascading from the top (Adebayo et al. 2018, arXiv
     1810.03292); the class is the explained one throughout. It sorts out maps that ask no network
     and does not rank the rest: noise passes (Binder et al. 2023, arXiv 2211.12486).
     """
-    likeness = SIMILARITIES[checks.choice("similarity", similarity, SIMILARITIES)]
-    own = _values(attribution)
-    found = [
-        likeness(own, _explain(case, explainer, network, case.targets)[0])
-        for network in randomised_networks(case.classifier, stages, network_seed)
-    ]
-    return torch.tensor(found, dtype=torch.float64)
-
-
-def _mprt(
-    case: Case, attribution: Tensor, explainer: Explainer, seed: int, **settings: Any
-) -> float:
-    """The mean of the `mprt_curve`."""
-    return float(mprt_curve(case, attribution, explainer, **settings).mean())
+    likeness, own = SIMILARITIES[similarity], _values(attribution)
+    networks = randomised_networks(case.classifier, stages, network_seed)
+    maps = (_explain(case, explainer, network, case.targets)[0] for network in networks)
+    return float(torch.tensor([likeness(own, one) for one in maps], dtype=torch.float64).mean())
 
 
 def emprt(
@@ -135,18 +124,22 @@ def emprt(
 ) -> float:
     r"""The rise of the map's complexity when the whole network is random, (H' - H) / H.
 
-    Efficient MPRT (Hedström et al. 2023, arXiv 2401.06465) with the `histogram_entropy` H of
-    ``bins``; ``network_seed`` is that of the random network.
+    Efficient MPRT (Hedström et al. 2023, arXiv 2401.06465); H is the entropy of the histogram of
+    equal bins from the map's lowest to its highest value.
     """
     network = randomised_networks(case.classifier, network_seed=network_seed)[-1]
-    other = torch.from_numpy(_explain(case, explainer, network, case.targets))
-    if bool((other == other.flatten()[0]).all()):
+    other = _explain(case, explainer, network, case.targets)
+    if np.ptp(other) == 0:
         raise CannotScore("the map of the random network is the same everywhere")
-    before, after = (
-        float(histogram_entropy(one.reshape(1, *one.shape[-2:]), checks.whole("bins", bins, low=2)))
-        for one in (attribution, other)
-    )
+    bins = checks.whole("bins", bins, low=2)
+    before, after = (_entropy(values, bins) for values in (_values(attribution), other))
     return (after - before) / before
+
+
+def _entropy(values: np.ndarray, bins: int) -> float:
+    """In nats, in [0, log bins]."""
+    counts = torch.from_numpy(np.histogram(values, bins)[0])[None]
+    return float(torch.special.entr(counts / values.size).sum(1))
 
 
 def _explain(
@@ -199,14 +192,14 @@ TABLE: tuple[Metric, ...] = (
     _of_cascade(
         name="mprt_spearman",
         title="MPRT, rank correlation",
-        function=partial(_mprt, similarity="spearman"),
+        function=partial(mprt, similarity="spearman"),
         source="Adebayo et al. 2018, arXiv 1810.03292, of signed maps",
         anchors="noise drawn anew for each network: 0; a map that asks no network: 1",
     ),
     _of_cascade(
         name="mprt_ssim",
         title="MPRT, structural similarity",
-        function=partial(_mprt, similarity="ssim"),
+        function=partial(mprt, similarity="ssim"),
         source="Adebayo et al. 2018, arXiv 1810.03292, of signed maps; the scale as Binder et al. "
         "2023, arXiv 2211.12486",
         anchors="noise drawn anew for each network: about 0; a map that asks no network: 1",

@@ -70,8 +70,7 @@ class Metric:
         source: Paper and equation, or the library that computes it.
         anchors: What a random map and the oracle (the object's mask as a map) score, in words.
         passes: Cost for one image as a formula in F (forward pass), E (one explanation) and the
-            settings' names. What is asked twice is answered once inside
-            `xaiutils.support.cache.remember`.
+            settings' names.
         chance: The score of a random map on a case, NaN where it is not known beforehand.
         needs: Keys of `NEEDS`: what a case must have.
         across_classes: Whether maps of different classes or networks are compared, so that LRP
@@ -118,10 +117,7 @@ class Metric:
         seed: int = 0,
         **settings: Any,
     ) -> Score:
-        """Score one explanation.
-
-        The score depends on the case, the explainer, the seed and the settings alone, never on
-        other pictures or on what was scored before; the global random states stay as they are.
+        """Score one explanation, whatever was scored before; global random states stay.
 
         Args:
             case: A picture, the class that is explained, and where its object is.

@@ -22,12 +22,7 @@ GROUP = KEYS[:3]
 
 
 def checked(table: pd.DataFrame) -> pd.DataFrame:
-    """Return ``table`` if it is a score table.
-
-    Raises:
-        TypeError: It is no table, or its values are no numbers.
-        ValueError: A column is missing, a row has no name, a score stands there twice.
-    """
+    """Return ``table`` if it is a score table; a `TypeError` or `ValueError` says what is wrong."""
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"table must be a pandas DataFrame, got {checks.describe(table)}")
     missing = [name for name in COLUMNS if name not in table.columns]
@@ -50,9 +45,8 @@ def compare(
     """Compare one method with each of ``others``, within each network of a score table.
 
     Scores of one image are averaged over seeds; an image without the score of one seed has none.
-    All images that the table has for the metric and the network are counted, scored or not.
-    ``better``, ``"higher"`` or ``"lower"``, is the direction of the metric: differences are
-    positive where ``method`` leads.
+    All images that the table has for the metric and the network are counted, scored or not. Where
+    ``better``, the metric's direction, is ``"lower"``, differences are turned: positive is a lead.
 
     Returns:
         One row per network and other method: `GROUP`, metric, method, other, what `Pair` says, and
@@ -107,12 +101,9 @@ def spread(table: pd.DataFrame, metric: str, methods: Sequence[str], better: str
     .. math:: \sqrt{\tfrac1M \sum_m \operatorname{var}_k s_{mk}} \Big/ \bar s, \qquad
               \sqrt{\operatorname{var}_m \bar s_m} \Big/ \bar s,
 
-    both unbiased and as shares of the picture's mean over all. It has no direction: ``better`` is
-    not used.
-
-    Returns:
-        A score table of the rows ``draws`` and ``methods``; NaN where a score is missing, or the
-        mean is not above 0.
+    both unbiased and as shares of the picture's mean over all; ``better`` is not used. A score
+    table of the rows ``draws`` and ``methods``; NaN where a score is missing, or the mean is not
+    above 0.
 
     Raises:
         ValueError: There is one draw only.
@@ -131,12 +122,8 @@ def spread(table: pd.DataFrame, metric: str, methods: Sequence[str], better: str
 def lowest(table: pd.DataFrame, metric: str, methods: Sequence[str], better: str) -> pd.DataFrame:
     """On which pictures each of ``methods`` is the best, by its mean over seeds: 1 there, else 0.
 
-    Returns:
-        A score table with a row ``always``, which is 1 on every picture; NaN where a score is
-        missing. Of a tie each is one of the best.
-
-    Raises:
-        TypeError, ValueError: An unknown direction, or what `checked` refuses.
+    A score table, with a row ``always``, which is 1 on every picture; NaN where a score is missing.
+    Of a tie each is one of the best. ``better`` is the metric's direction.
     """
     sign = 1 if checks.choice("better", better, BETTER) == "higher" else -1
 

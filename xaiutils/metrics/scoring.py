@@ -1,9 +1,7 @@
 """Many methods on many pictures by many metrics: one row for each score.
 
 Every score belongs to its picture, method, metric and seed alone. Pictures are taken one by one,
-so that their order and number change no bit; all methods see the same perturbed pictures, and
-what a network has answered for one method it is not asked for another
-(see `xaiutils.support.cache`).
+so that their order and number change no bit; all methods see the same perturbed pictures.
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -36,12 +35,9 @@ ORACLE = "oracle_mask"
 
 @dataclass(frozen=True)
 class Contender:
-    """A method with its settings, as a row of a table.
+    """A method with its settings; None stands for the oracle, whose map is the object's mask.
 
-    Attributes:
-        label: What the table calls it.
-        method: Its record; None for the oracle, whose map is the object's mask.
-        settings: Instead of the record's defaults.
+    ``label`` is what the table calls it; ``settings`` stand instead of the record's defaults.
     """
 
     label: str
@@ -55,7 +51,8 @@ class Contender:
         would turn maps over. ``seed`` is the method's.
         """
         if self.method is None:
-            return _oracle(case)
+            mask = torch.as_tensor(case.mask).float()
+            return lambda classifier, x, target: mask.to(x.device).expand(len(x), *mask.shape)
         method, settings = self.method, dict(self.settings)
         ours = any(method is one for one in SHIPPED)
         if across_classes and "start" in method.settings:
@@ -132,7 +129,7 @@ def score(
         raise ValueError(f"methods must have labels of their own, got {labels}")
     chosen = dict(metrics) if isinstance(metrics, Mapping) else {key: {} for key in metrics}
     for name in chosen:
-        checks.choice("metric", name, tuple(METRICS))
+        checks.choice("metric", name, METRICS)
     cases = list(cases)
     if progress:
         from tqdm.auto import tqdm
@@ -144,11 +141,8 @@ def score(
             for seed in seeds:
                 found = score_case(case, entrants, chosen, seed, _said)
                 place = (case.workload, case.classifier.name, case.split, case.id)
-                rows += [
-                    (*place, label, name, seed, *found[label, name])
-                    for name in chosen
-                    for label in labels
-                ]
+                asked = product(chosen, labels)
+                rows += [(*place, label, name, seed, *found[label, name]) for name, label in asked]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -195,11 +189,3 @@ def _one(
             return metric(case, explainer, seed=seed, **settings)
     except CannotExplain as reason:
         return Score(torch.nan, str(reason))
-
-
-def _oracle(case: Case) -> Explainer:
-    def explain(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
-        assert case.mask is not None
-        return case.mask.to(x.device, torch.float32).expand(len(x), *x.shape[2:])
-
-    return explain

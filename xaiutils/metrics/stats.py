@@ -34,9 +34,6 @@ def mean_interval(values: Tensor, level: float = 0.95) -> tuple[float, float, fl
     Returns:
         Mean, lower and upper end; the ends are NaN where there are fewer than two values, and
         equal the mean where all values are equal; all NaN without any value.
-
-    Raises:
-        TypeError, ValueError: ``level`` is not in (0, 1).
     """
     checks.number("level", level, low=0, below=1)
     known = values[values.isfinite()].double()
@@ -83,10 +80,7 @@ class Pair(NamedTuple):
 def paired(scores: ArrayLike, others: ArrayLike, better: str = "higher") -> Pair:
     """Compare a method's ``scores`` (N,) with ``others`` on the same images, in the same order.
 
-    ``d = scores - others``, turned where ``better`` is ``"lower"``, so that positive is a lead.
-
-    Raises:
-        ValueError: Scores of different numbers of images, an unknown direction.
+    Differences are turned where ``better`` is ``"lower"``, so that positive is a lead.
     """
     a, b = _numbers("scores", scores), _numbers("others", others)
     if a.shape != b.shape:
@@ -108,9 +102,6 @@ def equivalent(pair: Pair, margin: float) -> bool:
 
     Both are passed at 5 % exactly where the 90 % interval of the difference lies inside
     (-margin, margin); Schuirmann 1987, with the bootstrap interval instead of Student's.
-
-    Raises:
-        TypeError, ValueError: ``margin`` is below 0.
     """
     margin = checks.number("margin", margin, low=0)
     return -margin < pair.low_90 and pair.high_90 < margin
@@ -119,9 +110,9 @@ def equivalent(pair: Pair, margin: float) -> bool:
 def wilcoxon(differences: ArrayLike) -> float:
     """Two-sided p of Wilcoxon's signed-rank test of (N,); 1 where all are 0, NaN for none.
 
-    Equal magnitudes share their mean rank. Zeros are ranked and then dropped (Pratt 1959), so
-    that many images without a difference weaken the rest. Up to 50 differences without a zero or
-    a tie are tested exactly, others by the normal approximation, corrected for ties and zeros.
+    Zeros are ranked and then dropped (Pratt 1959), so that many images without a difference weaken
+    the rest. Up to 50 differences without a zero or a tie are tested exactly, others by the normal
+    approximation, corrected for ties and zeros.
     """
     d = _finite("differences", differences)
     if not len(d):
@@ -138,8 +129,8 @@ def rank_biserial(differences: ArrayLike) -> float:
 
     .. math:: r = \frac{W_+ - W_-}{n (n + 1) / 2}
 
-    Kerby 2014, for matched pairs. :math:`W_\pm` are the sums of the ranks of the positive and
-    negative differences. The ranks of zeros count for neither side, so they pull r towards 0.
+    Kerby 2014, for matched pairs, with the sums :math:`W_\pm` of the ranks of the positive and
+    negative differences; those of zeros count for neither side.
     """
     d = _finite("differences", differences)
     if not len(d):
@@ -152,10 +143,8 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 
     .. math:: \tilde p_{(i)} = \max_{j \le i} \min(1, (m - j + 1)\, p_{(j)})
 
-    NaN stands for a test that could not be made: it stays NaN and does not count in m.
-
-    Raises:
-        ValueError: A p beyond [0, 1].
+    NaN stands for a test that could not be made: it stays NaN and does not count in m. Raises
+    `ValueError` for a p beyond [0, 1].
     """
     values = _numbers("p", p)
     known = ~np.isnan(values)
