@@ -173,10 +173,9 @@ def _array(value: Tensor) -> Floats:
 
 
 class _Logits(nn.Module):
-    """The network that Quantus sees.
+    """What Quantus sees: `Classifier.predict`, whose answers are remembered, or the plain module.
 
-    `Classifier.predict`, so that answers are remembered, or plainly the module: the two differ in
-    last bits, and a correlation of tiny drops shows them. A score is the only logit, (N, 1).
+    The two differ in last bits. A score is the only logit, (N, 1).
     """
 
     def __init__(
@@ -196,10 +195,9 @@ class _Logits(nn.Module):
 
 
 class _Unchecked:
-    """Makes a Quantus metric skip its check of maps, which builds a Python set of all values.
+    """Makes a Quantus metric skip its check of maps, which is slow and refuses negative ones.
 
-    The check refuses maps that are constant, and batches of negative maps. In its place each map
-    must have an order, which a negative one has.
+    In its place each map must have an order.
     """
 
     def general_preprocess(self, *, a_batch: Floats, **given: Any) -> dict[str, Any]:
@@ -222,10 +220,7 @@ class _Unchecked:
 
 
 class _Together:
-    """Makes AvgSensitivity explain the perturbed copies of its one picture together.
-
-    The draws are those of Quantus: the same calls in the same order, from the same seed.
-    """
+    """Makes AvgSensitivity explain the copies of its picture together; the draws are Quantus'."""
 
     def evaluate_batch(
         self: Any, model: Any, x_batch: Floats, y_batch: Floats, a_batch: Floats, **_: Any
@@ -245,10 +240,7 @@ class _Together:
 
 
 class _Drawn:
-    """Makes FaithfulnessCorrelation draw its subsets, and ask the network, once for all maps.
-
-    The draws are those of Quantus: the same calls in the same order, from the same seed.
-    """
+    """Makes FaithfulnessCorrelation draw, and ask the network, once for all maps, as Quantus."""
 
     def evaluate_batch(
         self: Any, model: Any, x_batch: Floats, y_batch: Floats, a_batch: Floats, **_: Any

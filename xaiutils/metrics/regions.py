@@ -1,11 +1,8 @@
 r"""Regions removed for real: does the map's sum over a region say how much the answer falls?
 
-The answer is the centred logit, or the output itself where outputs do not exclude each other
-(`xaiutils.metrics.flipping`). Regions are the patches of a grid, and a removed one has the mean
-colour. What is removed never depends on the map, so one set of answers serves every method.
-
-The shipped networks were not trained with removed patches, as Hesse et al. ask for: the drops are
-true, but of pictures that the networks have not learnt to read.
+The answer is that of `xaiutils.metrics.flipping`. Regions are the patches of a grid, and a removed
+one has the mean colour, whatever the map is. The shipped networks were not trained with removed
+patches, as Hesse et al. ask for: the drops are true, but of pictures that they cannot read.
 """
 
 from __future__ import annotations
@@ -48,8 +45,7 @@ def idsds(case: Case, attribution: Tensor, explainer: Explainer, seed: int, *, g
 
     .. math:: \rho_\mathrm{Spearman}\Big(\sum_{i \in q} a_i,\; g(x) - g(x_{\setminus q})\Big)
 
-    over the patches q, ``grid`` along each side. Hesse et al. 2024 (arXiv 2407.11910), whose
-    networks are trained with deleted patches; those shipped here are not.
+    over the patches q, ``grid`` along each side. Hesse et al. 2024 (arXiv 2407.11910).
     """
     patch = patches(case.size, grid)
     effect = drops(case, patch == np.arange(grid**2)[:, None, None])

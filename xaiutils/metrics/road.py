@@ -48,10 +48,14 @@ def impute(picture: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np
 def _weights(height: int, width: int) -> csr_array:
     """Of each pixel's neighbours, (H * W, H * W): 1/6 beside it and 1/12 across the corner."""
     at = np.arange(height * width).reshape(height, width)
-    pairs = [(at[:, 1:], at[:, :-1], 1 / 6), (at[1:], at[:-1], 1 / 6)]
-    pairs += [(at[1:, 1:], at[:-1, :-1], 1 / 12), (at[1:, :-1], at[:-1, 1:], 1 / 12)]
-    rows, columns = (np.concatenate([pair[i].ravel() for pair in pairs]) for i in (0, 1))
-    weights = np.concatenate([np.full(pair[0].size, pair[2]) for pair in pairs])
+    beside = [(at[:, 1:], at[:, :-1]), (at[1:], at[:-1])]
+    across = [(at[1:, 1:], at[:-1, :-1]), (at[1:, :-1], at[:-1, 1:])]
+    rows, columns = (
+        np.concatenate([ends.ravel() for ends in side])
+        for side in zip(*beside, *across, strict=True)
+    )
+    sizes = [sum(ends.size for ends, _ in pairs) for pairs in (beside, across)]
+    weights = np.repeat([1 / 6, 1 / 12], sizes)
     half = coo_array((weights, (rows, columns)), shape=(at.size, at.size))
     return (half + half.T).tocsr()
 

@@ -109,13 +109,13 @@ def score(
         methods: Names in `METHODS`, ``oracle_mask``, or contenders with settings.
         metrics: Names in `METRICS`, or a mapping from them to settings.
         seeds: Each gives a row of its own: the same map, other perturbations.
-        progress: Show a bar over the cases, with the time left.
+        progress: Show a bar over the cases.
         megabytes: Of answers to remember.
 
     Returns:
-        One row for each score with the columns `COLUMNS`; ``value`` is NaN where there is no
-        score, and ``why`` says the reason. Where a method or metric of yours changed the network
-        or the like, its row says what, and it was put back before the next row.
+        One row for each score with the columns `COLUMNS`; ``value`` is NaN where there is none,
+        and ``why`` says the reason. Where a method or metric of yours changed the network or the
+        like, its row says what, and it was put back before the next row.
 
     Raises:
         ValueError: No method, metric or seed; an unknown name; two methods of one label.
@@ -151,7 +151,7 @@ def score_case(
     entrants: Sequence[Contender],
     metrics: Mapping[str, Mapping[str, Any]],
     seed: int,
-    ask: Callable[[str, str, Callable[[], Score]], Score] = lambda label, name, score: score(),
+    ask: Callable[[str, str, Callable[[], Score]], Score],
 ) -> dict[tuple[str, str], Score]:
     """The scores of one picture by label and metric, under one ``seed``; open `remember` around it.
 
