@@ -161,10 +161,7 @@ def test_each_metric_equals_its_literal_twin(name, picture):
     case, used = (small(), SMALL[name]) if picture == "small" else (scenes()[3], QUICK[name])
     score = METRICS[name](case, gradient, seed=5, **used)
     twin = globals()[f"literal_{name}"](
-        case,
-        gradient,
-        picture_seed(case, name, 5),
-        **({"subset": 30} if "subset" in used else {}),
+        case, gradient, picture_seed(case, name, 5), **({"subset": 30} if "subset" in used else {})
     )
     assert score.why == ""
     # the logits' drops are float32 differences
@@ -218,12 +215,7 @@ def explained(cases, explainer) -> Tensor:
 
 def global_states():
     numpys = np.random.get_state()  # noqa: NPY002
-    return (
-        torch.get_rng_state().tolist(),
-        numpys[1].tobytes(),
-        numpys[2:],
-        random.getstate(),
-    )
+    return (torch.get_rng_state().tolist(), numpys[1].tobytes(), numpys[2:], random.getstate())
 
 
 @pytest.fixture
@@ -539,12 +531,7 @@ def test_a_map_of_negative_values_has_an_order():
             ValueError,
             "runs must be >= 3, got 2",
         ),
-        (
-            "faithfulness_correlation",
-            {},
-            ValueError,
-            r"subset must be below H \* W = 144, got 224",
-        ),
+        ("faithfulness_correlation", {}, ValueError, r"subset must be below H \* W = 144, got 224"),
         (
             "faithfulness_correlation",
             {"subset": 9, "baseline": "blak"},

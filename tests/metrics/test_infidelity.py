@@ -35,12 +35,7 @@ def small(linear: bool = False, dtype: torch.dtype = torch.float64, seed: int = 
         nn.Linear(192, 3),
     )
     net = net.eval().to(dtype)
-    return Case(
-        "small",
-        wrap(net, size=8, cam_layer="0"),
-        torch.randn(1, 3, 8, 8, dtype=dtype),
-        1,
-    )
+    return Case("small", wrap(net, size=8, cam_layer="0"), torch.randn(1, 3, 8, 8, dtype=dtype), 1)
 
 
 def slope(case: Case) -> Tensor:
@@ -146,10 +141,7 @@ def test_by_hand():
             part.weight.fill_(1)
             part.bias.zero_()
     case = Case(
-        "hand",
-        wrap(net, size=4, cam_layer="0"),
-        torch.ones(1, 1, 4, 4, dtype=torch.float64),
-        0,
+        "hand", wrap(net, size=4, cam_layer="0"), torch.ones(1, 1, 4, 4, dtype=torch.float64), 0
     )
     half = torch.full((4, 4), 0.5)
     half[0, 0] = 0.5 + 1e-7  # a map of one value has no order

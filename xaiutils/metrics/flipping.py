@@ -156,10 +156,7 @@ _BLUR = Setting(
 _OUTPUT = Setting("centred", "no common shift of the logits moves it; no saturation")
 _flips = partial(Metric, family="faithfulness", stream=STREAM, passes="(steps + 1) * F")
 _of_logit = partial(
-    _flips,
-    low=-np.inf,
-    high=np.inf,
-    settings={"steps": _STEPS, "output": _OUTPUT, "base": _MEAN},
+    _flips, low=-np.inf, high=np.inf, settings={"steps": _STEPS, "output": _OUTPUT, "base": _MEAN}
 )
 _of_probability = partial(
     _flips, low=0, high=1, of_probability=True, source="Petsiuk et al. 2018, arXiv 1806.07421"

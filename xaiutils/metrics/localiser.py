@@ -86,8 +86,7 @@ TABLE: tuple[Metric, ...] = (
         needs=("picture", "boxes"),
         settings={
             "threshold": Setting(
-                0.2,
-                "a fifth of the maximum, as Zhou et al. 2016 (CAM) and as the bounding figure",
+                0.2, "a fifth of the maximum, as Zhou et al. 2016 (CAM) and as the bounding figure"
             )
         },
     ),

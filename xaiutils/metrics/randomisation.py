@@ -6,7 +6,6 @@ Maps are compared as they are, signed. The randomised networks depend on the net
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -52,11 +51,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     return float(structural_similarity(first, second, win_size=WINDOW, data_range=span))
 
 
-SIMILARITIES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "spearman": spearman,
-    "ssim": ssim,
-    "cosine": cosine,
-}
+SIMILARITIES = {"spearman": spearman, "ssim": ssim, "cosine": cosine}
 
 
 def class_discrimination(
@@ -146,9 +141,8 @@ def _explain(
     case: Case, explainer: Explainer, classifier: Classifier, targets: Question
 ) -> np.ndarray:
     """The maps of the picture for some classes, (n, H, W) float64."""
-    maps = explainer(
-        classifier, case.x.expand(len(targets), *case.x.shape[1:]).contiguous(), targets
-    )
+    x = case.x.expand(len(targets), *case.x.shape[1:]).contiguous()
+    maps = explainer(classifier, x, targets)
     if not bool(maps.isfinite().all()):
         raise CannotScore(f"a map of {classifier.name} has NaN or infinite values")
     return _values(maps)
