@@ -204,12 +204,12 @@ def test_for_a_linear_network_no_order_falls_faster_than_its_contributions():
     case = small(linear=True)
     best = METRICS["morf"](case, never, attribution=contributions(case)).value
     others = [
-        METRICS["morf"](case, never, attribution=noise(case, seed)).value for seed in range(200)
+        METRICS["morf"](case, never, attribution=noise(case, seed)).value for seed in range(50)
     ]
     assert best < min(others)
     best = METRICS["srg"](case, never, attribution=contributions(case)).value
     assert best > max(
-        METRICS["srg"](case, never, attribution=noise(case, seed)).value for seed in range(200)
+        METRICS["srg"](case, never, attribution=noise(case, seed)).value for seed in range(50)
     )
 
 
@@ -483,16 +483,6 @@ def test_random_maps_score_zero_on_average(name):
         [
             METRICS[name](case, never, attribution=noise(case, seed), **QUICK[name]).value
             for seed in range(100)
-        ]
-    )
-    assert abs(scores.mean()) < 3 * scores.std() / len(scores) ** 0.5
-
-
-def test_random_srg_is_zero_on_scenes():
-    scores = torch.tensor(
-        [
-            METRICS["srg"](case, never, attribution=noise(case, 7 * i), steps=10).value
-            for i, case in enumerate(scenes())
         ]
     )
     assert abs(scores.mean()) < 3 * scores.std() / len(scores) ** 0.5
