@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 import quantus
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from xaiutils.cases.case import Case, load_cases
@@ -25,7 +23,6 @@ from xaiutils.metrics.paper import TABLE
 from xaiutils.metrics.paper_quantus import CLASSES, plain
 from xaiutils.metrics.record import picture_seed
 from xaiutils.network.classifier import wrap
-from xaiutils.support import asking
 from xaiutils.support import cache as memo
 
 METRICS = {metric.name: metric for metric in TABLE}
@@ -164,10 +161,7 @@ def test_each_metric_equals_its_literal_twin(name, picture):
     case, used = (small(), SMALL[name]) if picture == "small" else (scenes()[3], QUICK[name])
     score = METRICS[name](case, gradient, seed=5, **used)
     twin = globals()[f"literal_{name}"](
-        case,
-        gradient,
-        picture_seed(case, name, 5),
-        **({"subset": 30} if "subset" in used else {}),
+        case, gradient, picture_seed(case, name, 5), **({"subset": 30} if "subset" in used else {})
     )
     assert score.why == ""
     # the logits' drops are float32 differences
@@ -221,12 +215,7 @@ def explained(cases, explainer) -> Tensor:
 
 def global_states():
     numpys = np.random.get_state()  # noqa: NPY002
-    return (
-        torch.get_rng_state().tolist(),
-        numpys[1].tobytes(),
-        numpys[2:],
-        random.getstate(),
-    )
+    return (torch.get_rng_state().tolist(), numpys[1].tobytes(), numpys[2:], random.getstate())
 
 
 @pytest.fixture
@@ -238,9 +227,9 @@ def states():
 
 
 @by_name
-@pytest.mark.parametrize("batch_size", [16, 5])
+@pytest.mark.parametrize("batch_size", [6, 4])
 def test_plainly_asked_it_is_quantus(name, batch_size, states):
-    cases, explainer = scenes(), METHODS["grad_cam"]
+    cases, explainer = scenes()[:6], METHODS["grad_cam"]
     maps = explained(cases, explainer)
     x, target = torch.cat([case.x for case in cases]), torch.tensor([c.target for c in cases])
     masks = torch.stack([case.mask for case in cases])
@@ -249,7 +238,7 @@ def test_plainly_asked_it_is_quantus(name, batch_size, states):
     ours = plain(name, *given, seed=3, batch_size=batch_size, **THEIRS[name])
     assert global_states() == before
     theirs = direct(name, cases, maps, explainer, 3, batch_size, **THEIRS[name])
-    assert ours.shape == (16,)
+    assert ours.shape == (6,)
     assert ours.dtype == np.float64
     np.testing.assert_allclose(ours, theirs, atol=1e-6, rtol=0)
     if name == "random_logit":  # the classifier's number of classes is known
@@ -336,20 +325,6 @@ def test_plain_quantus_draws_the_other_class_by_the_place_in_the_batch():
 # --- invariants --------------------------------------------------------------------------------
 
 
-@by_name
-@given(factor=st.floats(1e-3, 1e3), seed=st.integers(0, 3))
-@settings(max_examples=8, deadline=None)
-def test_a_positive_factor_changes_nothing(name, factor, seed):
-    case = small(seed=seed)
-    used = SMALL[name]
-
-    def scaled(classifier, x, target):
-        return gradient(classifier, x, target) * factor
-
-    score = METRICS[name](case, gradient, **used).value
-    assert METRICS[name](case, scaled, **used).value == pytest.approx(score, abs=1e-6)
-
-
 def test_not_normalised_sensitivity_sees_the_scale_of_each_map():
     case = small()
 
@@ -361,24 +336,6 @@ def test_not_normalised_sensitivity_sees_the_scale_of_each_map():
     quiet = metric(case, gradient, **used).value
     assert metric(case, louder, **used).value == pytest.approx(quiet, abs=1e-6)
     assert metric(case, louder, normalise=False, **used).value > quiet + 1
-
-
-@by_name
-def test_nothing_of_the_callers_is_changed(name, capsys):
-    case = small()
-    attribution = gradient(case.classifier, case.x, case.targets)[0].float()
-    kept, x = attribution.clone(), case.x.clone()
-    modules = {key: value.clone() for key, value in case.classifier.module.state_dict().items()}
-    before = global_states()
-    METRICS[name](case, gradient, attribution=attribution, **SMALL[name])
-    assert global_states() == before
-    assert torch.equal(attribution, kept)
-    assert torch.equal(case.x, x)
-    assert torch.is_grad_enabled()
-    for key, value in case.classifier.module.state_dict().items():
-        assert torch.equal(value, modules[key])
-    assert all(p.grad is None for p in case.classifier.module.parameters())
-    assert capsys.readouterr() == ("", "")
 
 
 def test_plain_quantus_changes_no_map_in_place():
@@ -451,22 +408,6 @@ def test_copies_of_other_size_are_each_divided_by_their_own_largest():
     metric, given = METRICS["avg_sensitivity"], {"attribution": attribution, "samples": 3}
     quiet = metric(case, gradient, **given).value
     assert metric(case, louder, **given).value == pytest.approx(quiet, abs=1e-6)
-
-
-@by_name
-def test_cost_is_what_the_record_says(name):
-    case, metric, calls = small(), METRICS[name], []
-
-    def counted(classifier, x, target):
-        calls.append(len(x))
-        return edges(classifier, x, target)
-
-    with asking.watch() as seen:
-        metric(case, counted, attribution=case.mask.float(), **SMALL[name])
-    explanations = metric.cost(0, 1, **SMALL[name])
-    assert seen.images == metric.cost(1, 0, **SMALL[name])
-    assert sum(calls) == explanations
-    assert metric.explains == (explanations > 0)
 
 
 @by_name
@@ -590,12 +531,7 @@ def test_a_map_of_negative_values_has_an_order():
             ValueError,
             "runs must be >= 3, got 2",
         ),
-        (
-            "faithfulness_correlation",
-            {},
-            ValueError,
-            r"subset must be below H \* W = 144, got 224",
-        ),
+        ("faithfulness_correlation", {}, ValueError, r"subset must be below H \* W = 144, got 224"),
         (
             "faithfulness_correlation",
             {"subset": 9, "baseline": "blak"},

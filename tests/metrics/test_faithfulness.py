@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from functools import cache
 
 import numpy as np
@@ -205,12 +204,12 @@ def test_for_a_linear_network_no_order_falls_faster_than_its_contributions():
     case = small(linear=True)
     best = METRICS["morf"](case, never, attribution=contributions(case)).value
     others = [
-        METRICS["morf"](case, never, attribution=noise(case, seed)).value for seed in range(200)
+        METRICS["morf"](case, never, attribution=noise(case, seed)).value for seed in range(50)
     ]
     assert best < min(others)
     best = METRICS["srg"](case, never, attribution=contributions(case)).value
     assert best > max(
-        METRICS["srg"](case, never, attribution=noise(case, seed)).value for seed in range(200)
+        METRICS["srg"](case, never, attribution=noise(case, seed)).value for seed in range(50)
     )
 
 
@@ -444,43 +443,6 @@ def test_what_regions_ask_does_not_depend_on_the_map(name, asked):
 # All of them
 
 
-@of_all
-def test_passes_are_what_the_network_is_asked(name):
-    case = small()
-    for chosen in ({}, QUICK[name]):
-        with asking.watch() as seen:
-            score = METRICS[name](case, never, attribution=noise(case), **chosen)
-        assert score.why == ""
-        assert seen.images == METRICS[name].cost(**chosen)
-
-
-@of_all
-def test_a_positive_factor_changes_nothing(name):
-    case = small()
-    for attribution in (noise(case), tied(case)):
-        found = [
-            METRICS[name](case, never, attribution=attribution * k, **QUICK[name]).value
-            for k in (1, 2.0**-20, 2.0**30)
-        ]
-        assert found == pytest.approx([found[0]] * 3, rel=1e-12)
-
-
-@of_all
-def test_scores_repeat_and_nothing_else_is_touched(name):
-    case, attribution = small(), tied(small())
-    given, module = (case.x.clone(), attribution.clone()), case.classifier.module
-    luck = torch.get_rng_state(), random.getstate(), str(np.random.get_state())  # noqa: NPY002
-    first = METRICS[name](case, never, attribution=attribution, seed=3, **QUICK[name])
-    again = METRICS[name](case, never, attribution=attribution, seed=3, **QUICK[name])
-    assert first == again
-    assert first.why == ""
-    assert torch.equal(luck[0], torch.get_rng_state())
-    assert luck[1:] == (random.getstate(), str(np.random.get_state()))  # noqa: NPY002
-    assert torch.equal(given[0], case.x)
-    assert torch.equal(given[1], attribution)
-    assert all(p.grad is None for p in module.parameters())
-
-
 @pytest.mark.parametrize("name", ["road", "sensitivity_n"])
 def test_the_seed_decides_chance(name):
     case = small()
@@ -526,16 +488,6 @@ def test_random_maps_score_zero_on_average(name):
     assert abs(scores.mean()) < 3 * scores.std() / len(scores) ** 0.5
 
 
-def test_random_srg_is_zero_on_scenes():
-    scores = torch.tensor(
-        [
-            METRICS["srg"](case, never, attribution=noise(case, 7 * i), steps=10).value
-            for i, case in enumerate(scenes())
-        ]
-    )
-    assert abs(scores.mean()) < 3 * scores.std() / len(scores) ** 0.5
-
-
 def test_the_map_that_keeps_an_outline_is_no_anchor_of_morf():
     """The object's mask, which removes a silhouette at once, is worse than a random map."""
     worse = []
@@ -548,19 +500,6 @@ def test_the_map_that_keeps_an_outline_is_no_anchor_of_morf():
 
 
 # Refusals
-
-
-@of_all
-def test_maps_without_an_order_are_not_scored(name):
-    case = small()
-    for attribution, why in (
-        (torch.zeros(8, 9), "the map is zero everywhere"),
-        (torch.ones(8, 9), "the map is the same everywhere"),
-        (torch.full((8, 9), torch.nan), "the map has NaN or infinite values"),
-    ):
-        score = METRICS[name](case, never, attribution=attribution)
-        assert np.isnan(score.value)
-        assert score.why == why
 
 
 def test_curves_refuse_maps_without_an_order_too():

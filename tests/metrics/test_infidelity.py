@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import random
-
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from xaiutils.cases.case import Case, load_cases
@@ -17,7 +13,7 @@ from xaiutils.methods import METHODS
 from xaiutils.metrics.infidelity import BATCH, PERTURBATIONS, TABLE
 from xaiutils.metrics.record import picture_seed
 from xaiutils.network.classifier import Classifier, wrap
-from xaiutils.support import asking, cache
+from xaiutils.support import cache
 
 METRICS = {metric.name: metric for metric in TABLE}
 by_name = pytest.mark.parametrize("name", METRICS)
@@ -39,12 +35,7 @@ def small(linear: bool = False, dtype: torch.dtype = torch.float64, seed: int = 
         nn.Linear(192, 3),
     )
     net = net.eval().to(dtype)
-    return Case(
-        "small",
-        wrap(net, size=8, cam_layer="0"),
-        torch.randn(1, 3, 8, 8, dtype=dtype),
-        1,
-    )
+    return Case("small", wrap(net, size=8, cam_layer="0"), torch.randn(1, 3, 8, 8, dtype=dtype), 1)
 
 
 def slope(case: Case) -> Tensor:
@@ -150,10 +141,7 @@ def test_by_hand():
             part.weight.fill_(1)
             part.bias.zero_()
     case = Case(
-        "hand",
-        wrap(net, size=4, cam_layer="0"),
-        torch.ones(1, 1, 4, 4, dtype=torch.float64),
-        0,
+        "hand", wrap(net, size=4, cam_layer="0"), torch.ones(1, 1, 4, 4, dtype=torch.float64), 0
     )
     half = torch.full((4, 4), 0.5)
     half[0, 0] = 0.5 + 1e-7  # a map of one value has no order
@@ -167,18 +155,15 @@ def test_by_hand():
     assert best == pytest.approx(0, abs=1e-10)
 
 
-@given(
-    factor=st.floats(1e-3, 1e3), negative=st.booleans(), perturbation=st.sampled_from(PERTURBATIONS)
-)
-@settings(max_examples=20, deadline=None)
-def test_no_factor_changes_the_normalised_one(factor, negative, perturbation):
+@pytest.mark.parametrize("perturbation", PERTURBATIONS)
+def test_no_factor_changes_the_normalised_one(perturbation):
     case, metric = small(), METRICS["infidelity"]
     attribution = slope(case).sum(0)
     used = {"perturbation": perturbation, "size": 0.3}
     score = metric(case, none, attribution=attribution, **used).value
-    factor = -factor if negative else factor
-    scaled = metric(case, none, attribution=attribution * factor, **used).value
-    assert scaled == pytest.approx(score, rel=1e-6)
+    for factor in (-1, 1e-3, -317.5):
+        scaled = metric(case, none, attribution=attribution * factor, **used).value
+        assert scaled == pytest.approx(score, rel=1e-6)
 
 
 def test_ten_times_the_map_changes_the_raw_one():
@@ -228,41 +213,6 @@ def test_all_methods_see_the_same_perturbed_pictures(name):
 
 
 @by_name
-@pytest.mark.parametrize("samples", [1, BATCH, BATCH + 1, 70])
-def test_cost_is_what_the_record_says(name, samples):
-    case = small()
-    with asking.watch() as seen:
-        METRICS[name](case, none, attribution=slope(case)[0], samples=samples)
-    assert seen.images == METRICS[name].cost(1, 0, samples=samples)
-
-
-@by_name
-def test_nothing_of_the_callers_is_changed(name, capsys):
-    case = small(dtype=torch.float32)
-    attribution = slope(case)[0].clone()
-    kept, x = attribution.clone(), case.x.clone()
-    weights = [p.clone() for p in case.classifier.module.parameters()]
-
-    def states():
-        numpys = np.random.get_state()  # noqa: NPY002
-        torchs = torch.get_rng_state().tolist()
-        return torchs, numpys[1].tobytes(), numpys[2:], random.getstate()
-
-    before = states()
-    first = METRICS[name](case, none, attribution=attribution)
-    assert states() == before
-    assert METRICS[name](case, none, attribution=attribution) == first
-    assert METRICS[name](case, none, attribution=attribution, seed=1) != first
-    assert torch.equal(attribution, kept)
-    assert torch.equal(case.x, x)
-    for one, other in zip(case.classifier.module.parameters(), weights, strict=True):
-        assert torch.equal(one, other)
-        assert one.grad is None
-    assert torch.is_grad_enabled()
-    assert capsys.readouterr() == ("", "")
-
-
-@by_name
 @pytest.mark.parametrize(
     ("setting", "error", "message"),
     [
@@ -279,11 +229,3 @@ def test_wrong_settings_are_named(name, setting, error, message):
     case = small()
     with pytest.raises(error, match=message):
         METRICS[name](case, none, attribution=slope(case)[0], **setting)
-
-
-@by_name
-def test_a_map_without_an_order_has_no_score(name):
-    case = small()
-    score = METRICS[name](case, none, attribution=torch.zeros(8, 8))
-    assert np.isnan(score.value)
-    assert score.why == "the map is zero everywhere"

@@ -18,16 +18,9 @@ from xaiutils.metrics.record import CannotScore, Explainer, Metric, Score
 from xaiutils.metrics.stats import mean_interval
 from xaiutils.support.checks import Registry
 
+_MODULES = paper, infidelity, flipping, road, regions, counterfactual, localisation, localiser
 METRICS: Registry[Metric] = Registry(
-    "metric",
-    {
-        metric.name: metric
-        for module in (
-            *(paper, infidelity, flipping, road, regions, counterfactual, localisation, localiser),
-            randomisation,
-        )
-        for metric in module.TABLE
-    },
+    "metric", {one.name: one for module in (*_MODULES, randomisation) for one in module.TABLE}
 )
 SHIPPED = tuple(METRICS.values())  # to be told from those that you add
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,20 +25,3 @@ def gini(maps: Tensor) -> Tensor:
     n = values.shape[1]
     rank = torch.arange(1, n + 1, dtype=torch.float64, device=maps.device)
     return ((2 * rank - n - 1) * values).sum(1) / (n * values.sum(1))
-
-
-def histogram_entropy(maps: Tensor, bins: int = 100) -> Tensor:
-    r"""Shannon entropy of each map's histogram in nats, (N,) in [0, log bins].
-
-    .. math:: -\sum_b p_b \log p_b
-
-    with the share :math:`p_b` of the pixels in bin b of equal bins from the map's lowest to its
-    highest value: the complexity of Hedström et al. 2023 (arXiv 2401.06465). The map's own
-    range makes it free of scale; a constant map has 0.
-    """
-    checks.maps("maps", maps)
-    if bins < 2:
-        raise ValueError(f"bins must be >= 2, got {bins}")
-    values = maps.detach().cpu().double().flatten(1).numpy()
-    counts = torch.tensor(np.stack([np.histogram(row, bins)[0] for row in values]))
-    return torch.special.entr(counts / values.shape[1]).sum(1)

@@ -31,11 +31,7 @@ def counterfactual(case: Case, attribution: Tensor, explainer: Explainer, seed: 
               \quad a_o = \sum_{i \in o} a_i^+
 
     One minus the total variation distance of the two. What lies outside all objects is not
-    judged: no object's removal says anything of it. A map without positive mass on any object
-    scores 0, for it says that none matters.
-
-    Raises:
-        CannotScore: No object's removal lowers the centred logit.
+    judged. A map without positive mass on any object scores 0, for it says that none matters.
     """
     positive = attribution.detach().cpu().double().clamp(min=0)
     return _overlap(torch.stack([positive[piece.mask.cpu()].sum() for piece in case.pieces]), case)

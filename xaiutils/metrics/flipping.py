@@ -4,10 +4,8 @@ With the K logits f and the explained class c, the answer is the centred logit
 
 .. math:: g(x) = f_c(x) - \frac{1}{K} \sum_k f_k(x)
 
-or the softmax probability. Where the outputs do not exclude each other there is nothing to centre:
-g is then the output itself, and the probability its sigmoid; a value such as an age has none, and
-stands for itself (`xaiutils.network.classifier.Classifier.outputs`). So does a
-score (`xaiutils.network.targets`).
+or the softmax probability. Where the outputs do not exclude each other g is the output itself, and
+the probability its sigmoid; a value such as an age and a score stand for themselves.
 
 :math:`x_j` is the picture with the :math:`k_j = \mathrm{round}(jN/S)` first of N pixels replaced in
 all channels, j = 0..S, and the area under the curve is the trapezoid rule over the share of pixels
@@ -16,7 +14,7 @@ that are replaced, :math:`k_j / N`.
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,8 +51,7 @@ class Curve(NamedTuple):
 def order(attribution: Tensor, seed: int) -> NDArray[np.intp]:
     """The pixels of a map (H, W) from the highest to the lowest, as flat indices (H * W,).
 
-    Equal values stand in an order that ``seed`` alone decides: a map with many zeros would
-    otherwise be flipped row by row.
+    Equal values stand in an order of chance, that zeros are not flipped row by row.
     """
     values = attribution.detach().cpu().double().numpy().ravel()
     chance = np.random.default_rng(seed).permutation(len(values))
@@ -62,15 +59,9 @@ def order(attribution: Tensor, seed: int) -> NDArray[np.intp]:
 
 
 def outputs(case: Case, pictures: Tensor, output: str = "centred") -> NDArray[np.float64]:
-    """The network's answer to each picture (N, C, H, W), to what the case asks: (N,).
+    """The network's answer g to each picture (N, C, H, W), (N,), asked in batches of `BATCH`.
 
-    Args:
-        case: Whose class, or score, is explained.
-        pictures: Asked for in batches of `BATCH`.
-        output: ``"centred"``: the logit minus the mean of all logits, which no common shift of
-            the logits moves and which does not saturate; or ``"softmax"``: the probability. Of a
-            network whose outputs do not exclude each other the output itself, and its sigmoid; of
-            values both are the value. A score is asked as it is, whatever ``output`` says.
+    ``output`` is ``"centred"`` or ``"softmax"``; a score is asked as it is, whatever it says.
     """
     checks.choice("output", output, OUTPUTS)
     network = case.classifier
@@ -85,10 +76,8 @@ def outputs(case: Case, pictures: Tensor, output: str = "centred") -> NDArray[np
 def replacement(case: Case, base: str) -> Tensor:
     """The picture that removed pixels are taken from, (1, C, H, W).
 
-    Args:
-        case: Whose picture it replaces.
-        base: ``"mean"``: 0 in the network's units, the mean colour; ``"blur"``: the picture under
-            a Gaussian of `BLUR_SHARE` of its height; ``"black"``: the darkest input.
+    ``base`` is ``"mean"``, 0 in the network's units; ``"blur"``, the picture under a Gaussian of
+    `BLUR_SHARE` of its height; or ``"black"``, the darkest input.
     """
     checks.choice("base", base, BASES)
     if base == "blur":
@@ -111,9 +100,6 @@ def flipping_curve(
 ) -> Curve:
     """The network's answer while pixels are replaced in the order of a map.
 
-    Chance decides only between pixels of equal value. All metrics here have the same seed for a
-    picture and flip a map in one order, so that they ask the network the same questions.
-
     Args:
         case: The picture and the class.
         attribution: (H, W).
@@ -125,7 +111,6 @@ def flipping_curve(
         base: See `replacement`.
 
     Raises:
-        TypeError, ValueError: A setting is wrong.
         CannotScore: The map puts no pixel above another.
     """
     checks.choice("kind", kind, KINDS)
@@ -147,175 +132,80 @@ def flipping_curve(
     return Curve(counts / pixels, values)
 
 
-def morf(
-    case: Case, attribution: Tensor, explainer: Explainer, seed: int, **settings: Any
+def _area(
+    case: Case,
+    attribution: Tensor,
+    explainer: Explainer,
+    seed: int,
+    *,
+    kinds: tuple[str, ...],
+    **settings: Any,
 ) -> float:
-    """Most relevant first: area under the curve while the highest pixels are removed first.
-
-    Samek et al. 2017 (arXiv 1509.06321), with single pixels and the area itself. Unbounded
-    for the centred logit; lower is better. How far it can fall depends on the picture and on what
-    replaces the pixels: read it with `lerf`, as `srg` does. Alone it misleads: on the scenes the
-    object's mask scores worse than a random map, since a silhouette of one colour is left.
-
-    Args:
-        **settings: Those of `flipping_curve`.
-    """
-    return flipping_curve(case, attribution, "morf", seed=seed, **settings).area
-
-
-def lerf(
-    case: Case, attribution: Tensor, explainer: Explainer, seed: int, **settings: Any
-) -> float:
-    """Least relevant first: area under the curve while the lowest pixels are removed first.
-
-    The counterpart of `morf`; higher is better.
-
-    Args:
-        **settings: Those of `flipping_curve`.
-    """
-    return flipping_curve(case, attribution, "lerf", seed=seed, **settings).area
-
-
-def srg(case: Case, attribution: Tensor, explainer: Explainer, seed: int, **settings: Any) -> float:
-    r"""Symmetric relevance gain: :math:`\mathrm{AUC_{LeRF}} - \mathrm{AUC_{MoRF}}`.
-
-    Blücher et al. 2024 (arXiv 2401.06654). Unbounded, higher is better, in units of the answer.
-    A random order and its reverse are equally likely, so a random map scores 0 on average,
-    whatever replaces the pixels; a map turned over scores the negative (where nothing is tied).
-
-    Args:
-        **settings: Those of `flipping_curve`.
-    """
-    low, high = (
-        flipping_curve(case, attribution, kind, seed=seed, **settings).area
-        for kind in ("morf", "lerf")
-    )
-    return high - low
-
-
-def deletion(
-    case: Case, attribution: Tensor, explainer: Explainer, seed: int, *, steps: int, base: str
-) -> float:
-    """Area under the probability while the highest pixels are removed first.
-
-    ``steps`` and ``base`` are those of `flipping_curve`.
-
-    Petsiuk et al. 2018 (arXiv 1806.07421): `morf` of the softmax. In [0, 1]; lower is
-    better. Where the network is sure of itself, much evidence can go before it shows. Of outputs
-    that are values it is the area under the value, in its units.
-    """
-    settings: dict[str, Any] = {"steps": steps, "output": "softmax", "base": base}
-    return flipping_curve(case, attribution, "morf", seed=seed, **settings).area
-
-
-def insertion(
-    case: Case, attribution: Tensor, explainer: Explainer, seed: int, *, steps: int, base: str
-) -> float:
-    """Area under the probability while the highest pixels are put back first, from a blur on.
-
-    ``steps`` and ``base`` are those of `flipping_curve`.
-
-    Petsiuk et al. 2018. In [0, 1]; higher is better. Of outputs that are values it is the area
-    under the value, in its units.
-    """
-    settings: dict[str, Any] = {"steps": steps, "output": "softmax", "base": base}
-    return flipping_curve(case, attribution, "insertion", seed=seed, **settings).area
+    """The area under the map's curve; of two kinds the second's less the first's."""
+    areas = [flipping_curve(case, attribution, k, seed=seed, **settings).area for k in kinds]
+    return areas[0] if len(areas) == 1 else areas[1] - areas[0]
 
 
 _STEPS = Setting(25, "one step is 4 % of the pixels", 224)
 _MEAN = Setting("mean", "the colour that the network's preprocessing makes 0", "mean")
-_CENTRED = MappingProxyType(
-    {
-        "steps": _STEPS,
-        "output": Setting("centred", "no common shift of the logits moves it; no saturation"),
-        "base": _MEAN,
-    }
+_BLUR = Setting(
+    "blur",
+    "RISE's choice, with a Gaussian that grows with the picture: H / 20",
+    "5 px at 224 px, cut off at 11 px",
+)
+_OUTPUT = Setting("centred", "no common shift of the logits moves it; no saturation")
+_flips = partial(Metric, family="faithfulness", stream=STREAM, passes="(steps + 1) * F")
+_of_logit = partial(
+    _flips, low=-np.inf, high=np.inf, settings={"steps": _STEPS, "output": _OUTPUT, "base": _MEAN}
+)
+_of_probability = partial(
+    _flips, low=0, high=1, of_probability=True, source="Petsiuk et al. 2018, arXiv 1806.07421"
 )
 
 TABLE: tuple[Metric, ...] = (
-    Metric(
+    _of_logit(
         name="srg",
         title="symmetric relevance gain",
-        family="faithfulness",
-        stream=STREAM,
         better="higher",
-        function=srg,
-        low=-np.inf,
-        high=np.inf,
+        function=partial(_area, kinds=("morf", "lerf")),
         source="Blücher et al. 2024, arXiv 2401.06654: area of LeRF minus area of MoRF",
         anchors="a random map scores 0 on average; the oracle scores above it, but methods may "
         "score above the oracle",
         passes="2 * (steps + 1) * F",
         chance=always(0.0),
-        settings=_CENTRED,
     ),
-    Metric(
+    _of_logit(
         name="morf",
         title="most relevant first",
-        family="faithfulness",
-        stream=STREAM,
         better="lower",
-        function=morf,
-        low=-np.inf,
-        high=np.inf,
+        function=partial(_area, kinds=("morf",)),
         source="Samek et al. 2017, arXiv 1509.06321, with single pixels and the area itself",
         anchors="a random map scores what it scores in lerf, on average; the oracle can score "
         "above it, which is worse: an object in one colour keeps its outline",
-        passes="(steps + 1) * F",
-        settings=_CENTRED,
     ),
-    Metric(
+    _of_logit(
         name="lerf",
         title="least relevant first",
-        family="faithfulness",
-        stream=STREAM,
         better="higher",
-        function=lerf,
-        low=-np.inf,
-        high=np.inf,
+        function=partial(_area, kinds=("lerf",)),
         source="the reverse of Samek et al. 2017, arXiv 1509.06321",
         anchors="a random map scores what it scores in morf, on average; the oracle scores above",
-        passes="(steps + 1) * F",
-        settings=_CENTRED,
     ),
-    Metric(
+    _of_probability(
         name="deletion",
         title="deletion",
-        family="faithfulness",
-        stream=STREAM,
         better="lower",
-        function=deletion,
-        low=0,
-        high=1,
-        of_probability=True,
-        source="Petsiuk et al. 2018, arXiv 1806.07421",
+        function=partial(_area, kinds=("morf",), output="softmax"),
         anchors="the oracle can score above a random map, which is worse: an object in one colour "
         "keeps its outline",
-        passes="(steps + 1) * F",
-        settings=MappingProxyType({"steps": _STEPS, "base": _MEAN}),
+        settings={"steps": _STEPS, "base": _MEAN},
     ),
-    Metric(
+    _of_probability(
         name="insertion",
         title="insertion",
-        family="faithfulness",
-        stream=STREAM,
         better="higher",
-        function=insertion,
-        low=0,
-        high=1,
-        of_probability=True,
-        source="Petsiuk et al. 2018, arXiv 1806.07421",
+        function=partial(_area, kinds=("insertion",), output="softmax"),
         anchors="the oracle scores above a random map",
-        passes="(steps + 1) * F",
-        settings=MappingProxyType(
-            {
-                "steps": _STEPS,
-                "base": Setting(
-                    "blur",
-                    "RISE's choice, with a Gaussian that grows with the picture: H / 20",
-                    "5 px at 224 px, cut off at 11 px",
-                ),
-            }
-        ),
+        settings={"steps": _STEPS, "base": _BLUR},
     ),
 )

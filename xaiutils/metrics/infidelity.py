@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from types import MappingProxyType
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
@@ -36,19 +34,17 @@ def infidelity(
     .. math:: \min_\beta \frac{1}{n} \sum_{I}
               \big( \beta\, I^\top a - (f_c(x) - f_c(x - \Delta)) \big)^2
 
-    Yeh et al. 2019 (arXiv 1901.09392), with their normalisation by beta, as captum computes it
-    with ``normalize=True``; in squared units of the logit. No factor on the map changes it, a
-    negative one neither: a map of opposite sign has the same score. Each channel has the whole map
-    divided by C, so that the channels sum to it.
+    Yeh et al. 2019 (arXiv 1901.09392), as captum computes it, in squared units of the logit. No
+    factor on the map changes it, a negative one neither. Each channel has the whole map divided by
+    C, so that the channels sum to it.
 
     Args:
-        perturbation: Which change Delta of the picture: ``"squares"``, one square at a random
-            place is set to 0, the mean colour; ``"gaussian"``, normal noise on every value.
-        size: Of the squares, the side as a share of the picture's shorter one, at most 1; of the
-            noise, its standard deviation in normalised units.
-        multiply_by_inputs: Whether a map's value is what a pixel adds to the logit, as LRP and
-            gradient times input state it; then I = Delta / x, the share that is removed, which is
-            1 in a square. Otherwise a map is a gradient, and I = Delta.
+        perturbation: ``"squares"``: Delta sets one square at a random place to 0, the mean colour;
+            ``"gaussian"``: it is normal noise on every value.
+        size: A square's side as a share of the picture's shorter one, at most 1; or the noise's
+            standard deviation in normalised units.
+        multiply_by_inputs: Whether a map's value is what a pixel adds to the logit, as in LRP; then
+            I = Delta / x, the share that is removed. Otherwise it is a gradient, and I = Delta.
         samples: n.
         normalize: Whether beta is free; 1 otherwise.
 
@@ -65,12 +61,12 @@ def infidelity(
     if checks.number("size", size, low=0, high=1 if perturbation == "squares" else math.inf) == 0:
         raise ValueError("size must be above 0, got 0")
     samples = checks.whole("samples", samples)
-    perturb = _squares if perturbation == "squares" else _gaussian
+    chance = np.random.default_rng(seed)
     found = captum_infidelity(
         # float64, since beta^2 A - 2 beta B + C loses its digits where a map is good
         lambda x: case.answer(case.classifier.predict(x).double()),
         infidelity_perturb_func_decorator(multiply_by_inputs)(
-            perturb(size, np.random.default_rng(seed))
+            lambda x: _perturbed(x, perturbation, size, chance)
         ),
         case.x,
         attribution.double().expand_as(case.x) / case.x.shape[1],
@@ -81,95 +77,63 @@ def infidelity(
     return float(found)
 
 
-def infidelity_raw(
-    case: Case, attribution: Tensor, explainer: Explainer, seed: int, **settings: Any
-) -> float:
-    r"""`infidelity` with beta = 1, as captum computes it by default; lower is better.
-
-    NOT free of scale: it judges the unit of a map more than the map. A map close to zero scores
-    about the mean squared drop of the logit, which is better than a good map in other units.
-
-    Args:
-        **settings: Those of `infidelity`.
-    """
-    return infidelity(case, attribution, explainer, seed, normalize=False, **settings)
-
-
-def _squares(share: float, chance: np.random.Generator) -> Callable[[Tensor], Tensor]:
-    """Sets one square in each picture to 0, wholly inside."""
-
-    def perturb(x: Tensor) -> Tensor:
-        height, width = x.shape[2:]
-        side = max(1, round(share * min(height, width)))
-        removed = x.clone()
-        for picture in removed:
-            top = int(chance.integers(height - side + 1))
-            left = int(chance.integers(width - side + 1))
-            picture[:, top : top + side, left : left + side] = 0
-        return removed
-
-    return perturb
+def _perturbed(x: Tensor, perturbation: str, size: float, chance: np.random.Generator) -> Tensor:
+    """Each picture less normal noise on every value, or with one square, wholly inside, at 0."""
+    if perturbation == "gaussian":
+        return x - torch.from_numpy(chance.normal(0, size, tuple(x.shape))).to(x)
+    height, width = x.shape[2:]
+    side = max(1, round(size * min(height, width)))
+    removed = x.clone()
+    for picture in removed:
+        top = int(chance.integers(height - side + 1))
+        left = int(chance.integers(width - side + 1))
+        picture[:, top : top + side, left : left + side] = 0
+    return removed
 
 
-def _gaussian(deviation: float, chance: np.random.Generator) -> Callable[[Tensor], Tensor]:
-    """Takes normal noise off every value."""
-
-    def perturb(x: Tensor) -> Tensor:
-        return x - torch.from_numpy(chance.normal(0, deviation, tuple(x.shape))).to(x)
-
-    return perturb
-
-
-_PASSES = f"(samples + (samples + {BATCH - 1}) // {BATCH}) * F"
 _SAMPLES = Setting(10, "captum's own; another seed gives a further ten", 10)
+_record = partial(
+    Metric,
+    family="faithfulness",
+    better="lower",
+    low=0,
+    high=math.inf,
+    passes=f"(samples + (samples + {BATCH - 1}) // {BATCH}) * F",
+)
 
 TABLE: tuple[Metric, ...] = (
-    Metric(
+    _record(
         name="infidelity",
         title="infidelity",
-        family="faithfulness",
-        better="lower",
         function=infidelity,
-        low=0,
-        high=math.inf,
         source="Yeh et al. 2019, arXiv 1901.09392; captum.metrics.infidelity, normalize=True",
         needs=("picture",),
         anchors="the variance of the logit's drops for a random map, whose sums are all alike; 0 "
         "for the exact contributions of a linear network; the oracle is far below random",
-        passes=_PASSES,
-        settings=MappingProxyType(
-            {
-                "perturbation": Setting(
-                    "squares", "removes what a map points at; noise probes the gradient alone"
-                ),
-                "size": Setting(0.25, "a square of about an object's size"),
-                "multiply_by_inputs": Setting(
-                    True, "one reading for all methods: a map's sum in a square is its forecast"
-                ),
-                "samples": _SAMPLES,
-            }
-        ),
+        settings={
+            "perturbation": Setting(
+                "squares", "removes what a map points at; noise probes the gradient alone"
+            ),
+            "size": Setting(0.25, "a square of about an object's size"),
+            "multiply_by_inputs": Setting(
+                True, "one reading for all methods: a map's sum in a square is its forecast"
+            ),
+            "samples": _SAMPLES,
+        },
     ),
-    Metric(
+    _record(  # beta = 1: it judges the unit of a map more than the map
         name="infidelity_raw",
         title="infidelity, not normalised",
-        family="faithfulness",
-        better="lower",
-        function=infidelity_raw,
-        low=0,
-        high=math.inf,
+        function=partial(infidelity, normalize=False),
         source="Yeh et al. 2019, arXiv 1901.09392; captum.metrics.infidelity, that of Fig. 6 of "
         "Dhore et al., whose perturbations are not told",
         anchors="depends on the map's scale: the mean squared drop of the logit for a map close "
         "to zero, anything above for a map of large values",
-        passes=_PASSES,
-        settings=MappingProxyType(
-            {
-                "perturbation": Setting("gaussian", "the example in captum's documentation"),
-                "size": Setting(0.003, "the example in captum's documentation"),
-                "multiply_by_inputs": Setting(False, "the example in captum's documentation"),
-                "samples": _SAMPLES,
-            }
-        ),
+        settings={
+            "perturbation": Setting("gaussian", "the example in captum's documentation"),
+            "size": Setting(0.003, "the example in captum's documentation"),
+            "multiply_by_inputs": Setting(False, "the example in captum's documentation"),
+            "samples": _SAMPLES,
+        },
     ),
 )

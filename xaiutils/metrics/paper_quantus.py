@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from functools import cache, partial
-from types import MethodType
+from types import MethodType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from xaiutils.support import asking, chance, checks
 from xaiutils.support import cache as memo
 from xaiutils.support.borrowed import environment_kept, seeing, silenced
 
+Floats = np.ndarray
 CLASSES: dict[str, str] = {
     "avg_sensitivity": "AvgSensitivity",
     "faithfulness_correlation": "FaithfulnessCorrelation",
@@ -28,15 +29,8 @@ CLASSES: dict[str, str] = {
 }
 EXPLAINED = 10  # perturbed pictures that are explained at a time: a pass keeps its activations
 # What is no part of the score, or would give something else than one score per picture.
-_NOT_SETTINGS = {
-    "self",
-    "kwargs",
-    "return_aggregate",
-    "aggregate_func",
-    "default_plot_func",
-    "disable_warnings",
-    "display_progressbar",
-}
+_NOT_SETTINGS = {"self", "kwargs", "return_aggregate", "aggregate_func", "default_plot_func"}
+_NOT_SETTINGS |= {"disable_warnings", "display_progressbar"}
 
 
 def judge(
@@ -45,33 +39,17 @@ def judge(
     """Quantus' score of one picture alone, all chance from ``seed``; NaN where Quantus gives it.
 
     Quantus divides a map by the largest magnitude of its whole batch; here that is the picture's
-    own. What chance draws depends on no other picture.
-
-    Args:
-        name: A key of `CLASSES`.
-        case, attribution, explainer, seed: As every metric has them.
-        **settings: Arguments of Quantus' constructor, of which one may be its own ``seed``.
+    own. ``settings`` are arguments of Quantus' constructor, of which one may be its own ``seed``.
 
     Raises:
         CannotScore: The explainer, asked again, returns a map without an order.
         ValueError: It returns maps of another shape than (N, H, W).
     """
-    metric = _unchecked(CLASSES[name])(return_aggregate=False, disable_warnings=True, **settings)
+    network = _Logits(case.classifier, case.x, case.targets)
     masks = None if case.mask is None else case.mask[None]
+    given = network, case.x, attribution[None], masks, explainer
     with silenced(module="quantus|scipy"):  # NaN comes back, with a reason
-        scores = _ask(
-            metric,
-            case.classifier,
-            case.x,
-            case.targets,
-            attribution[None],
-            masks,
-            explainer,
-            seed=seed,
-            batch_size=1,
-            plainly=False,
-        )
-    return float(scores[0])
+        return float(_ask(_unchecked(CLASSES[name]), settings, *given, seed, 1)[0])
 
 
 def plain(
@@ -86,27 +64,22 @@ def plain(
     seed: int,
     batch_size: int = 64,
     **settings: Any,
-) -> np.ndarray:
+) -> Floats:
     """The scores of a batch as Quantus gives them when it is simply called, (N,) float64.
 
-    For comparison with published numbers. Beside Quantus' defaults this keeps what follows from
-    them: the given maps are divided by the largest magnitude of all of them, maps that are
-    explained again by that of their batch, and RandomLogit draws the other class by a picture's
-    place in its batch. So a score depends on the neighbours; those of `METRICS` do not.
+    For comparison with published numbers. The given maps are divided by the largest magnitude of
+    all of them, maps that are explained again by that of their batch, and RandomLogit draws the
+    other class by a picture's place in its batch: a score depends on the neighbours.
 
     Args:
         name: A key of `CLASSES`.
-        classifier: The network; its logits are judged.
-        x: (N, C, H, W), preprocessed.
-        target: (N,), the classes that are explained.
+        classifier, x, target: The network, pictures (N, C, H, W), the classes explained (N,).
         maps: (N, H, W), signed.
         masks: (N, H, W) bool; only relevance_rank_accuracy needs them.
         explainer: As `xaiutils.metrics.record.Metric` has it.
-        seed: Of what Quantus draws, as after ``numpy.random.seed(seed)``; NumPy's own state is
-            neither read nor changed.
+        seed: Of what Quantus draws, as after ``numpy.random.seed(seed)``, whose state stays.
         batch_size: Pictures at a time.
-        **settings: Arguments of Quantus' constructor instead of its defaults; ``num_classes`` is
-            the classifier's, not Quantus' 1000.
+        **settings: Of Quantus' constructor; ``num_classes`` is the classifier's, not 1000.
 
     Raises:
         AssertionError: Quantus refuses the maps.
@@ -130,51 +103,42 @@ def plain(
         checks.same_shape("masks", masks, "maps", maps)
     elif name == "relevance_rank_accuracy":
         raise ValueError("masks must be given for relevance_rank_accuracy, got None")
-    return _ask(
-        metric(return_aggregate=False, disable_warnings=True, **settings),
-        classifier,
-        x,
-        checks.targets("target", target, len(x), len(classifier.classes)),
-        maps,
-        masks,
-        explainer,
-        seed=checks.seed("seed", seed),
-        batch_size=checks.whole("batch_size", batch_size),
-        plainly=True,
-    )
+    classes = checks.targets("target", target, len(x), len(classifier.classes))
+    seed, batch_size = checks.seed("seed", seed), checks.whole("batch_size", batch_size)
+    network = _Logits(classifier, x, classes, plainly=True)
+    return _ask(metric, settings, network, x, maps, masks, explainer, seed, batch_size)
 
 
 def _ask(
-    metric: Any,
-    classifier: Classifier,
+    kind: Any,
+    settings: dict[str, Any],
+    network: _Logits,
     x: Tensor,
-    target: Question,
     maps: Tensor,
     masks: Tensor | None,
     explainer: Explainer,
-    *,
     seed: int,
     batch_size: int,
-    plainly: bool,
-) -> np.ndarray:
+) -> Floats:
     with environment_kept():
         from quantus.helpers.model.pytorch_model import PyTorchModel
 
-    def explain(model: nn.Module, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        pictures = torch.tensor(inputs).to(x)
-        question: Question = torch.tensor(targets)
-        if isinstance(target, Scores):
-            question = target[[0] * len(inputs)]
-        found = explainer(classifier, pictures, question)
+    target = network.question
+
+    def explain(model: nn.Module, inputs: Floats, targets: Floats) -> Floats:
+        scored = isinstance(target, Scores)
+        question = target[[0] * len(inputs)] if scored else torch.tensor(targets)
+        found = explainer(network.classifier, torch.tensor(inputs).to(x), question)
         if not isinstance(found, Tensor) or found.shape != (len(inputs), *x.shape[2:]):
             got = checks.shape(found) if isinstance(found, Tensor) else checks.describe(found)
             raise ValueError(f"explainer must return maps (N, H, W), got {got}")
         return _array(found)[:, None]
 
+    metric = kind(return_aggregate=False, disable_warnings=True, **settings)
     _draw_from(metric, seed)
     try:
         scores = metric(
-            model=_Logits(classifier, x, target, plainly),
+            model=network,
             x_batch=_array(x),
             y_batch=np.zeros(len(x), int) if isinstance(target, Scores) else target.numpy(),
             a_batch=_array(maps)[:, None],
@@ -190,20 +154,10 @@ def _ask(
     return np.asarray(scores, dtype=float)
 
 
-class _NumPy:
-    """NumPy, but for its random state."""
-
-    def __init__(self, random: np.random.RandomState) -> None:
-        self.random = random
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
-
-
 def _draw_from(metric: Any, seed: int) -> None:
     """Make Quantus' metric draw from ``seed``, where it would from NumPy's global state."""
-    metric.drawn_from, own = seed, _NumPy(chance.numpys(seed))
-    metric.random = own.random
+    metric.drawn_from, metric.random = seed, chance.numpys(seed)
+    own = SimpleNamespace(**vars(np) | {"random": metric.random})
     metric.evaluate_batch = MethodType(
         seeing(type(metric).evaluate_batch, "quantus", np=own), metric
     )
@@ -213,30 +167,27 @@ def _draw_from(metric: Any, seed: int) -> None:
         metric.perturb_func = partial(copied, *perturb.args, **perturb.keywords)
 
 
-def _array(value: Tensor) -> np.ndarray:
+def _array(value: Tensor) -> Floats:
     """A copy: Quantus computes in place."""
     return value.detach().cpu().numpy().copy()
 
 
 class _Logits(nn.Module):
-    """The network that Quantus sees.
+    """What Quantus sees: `Classifier.predict`, whose answers are remembered, or the plain module.
 
-    `Classifier.predict`, so that answers are remembered, or plainly the module: the two differ in
-    last bits, and a correlation of tiny drops shows them. A score is the only logit, (N, 1).
+    The two differ in last bits. A score is the only logit, (N, 1).
     """
 
     def __init__(
-        self, classifier: Classifier, like: Tensor, question: Question, plainly: bool
+        self, classifier: Classifier, like: Tensor, question: Question, plainly: bool = False
     ) -> None:
         super().__init__()
-        self.classifier, self.question = classifier, question
-        self.kind = like.dtype, like.device
+        self.classifier, self.like, self.question = classifier, like, question
         self.plainly = plainly
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        dtype, device = self.kind
-        x = x.to(device, dtype)
+        x = x.to(self.like)
         found = self.classifier.module(x) if self.plainly else self.classifier.predict(x)
         if isinstance(self.question, Scores):
             return answer(found, self.question)[:, None]
@@ -244,22 +195,16 @@ class _Logits(nn.Module):
 
 
 class _Unchecked:
-    """Makes a Quantus metric skip its check of maps, which builds a Python set of all values.
+    """Makes a Quantus metric skip its check of maps, which is slow and refuses negative ones.
 
-    The check refuses maps that are constant, and batches of negative maps. In its place each map
-    must have an order, which a negative one has.
+    In its place each map must have an order.
     """
 
-    normalise: bool
-    normalise_func: Any
-    abs: bool
-    explain_func: Any
-
-    def general_preprocess(self, *, a_batch: np.ndarray, **given: Any) -> dict[str, Any]:
+    def general_preprocess(self, *, a_batch: Floats, **given: Any) -> dict[str, Any]:
         prepare: Any = super()
         return prepare.general_preprocess(a_batch=None, **given) | {"a_batch": self._scale(a_batch)}
 
-    def explain_batch(self, model: Any, x_batch: np.ndarray, y_batch: np.ndarray) -> np.ndarray:
+    def explain_batch(self: Any, model: Any, x_batch: Floats, y_batch: Floats) -> Floats:
         maps = self.explain_func(model=model.get_model(), inputs=x_batch, targets=y_batch)
         for one in maps:
             try:
@@ -268,28 +213,18 @@ class _Unchecked:
                 raise CannotScore(f"explained again, {reason}") from reason
         return self._scale(maps)
 
-    def _scale(self, maps: np.ndarray) -> np.ndarray:
+    def _scale(self: Any, maps: Floats) -> Floats:
         if self.normalise:  # each by its own: copies of a picture may come together
             maps = np.concatenate([self.normalise_func(one[None]) for one in maps])
         return np.abs(maps) if self.abs else maps
 
 
 class _Together:
-    """Makes AvgSensitivity explain the perturbed copies of its one picture together.
-
-    The draws are those of Quantus: the same calls in the same order, from the same seed.
-    """
-
-    nr_samples: int
-    perturb_func: Any
-    explain_batch: Any
-    similarity_func: Any
-    norm_numerator: Any
-    norm_denominator: Any
+    """Makes AvgSensitivity explain the copies of its picture together; the draws are Quantus'."""
 
     def evaluate_batch(
-        self, model: Any, x_batch: np.ndarray, y_batch: np.ndarray, a_batch: np.ndarray, **_: Any
-    ) -> np.ndarray:
+        self: Any, model: Any, x_batch: Floats, y_batch: Floats, a_batch: Floats, **_: Any
+    ) -> Floats:
         flat, every = x_batch.reshape(1, -1), np.arange(x_batch.size)[None]
         drawn = [self.perturb_func(arr=flat, indices=every) for _ in range(self.nr_samples)]
         copies = np.concatenate(drawn).reshape(-1, *x_batch.shape[1:])
@@ -305,21 +240,10 @@ class _Together:
 
 
 class _Drawn:
-    """Makes FaithfulnessCorrelation draw its subsets, and ask the network, once for all maps.
-
-    The draws are those of Quantus: the same calls in the same order, from the same seed.
-    """
-
-    drawn_from: int
-    random: np.random.RandomState
-
-    nr_runs: int
-    subset_size: int
-    perturb_func: Any
-    similarity_func: Any
+    """Makes FaithfulnessCorrelation draw, and ask the network, once for all maps, as Quantus."""
 
     def evaluate_batch(
-        self, model: Any, x_batch: np.ndarray, y_batch: np.ndarray, a_batch: np.ndarray, **_: Any
+        self: Any, model: Any, x_batch: Floats, y_batch: Floats, a_batch: Floats, **_: Any
     ) -> list[float]:
         network, asked = model.get_model(), (torch.from_numpy(x_batch), torch.from_numpy(y_batch))
         drawn, drops = memo.once(
@@ -331,7 +255,7 @@ class _Drawn:
         flat = np.broadcast_to(a_batch, x_batch.shape).reshape(-1)
         return list(self.similarity_func(a=flat[drawn].sum(-1)[None], b=drops[None], batched=True))
 
-    def _draw(self, model: Any, x: np.ndarray, y: int) -> tuple[np.ndarray, np.ndarray]:
+    def _draw(self: Any, model: Any, x: Floats, y: int) -> tuple[Floats, Floats]:
         """Subsets (runs, subset) and the drops of the logit (runs,)."""
         drawn, changed = [], []
         for _ in range(self.nr_runs):

@@ -6,8 +6,7 @@ Maps are compared as they are, signed. The randomised networks depend on the net
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import MappingProxyType
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +15,6 @@ from torch import Tensor
 
 from xaiutils.cases.case import Case
 from xaiutils.methods.record import Setting
-from xaiutils.metrics.complexity import histogram_entropy
 from xaiutils.metrics.randomised import randomised_networks
 from xaiutils.metrics.record import BATCH, CannotScore, Explainer, Metric
 from xaiutils.network.classifier import Classifier
@@ -42,11 +40,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     r"""Structural similarity of two maps (H, W), mean over windows of 7 px, in [-1, 1].
 
     Wang et al. 2004 (IEEE Transactions on Image Processing 13(4)), by scikit-image, of
-    :math:`a / \sqrt{\operatorname{mean} a^2}`; the range of the data is that of both together. A
-    map of zeros stays one.
-
-    Raises:
-        CannotScore: A side is shorter than the window.
+    :math:`a / \sqrt{\operatorname{mean} a^2}`; the range of the data is that of both together.
     """
     from skimage.metrics import structural_similarity
 
@@ -57,11 +51,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     return float(structural_similarity(first, second, win_size=WINDOW, data_range=span))
 
 
-SIMILARITIES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "spearman": spearman,
-    "ssim": ssim,
-    "cosine": cosine,
-}
+SIMILARITIES = {"spearman": spearman, "ssim": ssim, "cosine": cosine}
 
 
 def class_discrimination(
@@ -76,16 +66,8 @@ def class_discrimination(
     """How like the map is to those of other classes: the mean similarity to each of them.
 
     The random logit test (Sixt et al. 2020, arXiv 1912.09818) with all other classes in place of
-    one, or with ``others`` of them, drawn from the seed, where there are more. A method that shows
-    nothing for a class has similarity 0 there.
-
-    Args:
-        similarity: A name in `SIMILARITIES`.
-        others: How many classes at most.
-
-    Raises:
-        CannotScore: The network has one class, or a score is explained.
-        TypeError, ValueError: A setting is unknown or out of range.
+    one, or with ``others`` of them, drawn from the seed, where there are more. ``similarity`` is a
+    name in `SIMILARITIES`; a method that shows nothing for a class has 0 there.
     """
     likeness = SIMILARITIES[checks.choice("similarity", similarity, SIMILARITIES)]
     count = checks.whole("others", others)
@@ -97,61 +79,33 @@ def class_discrimination(
     if len(classes) > count:
         drawn = np.random.default_rng(seed).choice(classes, count, replace=False)
         classes = sorted(int(k) for k in drawn)
-    maps = [
-        one
-        for some in torch.tensor(classes).split(BATCH)
-        for one in _explain(case, explainer, case.classifier, some)
-    ]
-    own = _values(attribution)
-    return float(np.mean([likeness(own, one) for one in maps]))
+    own, found = _values(attribution), []
+    for some in torch.tensor(classes).split(BATCH):
+        maps = _explain(case, explainer, case.classifier, some)
+        found += [likeness(own, one) for one in maps]
+    return float(np.mean(found))
 
 
-def mprt_curve(
+def mprt(
     case: Case,
     attribution: Tensor,
     explainer: Explainer,
+    seed: int,
     *,
-    similarity: str = "spearman",
-    stages: int = 5,
-    network_seed: int = 0,
-) -> Tensor:
-    """Similarity of the map to that of each of the `randomised_networks`, (S,) float64.
+    similarity: str,
+    stages: int,
+    network_seed: int,
+) -> float:
+    """Mean similarity of the map to those of the `randomised_networks`.
 
     Model parameter randomisation test, cascading from the top (Adebayo et al. 2018, arXiv
-    1810.03292). The class is the explained one throughout. A method that shows nothing for a
-    randomised network has similarity 0 there. The test sorts out maps that ask no network; it does
-    not rank the rest: noise passes, and what the lower layers see outlives the upper ones (Binder
-    et al. 2023, arXiv 2211.12486).
+    1810.03292); the class is the explained one throughout. It sorts out maps that ask no network
+    and does not rank the rest: noise passes (Binder et al. 2023, arXiv 2211.12486).
     """
-    likeness = SIMILARITIES[checks.choice("similarity", similarity, SIMILARITIES)]
-    own = _values(attribution)
-    found = [
-        likeness(own, _explain(case, explainer, network, case.targets)[0])
-        for network in randomised_networks(case.classifier, stages, network_seed)
-    ]
-    return torch.tensor(found, dtype=torch.float64)
-
-
-def mprt_spearman(
-    case: Case, attribution: Tensor, explainer: Explainer, seed: int, **networks: int
-) -> float:
-    """The mean of the `mprt_curve` of rank correlations.
-
-    Args:
-        **networks: The settings ``stages`` and ``network_seed`` of the curve.
-    """
-    return float(mprt_curve(case, attribution, explainer, similarity="spearman", **networks).mean())
-
-
-def mprt_ssim(
-    case: Case, attribution: Tensor, explainer: Explainer, seed: int, **networks: int
-) -> float:
-    """The mean of the `mprt_curve` of structural similarities.
-
-    Args:
-        **networks: The settings ``stages`` and ``network_seed`` of the curve.
-    """
-    return float(mprt_curve(case, attribution, explainer, similarity="ssim", **networks).mean())
+    likeness, own = SIMILARITIES[similarity], _values(attribution)
+    networks = randomised_networks(case.classifier, stages, network_seed)
+    maps = (_explain(case, explainer, network, case.targets)[0] for network in networks)
+    return float(torch.tensor([likeness(own, one) for one in maps], dtype=torch.float64).mean())
 
 
 def emprt(
@@ -165,34 +119,30 @@ def emprt(
 ) -> float:
     r"""The rise of the map's complexity when the whole network is random, (H' - H) / H.
 
-    Efficient MPRT (Hedström et al. 2023, arXiv 2401.06465) with the `histogram_entropy` H.
-
-    Args:
-        bins: Of the histogram, at least 2.
-        network_seed: Of the random network.
-
-    Raises:
-        CannotScore: The map of the random network is constant and has no complexity.
-        TypeError, ValueError: ``bins`` is no whole number >= 2.
+    Efficient MPRT (Hedström et al. 2023, arXiv 2401.06465); H is the entropy of the histogram of
+    equal bins from the map's lowest to its highest value.
     """
     network = randomised_networks(case.classifier, network_seed=network_seed)[-1]
-    other = torch.from_numpy(_explain(case, explainer, network, case.targets))
-    if bool((other == other.flatten()[0]).all()):
+    other = _explain(case, explainer, network, case.targets)
+    if np.ptp(other) == 0:
         raise CannotScore("the map of the random network is the same everywhere")
-    before, after = (
-        float(histogram_entropy(one.reshape(1, *one.shape[-2:]), checks.whole("bins", bins, low=2)))
-        for one in (attribution, other)
-    )
+    bins = checks.whole("bins", bins, low=2)
+    before, after = (_entropy(values, bins) for values in (_values(attribution), other))
     return (after - before) / before
+
+
+def _entropy(values: np.ndarray, bins: int) -> float:
+    """In nats, in [0, log bins]."""
+    counts = torch.from_numpy(np.histogram(values, bins)[0])[None]
+    return float(torch.special.entr(counts / values.size).sum(1))
 
 
 def _explain(
     case: Case, explainer: Explainer, classifier: Classifier, targets: Question
 ) -> np.ndarray:
     """The maps of the picture for some classes, (n, H, W) float64."""
-    maps = explainer(
-        classifier, case.x.expand(len(targets), *case.x.shape[1:]).contiguous(), targets
-    )
+    x = case.x.expand(len(targets), *case.x.shape[1:]).contiguous()
+    maps = explainer(classifier, x, targets)
     if not bool(maps.isfinite().all()):
         raise CannotScore(f"a map of {classifier.name} has NaN or infinite values")
     return _values(maps)
@@ -202,89 +152,65 @@ def _values(maps: Tensor) -> np.ndarray:
     return maps.detach().cpu().double().numpy()
 
 
-_NETWORKS = {
-    "stages": Setting(
-        5, "equal steps of the cascade: the cost must not grow with the network's depth"
-    ),
-    "network_seed": Setting(0, "the same networks for every picture and method"),
-}
+_SEED = Setting(0, "the same networks for every picture and method")
+_record = partial(Metric, family="randomisation", low=-1, across_classes=True, explains=True)
+_of_cascade = partial(
+    _record,
+    better="lower",
+    high=1,
+    passes="stages * E",
+    settings={
+        "stages": Setting(
+            5, "equal steps of the cascade: the cost must not grow with the network's depth"
+        ),
+        "network_seed": _SEED,
+    },
+)
 
 TABLE: tuple[Metric, ...] = (
-    Metric(
+    _record(
         name="class_discrimination",
         title="likeness to other classes' maps",
-        family="randomisation",
         better="lower",
         function=class_discrimination,
-        low=-1,
         high=1,
         source="after Sixt et al. 2020, arXiv 1912.09818, with all other classes",
         anchors="noise drawn anew for each class: 0; one map for all classes, as the random "
         "baseline and the oracle are: 1",
         passes="others * E",
-        across_classes=True,
-        explains=True,
-        settings=MappingProxyType(
-            {
-                "similarity": Setting(
-                    "spearman", "ranks need neither a scale nor a window", "ssim"
-                ),
-                "others": Setting(5, "all others of the scenes' six classes", 1),
-            }
-        ),
+        settings={
+            "similarity": Setting("spearman", "ranks need neither a scale nor a window", "ssim"),
+            "others": Setting(5, "all others of the scenes' six classes", 1),
+        },
     ),
-    Metric(
+    _of_cascade(
         name="mprt_spearman",
         title="MPRT, rank correlation",
-        family="randomisation",
-        better="lower",
-        function=mprt_spearman,
-        low=-1,
-        high=1,
+        function=partial(mprt, similarity="spearman"),
         source="Adebayo et al. 2018, arXiv 1810.03292, of signed maps",
         anchors="noise drawn anew for each network: 0; a map that asks no network: 1",
-        passes="stages * E",
-        across_classes=True,
-        explains=True,
-        settings=MappingProxyType(_NETWORKS),
     ),
-    Metric(
+    _of_cascade(
         name="mprt_ssim",
         title="MPRT, structural similarity",
-        family="randomisation",
-        better="lower",
-        function=mprt_ssim,
-        low=-1,
-        high=1,
+        function=partial(mprt, similarity="ssim"),
         source="Adebayo et al. 2018, arXiv 1810.03292, of signed maps; the scale as Binder et al. "
         "2023, arXiv 2211.12486",
         anchors="noise drawn anew for each network: about 0; a map that asks no network: 1",
-        passes="stages * E",
-        across_classes=True,
-        explains=True,
-        settings=MappingProxyType(_NETWORKS),
     ),
-    Metric(
+    _record(
         name="emprt",
         title="rise of complexity (eMPRT)",
-        family="randomisation",
         better="higher",
         function=emprt,
-        low=-1,
         high=float("inf"),
         source="Hedström et al. 2023, arXiv 2401.06465",
         needs=("picture",),
         anchors="a map that asks no network: 0",
         passes="E",
-        across_classes=True,
-        explains=True,
-        settings=MappingProxyType(
-            {
-                "bins": Setting(
-                    100, "as Hedström et al.; Quantus takes a rule on all maps of a batch"
-                ),
-                "network_seed": _NETWORKS["network_seed"],
-            }
-        ),
+        settings={
+            "bins": Setting(100, "as Hedström et al.; Quantus takes a rule on all maps of a batch"),
+            "network_seed": _SEED,
+        },
     ),
 )

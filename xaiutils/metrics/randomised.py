@@ -23,11 +23,8 @@ def randomised_networks(
     one before has and more; at most L copies. A layer is what holds parameters, in the order of
     computation, with the normalisation behind it. Kernels and matrices are drawn from a normal
     distribution of mean 0 and their own standard deviation; vectors (biases, the factors of a
-    normalisation) from one of their own mean as well, since factors around 0 would cut off the
-    signal. A batch norm's running statistics stay. Everything below is shared with the given
-    network.
-
-    Inside `xaiutils.support.cache.remember` they are made once per network.
+    normalisation) from one of their own mean as well. A batch norm's running statistics stay, and
+    what lies below is shared with the given network.
     """
     stages = checks.whole("stages", stages)
     seed = checks.seed("network_seed", network_seed)

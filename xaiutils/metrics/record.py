@@ -17,13 +17,7 @@ from xaiutils.network.classifier import VALUE, Classifier
 from xaiutils.network.targets import Question, Scores
 from xaiutils.support import checks
 
-FAMILIES = (
-    "robustness",
-    "faithfulness",
-    "localisation",
-    "complexity",
-    "randomisation",
-)
+FAMILIES = ("robustness", "faithfulness", "localisation", "complexity", "randomisation")
 BATCH = 32  # pictures in one question; always cut alike, so that a memo finds the answers again
 Explainer = Callable[[Classifier, Tensor, Question], Tensor]  # x (N, C, H, W), target (N,)
 NEEDS: dict[str, str] = {
@@ -48,12 +42,7 @@ class Score(NamedTuple):
 
 def always(level: float) -> Callable[[Case], float]:
     """The chance level of a metric for which it is the same on every case."""
-
-    def chance(case: Case) -> float:
-        """The same on every case."""
-        return level
-
-    return chance
+    return lambda case: level
 
 
 _NOT_KNOWN = always(torch.nan)
@@ -81,8 +70,7 @@ class Metric:
         source: Paper and equation, or the library that computes it.
         anchors: What a random map and the oracle (the object's mask as a map) score, in words.
         passes: Cost for one image as a formula in F (forward pass), E (one explanation) and the
-            settings' names. What is asked twice is answered once inside
-            `xaiutils.support.cache.remember`.
+            settings' names.
         chance: The score of a random map on a case, NaN where it is not known beforehand.
         needs: Keys of `NEEDS`: what a case must have.
         across_classes: Whether maps of different classes or networks are compared, so that LRP
@@ -109,7 +97,11 @@ class Metric:
     explains: bool = False
     stream: str = ""
     of_probability: bool = False
-    settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}))
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Nobody changes the settings of a record."""
+        object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
 
     @property
     def arrow(self) -> str:
@@ -125,10 +117,7 @@ class Metric:
         seed: int = 0,
         **settings: Any,
     ) -> Score:
-        """Score one explanation.
-
-        The score depends on the case, the explainer, the seed and the settings alone, never on
-        other pictures or on what was scored before; the global random states stay as they are.
+        """Score one explanation, whatever was scored before; global random states stay.
 
         Args:
             case: A picture, the class that is explained, and where its object is.
@@ -154,20 +143,16 @@ class Metric:
         size = tuple(case.x.shape[2:])
         if attribution is None:
             maps = explainer(case.classifier, case.x, case.targets)
-            if isinstance(maps, Tensor):
-                checks.dense("explainer's maps", maps, "(N, H, W)")
-            if not isinstance(maps, Tensor) or maps.shape != (1, *size):
-                raise ValueError(f"explainer must return maps {(1, *size)}, got {_shape(maps)}")
+            _sized("explainer's maps", maps, "(N, H, W)", "explainer must return maps", (1, *size))
             attribution = maps[0]
-        if isinstance(attribution, Tensor):
-            checks.dense("attribution", attribution, "(H, W)")
-        if not isinstance(attribution, Tensor) or attribution.shape != size:
-            raise ValueError(f"attribution must be (H, W) = {size}, got {_shape(attribution)}")
+        _sized("attribution", attribution, "(H, W)", "attribution must be (H, W) =", size)
         if not attribution.is_floating_point():
             raise TypeError(f"attribution must be floating-point, got {attribution.dtype}")
         attribution = attribution.detach()
         try:
-            self._require(case)
+            for need in self.needs:
+                if not case.has(need):
+                    raise CannotScore(f"needs {NEEDS[need]}")
             require_order(attribution)
             drawn = picture_seed(case, self.stream or self.name, seed)
             value = float(self.function(case, attribution, explainer, drawn, **used))
@@ -180,28 +165,14 @@ class Metric:
         return Score(value)
 
     def cost(self, forward: float = 1, explanation: float = 3, **settings: Any) -> float:
-        """The value of ``passes`` for one image and one method that is scored alone.
-
-        Args:
-            forward, explanation: Of one forward pass, and of one explanation.
-            **settings: As in a call.
-        """
+        """The value of ``passes`` for one image and one method that is scored alone."""
         units = {"F": forward, "E": explanation}
         return value_of(self.passes, units, merged(self.name, self.settings, settings))
-
-    def _require(self, case: Case) -> None:
-        for need in self.needs:
-            if not case.has(need):
-                raise CannotScore(f"needs {NEEDS[need]}")
 
 
 def _on_copies(explainer: Explainer) -> Explainer:
     """It may write into the pictures that it is given: they are its own."""
-
-    def explain(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
-        return explainer(classifier, x.clone(), target)
-
-    return explain
+    return lambda classifier, x, target: explainer(classifier, x.clone(), target)
 
 
 def require_order(attribution: Tensor) -> None:
@@ -225,5 +196,9 @@ def picture_seed(case: Case, *what: object) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
-def _shape(value: Any) -> str:
-    return checks.shape(value) if isinstance(value, Tensor) else checks.describe(value)
+def _sized(argument: str, value: Any, form: str, rule: str, size: tuple[int, ...]) -> None:
+    if isinstance(value, Tensor):
+        checks.dense(argument, value, form)
+    if not isinstance(value, Tensor) or value.shape != size:
+        got = checks.shape(value) if isinstance(value, Tensor) else checks.describe(value)
+        raise ValueError(f"{rule} {size}, got {got}")

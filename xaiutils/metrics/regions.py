@@ -1,16 +1,13 @@
 r"""Regions removed for real: does the map's sum over a region say how much the answer falls?
 
-The answer is the centred logit, or the output itself where outputs do not exclude each other
-(`xaiutils.metrics.flipping`). Regions are the patches of a grid, and a removed one has the mean
-colour. What is removed never depends on the map, so one set of answers serves every method.
-
-The shipped networks were not trained with removed patches, as Hesse et al. ask for: the drops are
-true, but of pictures that the networks have not learnt to read.
+The answer is that of `xaiutils.metrics.flipping`. Regions are the patches of a grid, and a removed
+one has the mean colour, whatever the map is. The shipped networks were not trained with removed
+patches, as Hesse et al. ask for: the drops are true, but of pictures that they cannot read.
 """
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from functools import partial
 
 import numpy as np
 import torch
@@ -30,26 +27,14 @@ FEWEST, MOST = 1 / 20, 4 / 5  # of all patches, in a subset of sensitivity_n
 
 
 def patches(size: tuple[int, int], grid: int) -> NDArray[np.intp]:
-    """The number of each pixel's patch, (H, W), row by row; sides differ by one pixel at most.
-
-    Raises:
-        TypeError, ValueError: The grid is not a whole number from 2 to the shorter side.
-    """
+    """The number of each pixel's patch, (H, W), row by row; sides differ by one pixel at most."""
     checks.number("grid", checks.whole("grid", grid, low=2), high=min(size))
     rows, columns = (np.arange(side) * grid // side for side in size)
     return rows[:, None] * grid + columns
 
 
 def drops(case: Case, removed: NDArray[np.bool_]) -> Floats:
-    """How far the answer falls when pixels take the mean colour.
-
-    Args:
-        case: The picture and the class.
-        removed: (n, H, W).
-
-    Returns:
-        (n,), positive where the pixels spoke for the class.
-    """
+    """How far the answer falls, (n,), where ``removed`` pixels (n, H, W) take the mean colour."""
     gone = torch.from_numpy(removed).to(case.x.device)[:, None]
     answers = outputs(case, torch.cat([case.x, case.x.masked_fill(gone, 0)]))
     return answers[0] - answers[1:]
@@ -60,16 +45,7 @@ def idsds(case: Case, attribution: Tensor, explainer: Explainer, seed: int, *, g
 
     .. math:: \rho_\mathrm{Spearman}\Big(\sum_{i \in q} a_i,\; g(x) - g(x_{\setminus q})\Big)
 
-    over the patches q of a grid. Hesse et al. 2024 (arXiv 2407.11910), whose networks are trained
-    with deleted patches; those shipped here are not. In [-1, 1], higher is better; 0 by chance.
-
-    Args:
-        case, attribution: The picture, and its map (H, W), signed.
-        explainer, seed: Not used: there is no chance in it.
-        grid: Patches along each side.
-
-    Raises:
-        CannotScore: All patches have one sum, or none changes the answer.
+    over the patches q, ``grid`` along each side. Hesse et al. 2024 (arXiv 2407.11910).
     """
     patch = patches(case.size, grid)
     effect = drops(case, patch == np.arange(grid**2)[:, None, None])
@@ -92,21 +68,9 @@ def sensitivity_n(
               \sum_{i \in S} a_i,\; g(x) - g(x_{\setminus S})\Big), \quad |S| = n
 
     Ancona et al. 2018 (arXiv 1711.06104), with patches for pixels: n pixels that lie
-    scattered are noise to the network, and all subsets have almost the same sum. The sizes n are
-    spread geometrically from a twentieth to four fifths of the patches; one patch alone is what
-    `idsds` removes. In [-1, 1], higher is better; 0 by chance.
-
-    Args:
-        case, attribution: The picture, and its map (H, W), signed.
-        explainer: Not asked.
-        seed: Of the subsets; they do not depend on the map.
-        grid: Patches along each side.
-        sizes: How many sizes n.
-        subsets: Random subsets S of each size, at least 3.
-
-    Raises:
-        CannotScore: All subsets of one size have one sum, or the answer is the same without any.
-        TypeError, ValueError: A setting is no whole number, or out of range.
+    scattered are noise to the network, and all subsets have almost the same sum. The ``sizes`` n
+    are spread geometrically from a twentieth to four fifths of the patches, ``grid`` along each
+    side; of each size there are ``subsets`` random S, at least 3, whatever the map is.
     """
     patch = patches(case.size, grid)
     sizes, subsets = checks.whole("sizes", sizes), checks.whole("subsets", subsets, low=3)
@@ -114,8 +78,7 @@ def sensitivity_n(
     flat = chosen.reshape(-1, grid**2)
     effect = drops(case, flat[:, patch]).reshape(chosen.shape[:2])
     sums = chosen @ _sums(attribution, patch)
-    pairs = zip(sums, effect, strict=True)
-    return float(np.mean([_correlation(one, other) for one, other in pairs]))
+    return float(np.mean([*map(_correlation, sums, effect)]))
 
 
 def _subsets(count: int, sizes: int, subsets: int, seed: int) -> NDArray[np.bool_]:
@@ -149,43 +112,38 @@ def _correlation(sums: Floats, effect: Floats) -> float:
 _GRID = Setting(
     8, "patches of 16 px at 128 px: parts of an object, and each still changes the logit"
 )
+_record = partial(
+    Metric,
+    family="faithfulness",
+    better="higher",
+    low=-1,
+    high=1,
+    chance=always(0.0),
+    needs=("picture",),
+)
 
 TABLE: tuple[Metric, ...] = (
-    Metric(
+    _record(
         name="idsds",
         title="single deletion",
-        family="faithfulness",
-        better="higher",
         function=idsds,
-        low=-1,
-        high=1,
         source="Hesse et al. 2024, arXiv 2407.11910, on networks not trained with deletion",
-        needs=("picture",),
         anchors="a random map scores 0 on average; the drops themselves as a map score 1; the "
         "oracle scores above chance",
         passes="(grid ** 2 + 1) * F",
-        chance=always(0.0),
-        settings=MappingProxyType({"grid": _GRID}),
+        settings={"grid": _GRID},
     ),
-    Metric(
+    _record(
         name="sensitivity_n",
         title="sensitivity-n",
-        family="faithfulness",
-        better="higher",
         function=sensitivity_n,
-        low=-1,
-        high=1,
         source="Ancona et al. 2018, arXiv 1711.06104, with patches for pixels",
-        needs=("picture",),
         anchors="a random map scores 0 on average; the oracle scores above chance",
         passes="(sizes * subsets + 1) * F",
-        chance=always(0.0),
-        settings=MappingProxyType(
-            {
-                "grid": _GRID,
-                "sizes": Setting(5, "from a twentieth to four fifths of the patches"),
-                "subsets": Setting(30, "150 questions for a picture, shared by all methods", 100),
-            }
-        ),
+        settings={
+            "grid": _GRID,
+            "sizes": Setting(5, "from a twentieth to four fifths of the patches"),
+            "subsets": Setting(30, "150 questions for a picture, shared by all methods", 100),
+        },
     ),
 )

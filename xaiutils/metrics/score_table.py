@@ -22,12 +22,7 @@ GROUP = KEYS[:3]
 
 
 def checked(table: pd.DataFrame) -> pd.DataFrame:
-    """Return ``table`` if it is a score table.
-
-    Raises:
-        TypeError: It is no table, or its values are no numbers.
-        ValueError: A column is missing, a row has no name, a score stands there twice.
-    """
+    """Return ``table`` if it is a score table; a `TypeError` or `ValueError` says what is wrong."""
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"table must be a pandas DataFrame, got {checks.describe(table)}")
     missing = [name for name in COLUMNS if name not in table.columns]
@@ -50,13 +45,8 @@ def compare(
     """Compare one method with each of ``others``, within each network of a score table.
 
     Scores of one image are averaged over seeds; an image without the score of one seed has none.
-    All images that the table has for the metric and the network are counted, scored or not.
-    ``better`` is the direction of the ``metric``: differences are positive where ``method`` leads.
-
-    Args:
-        table: Of scores.
-        metric, method, others: Names that it holds.
-        better: Direction of the metric, ``"higher"`` or ``"lower"``.
+    All images that the table has for the metric and the network are counted, scored or not. Where
+    ``better``, the metric's direction, is ``"lower"``, differences are turned: positive is a lead.
 
     Returns:
         One row per network and other method: `GROUP`, metric, method, other, what `Pair` says, and
@@ -71,16 +61,11 @@ def compare(
     known = chosen["method"].unique()
     names = [checks.choice("others", other, known) for other in others]
     checks.choice("method", method, known)
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     for place, group in chosen.groupby(GROUP):
-        images = _images(group)
-        of = {m: group[group["method"] == m] for m in {method, *names}}
         for name in names:
-            seeds = pd.concat([of[method]["seed"], of[name]["seed"]]).unique()
-            a, b = (_per_image(of[m], images, seeds) for m in (method, name))
-            found = paired(a, b, better)
-            row = dict(zip(GROUP, place, strict=True))
-            rows.append(row | {"metric": metric, "method": method, "other": name} | found._asdict())
+            means = _cube(group, list(dict.fromkeys((method, name)))).mean(axis=2)
+            rows.append((*place, metric, method, name, *paired(means[0], means[-1], better)))
     frame = pd.DataFrame(rows, columns=[*GROUP, "metric", "method", "other", *Pair._fields])
     return frame.assign(p_holm=holm(frame["p"].to_numpy(float)))
 
@@ -97,7 +82,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     keys = [*GROUP, "method", "metric"]
     rows: list[tuple[Any, ...]] = []
     for names, group in _bare(table).groupby(keys):
-        values = _per_image(group, _images(group), group["seed"].unique())
+        (values,) = _cube(group, [names[3]]).mean(axis=2)
         n = int(np.isfinite(values).sum())
         spread = mean_interval(torch.from_numpy(values))
         rows.append((*names, *spread, n, len(values) - n))
@@ -116,17 +101,9 @@ def spread(table: pd.DataFrame, metric: str, methods: Sequence[str], better: str
     .. math:: \sqrt{\tfrac1M \sum_m \operatorname{var}_k s_{mk}} \Big/ \bar s, \qquad
               \sqrt{\operatorname{var}_m \bar s_m} \Big/ \bar s,
 
-    both unbiased and as shares of the picture's mean over all.
-
-    Args:
-        table: Of scores, with two seeds or more.
-        metric: Whose scores.
-        methods: Two or more.
-        better: Not used: a spread has no direction.
-
-    Returns:
-        A score table of the rows ``draws`` and ``methods``; NaN where a score is missing, or the
-        mean is not above 0.
+    both unbiased and as shares of the picture's mean over all; ``better`` is not used. A score
+    table of the rows ``draws`` and ``methods``; NaN where a score is missing, or the mean is not
+    above 0.
 
     Raises:
         ValueError: There is one draw only.
@@ -145,18 +122,8 @@ def spread(table: pd.DataFrame, metric: str, methods: Sequence[str], better: str
 def lowest(table: pd.DataFrame, metric: str, methods: Sequence[str], better: str) -> pd.DataFrame:
     """On which pictures each of ``methods`` is the best, by its mean over seeds: 1 there, else 0.
 
-    Args:
-        table: Of scores.
-        metric: Whose scores.
-        methods: Two or more. Of a tie each is one of the best.
-        better: Direction of the metric.
-
-    Returns:
-        A score table with a row ``always``, which is 1 on every picture; NaN where a score is
-        missing.
-
-    Raises:
-        TypeError, ValueError: An unknown direction, or what `checked` refuses.
+    A score table, with a row ``always``, which is 1 on every picture; NaN where a score is missing.
+    Of a tie each is one of the best. ``better`` is the metric's direction.
     """
     sign = 1 if checks.choice("better", better, BETTER) == "higher" else -1
 
@@ -177,35 +144,28 @@ def _of_each_picture(
     """A score table with the rows that ``made`` gives of a picture's scores (methods, seeds)."""
     bare = _bare(checked(table))
     chosen = bare[(bare["metric"] == metric) & bare["method"].isin(methods)]
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     for place, group in chosen.groupby(GROUP):
-        seeds, images = group["seed"].unique(), _images(group)
-        cube = np.full((len(images), len(methods), len(seeds)), np.nan)
-        cube[
-            pd.Index(images).get_indexer(group["image"]),
-            pd.Index(list(methods)).get_indexer(group["method"]),
-            pd.Index(seeds).get_indexer(group["seed"]),
-        ] = group["value"]
-        about = dict(zip(GROUP, place, strict=True)) | {"metric": metric, "seed": 0, "why": ""}
-        rows += [
-            about | {"image": image, "method": name, "value": float(value)}
-            for image, scores in zip(images, cube, strict=True)
-            for name, value in made(scores).items()
-        ]
+        cube = _cube(group, list(methods)).swapaxes(0, 1).copy()
+        for image, scores in zip(_images(group), cube, strict=True):
+            found = made(scores).items()
+            rows += [(*place, image, name, metric, 0, float(value), "") for name, value in found]
     return pd.DataFrame(rows, columns=COLUMNS).astype({"value": float})
 
 
-def _per_image(rows: pd.DataFrame, images: list[Any], seeds: NDArray[Any]) -> NDArray[np.float64]:
-    """Mean over seeds of one method's scores, per image; NaN where one of them is missing."""
-    scores = np.full((len(images), len(seeds)), np.nan)
-    places = pd.Index(images).get_indexer(rows["image"]), pd.Index(seeds).get_indexer(rows["seed"])
-    scores[places] = rows["value"]
-    return scores.mean(axis=1)
+def _cube(group: pd.DataFrame, methods: list[str]) -> NDArray[np.float64]:
+    """The scores of a metric on a network (methods, images, seeds); NaN for what is missing."""
+    chosen = group[group["method"].isin(methods)]
+    axes = {"method": methods, "image": _images(group), "seed": chosen["seed"].unique()}
+    cube = np.full([len(values) for values in axes.values()], np.nan)
+    places = [pd.Index(values).get_indexer(chosen[key]) for key, values in axes.items()]
+    cube[tuple(places)] = chosen["value"]
+    return cube
 
 
-def _images(rows: pd.DataFrame) -> list[Any]:
+def _images(group: pd.DataFrame) -> list[Any]:
     """In an order that is not that of the rows: the resamples draw by place."""
-    return sorted(rows["image"].unique())
+    return sorted(group["image"].unique())
 
 
 def _bare(table: pd.DataFrame) -> pd.DataFrame:

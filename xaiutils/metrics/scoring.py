@@ -1,9 +1,7 @@
 """Many methods on many pictures by many metrics: one row for each score.
 
 Every score belongs to its picture, method, metric and seed alone. Pictures are taken one by one,
-so that their order and number change no bit; all methods see the same perturbed pictures, and
-what a network has answered for one method it is not asked for another
-(see `xaiutils.support.cache`).
+so that their order and number change no bit; all methods see the same perturbed pictures.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -37,31 +35,24 @@ ORACLE = "oracle_mask"
 
 @dataclass(frozen=True)
 class Contender:
-    """A method with its settings, as a row of a table.
+    """A method with its settings; None stands for the oracle, whose map is the object's mask.
 
-    Attributes:
-        label: What the table calls it.
-        method: Its record; None for the oracle, whose map is the object's mask.
-        settings: Instead of the record's defaults.
+    ``label`` is what the table calls it; ``settings`` stand instead of the record's defaults.
     """
 
     label: str
     method: Method | None
-    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def explainer(self, case: Case, seed: int, across_classes: bool = False) -> Explainer:
         """The method as a metric asks it: its maps are remembered by all that decides them.
 
-        Where maps of different classes or networks are compared, relevance starts from one: a
-        start from logits of either sign would turn maps over.
-
-        Args:
-            case: The picture.
-            seed: Of the method.
-            across_classes: Whether relevance must start from one.
+        With ``across_classes`` relevance starts from one, for a start from logits of either sign
+        would turn maps over. ``seed`` is the method's.
         """
         if self.method is None:
-            return _oracle(case)
+            mask = torch.as_tensor(case.mask).float()
+            return lambda classifier, x, target: mask.to(x.device).expand(len(x), *mask.shape)
         method, settings = self.method, dict(self.settings)
         ours = any(method is one for one in SHIPPED)
         if across_classes and "start" in method.settings:
@@ -88,10 +79,7 @@ class Contender:
 def contender(name: str, label: str | None = None, **settings: Any) -> Contender:
     """A contender by its name in `METHODS`, or ``oracle_mask``.
 
-    Args:
-        name: The method.
-        label: What the table calls it; by default its name, with the settings that were given.
-        **settings: Of the method.
+    ``label`` is by default its name, with the ``settings`` that were given.
 
     Raises:
         TypeError, ValueError: An unknown method or setting.
@@ -121,13 +109,13 @@ def score(
         methods: Names in `METHODS`, ``oracle_mask``, or contenders with settings.
         metrics: Names in `METRICS`, or a mapping from them to settings.
         seeds: Each gives a row of its own: the same map, other perturbations.
-        progress: Show a bar over the cases, with the time left.
+        progress: Show a bar over the cases.
         megabytes: Of answers to remember.
 
     Returns:
-        One row for each score with the columns `COLUMNS`; ``value`` is NaN where there is no
-        score, and ``why`` says the reason. Where a method or metric of yours changed the network
-        or the like, its row says what, and it was put back before the next row.
+        One row for each score with the columns `COLUMNS`; ``value`` is NaN where there is none,
+        and ``why`` says the reason. Where a method or metric of yours changed the network or the
+        like, its row says what, and it was put back before the next row.
 
     Raises:
         ValueError: No method, metric or seed; an unknown name; two methods of one label.
@@ -141,7 +129,7 @@ def score(
         raise ValueError(f"methods must have labels of their own, got {labels}")
     chosen = dict(metrics) if isinstance(metrics, Mapping) else {key: {} for key in metrics}
     for name in chosen:
-        checks.choice("metric", name, tuple(METRICS))
+        checks.choice("metric", name, METRICS)
     cases = list(cases)
     if progress:
         from tqdm.auto import tqdm
@@ -153,11 +141,8 @@ def score(
             for seed in seeds:
                 found = score_case(case, entrants, chosen, seed, _said)
                 place = (case.workload, case.classifier.name, case.split, case.id)
-                rows += [
-                    (*place, label, name, seed, *found[label, name])
-                    for name in chosen
-                    for label in labels
-                ]
+                asked = product(chosen, labels)
+                rows += [(*place, label, name, seed, *found[label, name]) for name, label in asked]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -166,23 +151,21 @@ def score_case(
     entrants: Sequence[Contender],
     metrics: Mapping[str, Mapping[str, Any]],
     seed: int,
-    ask: Callable[[str, str, Callable[[], Score]], Score] = lambda label, name, score: score(),
+    ask: Callable[[str, str, Callable[[], Score]], Score],
 ) -> dict[tuple[str, str], Score]:
     """The scores of one picture by label and metric, under one ``seed``; open `remember` around it.
 
-    ``entrants`` are scored on ``case`` by ``metrics``, a mapping from names to settings.
-    ``ask`` is called with label, metric and ``score``, which it calls: a study times it there and
-    catches its errors.
+    ``metrics`` maps names to settings. ``ask`` is called with label, metric and ``score``, which it
+    calls: a study times it there and catches its errors.
     """
     # A hybrid's pass has a CAM and a relevance to leave behind, so hybrids are asked first.
     order = sorted(entrants, key=lambda one: one.method is None or one.method.family != "hybrid")
-    return {
-        (one.label, name): ask(
-            one.label, name, partial(_one, case, one, METRICS[name], seed, settings)
-        )
-        for name, settings in metrics.items()
-        for one in order
-    }
+    found: dict[tuple[str, str], Score] = {}
+    for name, settings in metrics.items():
+        for one in order:
+            score = partial(_one, case, one, METRICS[name], seed, settings)
+            found[one.label, name] = ask(one.label, name, score)
+    return found
 
 
 def _said(label: str, name: str, score: Callable[[], Score]) -> Score:
@@ -206,11 +189,3 @@ def _one(
             return metric(case, explainer, seed=seed, **settings)
     except CannotExplain as reason:
         return Score(torch.nan, str(reason))
-
-
-def _oracle(case: Case) -> Explainer:
-    def explain(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
-        assert case.mask is not None
-        return case.mask.to(x.device, torch.float32).expand(len(x), *x.shape[2:])
-
-    return explain
