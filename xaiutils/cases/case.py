@@ -15,7 +15,7 @@ from xaiutils.cases.workloads import Workload
 from xaiutils.network.classifier import Classifier, checked_classifier
 from xaiutils.network.targets import Question, Score, answer
 from xaiutils.pictures import scenes
-from xaiutils.pictures.boxes import sample_target
+from xaiutils.pictures.boxes import located, sample_target
 from xaiutils.pictures.images import Box, Sample
 from xaiutils.support import checks
 
@@ -99,9 +99,10 @@ class Case:
             return ()
         drawn = [scenes.render(self.scene, without=(i,)) for i in range(len(self.scene.objects))]
         x = self.classifier.preprocess([PIL.Image.fromarray(picture) for picture in drawn])
+        masks = [self.classifier.transform.mask(mask) for mask in scenes.visible(self.scene)]
         return tuple(
             Piece(torch.from_numpy(mask), x[i : i + 1], i in self.scene.targets[:1])
-            for i, mask in enumerate(scenes.visible(self.scene))
+            for i, mask in enumerate(masks)
         )
 
     @property
@@ -189,16 +190,20 @@ def _case(work: Workload, sample: Sample, x: Tensor, classifier: Classifier) -> 
         target = int(classifier.predicted(classifier.predict(x)))
     else:
         target = int(checks.targets("label", sample.label, 1, len(classifier.classes)))
-    case = Case(sample.id, classifier, x, target, workload=work.name, split=work.split)
-    if sample.mask is not None:
-        case = replace(case, mask=torch.from_numpy(classifier.transform.mask(sample.mask)))
-    if sample.boxes:
-        found = sample_target(sample, classifier.transform)
-        boxes = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in found.boxes.tolist())
-        mask = torch.from_numpy(found.mask) if case.mask is None else case.mask
-        case = replace(case, mask=mask, boxes=boxes)
-    if work.name == "scenes":
-        scene = scenes.scene(work.split, int(sample.id.rpartition("-")[2]))
-        other = torch.from_numpy(scenes.masks(scene)["other"])
-        case = replace(case, scene=scene, rival=other if len(scene.targets) > 1 else None)
-    return case
+    transform, scene = classifier.transform, sample.scene
+    mask, rival = located(sample, transform), None
+    found = sample_target(sample, transform).boxes.tolist() if sample.boxes else []
+    if scene is not None and len(scene.targets) > 1:
+        rival = torch.from_numpy(transform.mask(scenes.masks(scene)["other"]))
+    return Case(
+        id=sample.id,
+        classifier=classifier,
+        x=x,
+        target=target,
+        mask=None if mask is None else torch.from_numpy(mask),
+        rival=rival,
+        boxes=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in found),
+        scene=scene,
+        workload=work.name,
+        split=work.split,
+    )

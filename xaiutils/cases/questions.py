@@ -104,11 +104,9 @@ def _asked(work: Workload, sample: Sample) -> list[tuple[int, Tensor, Tensor, bo
     if sample.label is None:
         raise ValueError(f"samples must have a label, {sample.id} has none")
     own = work.masks([sample])[0]
-    if work.name == "scenes":
-        split, _, index = sample.id.rpartition("-")
-        scene = scenes.scene(split, int(index))
-        if len(scene.targets) == 2:
-            other = torch.from_numpy(scenes.masks(scene)["other"])
-            label = scenes.CLASSES.index(scene.objects[scene.targets[1]].kind)
-            return [(sample.label, own, other, True), (label, other, own, True)]
-    return [(sample.label, own, ~own, False)]
+    scene = sample.scene
+    if scene is None or len(scene.targets) < 2:
+        return [(sample.label, own, ~own, False)]
+    other = torch.from_numpy(work.classifier.transform.mask(scenes.masks(scene)["other"]))
+    label = scenes.CLASSES.index(scene.objects[scene.targets[1]].kind)
+    return [(sample.label, own, other, True), (label, other, own, True)]

@@ -267,13 +267,11 @@ def _cut(
     own = [box for name, box in found.objects if name == wnid]
     if len(own) < len(found.objects):
         notes.append(f"{len(found.objects) - len(own)} boxes of other classes are left out")
-    across, down, said = _scale(found, size)
+    (width, height), (across, down, said) = map(float, size), _scale(found, size)
     notes += said
     for number, (x0, y0, x1, y1) in enumerate(own, 1):
         box = x0 * across, y0 * down, x1 * across, y1 * down
-        cut = tuple(
-            min(max(edge, 0.0), float(side)) for edge, side in zip(box, size * 2, strict=True)
-        )
+        cut = max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height)
         if cut[0] >= cut[2] or cut[1] >= cut[3]:
             raise ValueError(
                 f"{found.where}: box {number} must overlap the picture of {size} pixels, got {box}"

@@ -91,7 +91,7 @@ def from_timm(config: Mapping[str, Any], channels: int = 3) -> Transform:
     share = config.get("crop_pct") or 0.875
     resize: Any = math.floor(height / share), math.floor(width / share)
     crop = int(height), int(width)
-    fields = {
+    fields: dict[str, Any] = {
         key: _numbers(key, config.get(key) or default, channels)
         for key, default in _IMAGENET.items()
     }
