@@ -22,17 +22,11 @@ from xaiutils.support import checks
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """An object of a scene: where it is, and the picture drawn again without it.
-
-    Attributes:
-        mask: (H, W) bool, its visible part.
-        without: (1, C, H, W), the same scene without it, preprocessed.
-        target: Whether it is of the explained class.
-    """
+    """An object of a scene: its visible part (H, W) bool, and the scene without it (1, C, H, W)."""
 
     mask: Tensor
     without: Tensor
-    target: bool
+    target: bool  # whether it is of the explained class
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +34,6 @@ class Case:
     """One picture and what is explained of it, a class or a score.
 
     Attributes:
-        id: Of the picture.
-        classifier: The network that is explained.
         x: (1, C, H, W), preprocessed.
         target: The class that is explained, by its index; or a score from
             `xaiutils.network.targets`.
@@ -49,7 +41,6 @@ class Case:
         rival: (H, W) bool, where an object of another class is; or None.
         boxes: Around its objects, (x0, y0, x1, y1) in pixels of the network's input.
         scene: What is on the picture, where that is known.
-        workload, split: Where the picture comes from.
 
     Raises:
         TypeError, ValueError: The picture is not one that the network can take, the class is not
@@ -112,11 +103,7 @@ class Case:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the network's input, and of every map.
-
-        Raises:
-            ValueError: It is a signal or a volume.
-        """
+        """Height and width of the network's input, and of every map."""
         if self.x.ndim != 4:
             got = checks.shape(self.x)
             raise ValueError(f"x must be a picture (1, C, H, W) for this metric, got {got}")
@@ -156,8 +143,7 @@ def load_cases(
     or the only output.
 
     Args:
-        work: From `xaiutils.cases.workloads.load_workload`.
-        indices: Positions in ``work.samples``.
+        work, indices: Positions in ``work.samples``.
         classifier: Another network than the workload's, with the same preprocessing.
         right_only: Leave out pictures whose predicted class is not their label.
 

@@ -20,7 +20,6 @@ class Questions:
     The questions of a picture follow each other.
 
     Attributes:
-        work: Where the pictures come from.
         samples: The picture of each question; one with two objects stands here twice.
         picture: (N,), which picture a question belongs to, from 0.
         x: (N, C, H, W), preprocessed.
@@ -69,10 +68,9 @@ def load_questions(name: str | None = None, count: int = 40, *, split: str = "du
     A scene is asked about each of its objects, any other picture about its label.
 
     Args:
-        name: As `xaiutils.cases.workloads.load_workload`. Photographs come without a label
-            and without a mask or boxes: there is nothing to compare an answer with,
-            and the scenes stand in.
-        count: Pictures, fewer where the workload has fewer.
+        name: As `xaiutils.cases.workloads.load_workload`; for photographs, of which nothing is
+            known, the scenes stand in.
+        count: Pictures at most.
         split: Of the scenes; ``duo`` has two objects in each.
 
     Raises:

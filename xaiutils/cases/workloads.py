@@ -38,7 +38,6 @@ class Workload:
 
     Attributes:
         name: ``scenes``, ``photographs`` or ``imagenet``.
-        classifier: The network that is explained.
         samples: Pictures in a fixed order; some are decoded only when they are asked for.
         split: Which part of the pictures these are; empty where there is only one.
         source: What `load_workload` is asked for it: ``module:function``, or the name.
@@ -64,11 +63,7 @@ class Workload:
         return self.classifier.picture(sample)
 
     def masks(self, chosen: Sequence[Sample]) -> Tensor:
-        """Where the labelled object is in the network's input, (N, H, W) bool.
-
-        Raises:
-            ValueError: A sample has neither a mask nor boxes.
-        """
+        """Where the labelled object is in the network's input, (N, H, W) bool."""
         found = [located(sample, self.classifier.transform) for sample in chosen]
         for sample, mask in zip(chosen, found, strict=True):
             if mask is None:

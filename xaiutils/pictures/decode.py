@@ -80,12 +80,11 @@ def load_image(
             or ``(C, H, W)``; C is 1, 3 or 4; uint8, uint16, bool, or floats in [0, 1].
         max_pixels: a larger picture is refused from its header, before it is decoded.
         upright: turn the picture as its EXIF orientation says.
-        full_scale: the value that is white, such as 4095 for 12 bits; of grey pictures of more
-            than 8 bits and of arrays; by default the largest that the type holds, 1 for floats.
+        full_scale: the value that is white, such as 4095 for 12 bits; by default the largest that
+            the type holds, 1 for floats.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        TypeError: the source is of another type, or an array of another dtype.
+        FileNotFoundError, TypeError: there is no such file; a source or dtype of another type.
         ValueError: not a picture, truncated, of several pages, without pixels, too large, or
             values out of range.
     """

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import SupportsIndex, overload
+from typing import Any
 
 from xaiutils.pictures.boxes import BoxTarget, sample_target
 from xaiutils.pictures.imagenet_files import (
@@ -35,15 +34,9 @@ SIZES = {"val": 50_000, "train": 1_281_167}
 class Report:
     """What ``open_imagenet`` found, and what it did not; ``print`` it.
 
-    Args:
-        layout: ``kaggle`` (flat, labels from the CSV), ``xml`` (flat, labels from XML), ``tree``
-            (one folder per class), or ``folder`` (pictures without labels).
-        folder: where the pictures lie.
-        images, annotated: pictures, and those with a CSV row or an XML file.
-        unlisted: ids of pictures that nothing gives a label to, in a labelled layout.
-        absent: ids in the CSV without a picture (only with ``allow_missing``).
-        missing: files that were looked for in vain, and what lacks without them.
-        notes: everything else that changes what the numbers mean.
+    ``layout`` is ``kaggle`` (flat, labels from the CSV), ``xml`` (flat, labels from XML), ``tree``
+    (one folder per class), or ``folder`` (pictures without labels); ``annotated`` have a CSV row or
+    an XML file, ``unlisted`` have no label, ``absent`` are in the CSV but have no picture.
     """
 
     layout: str
@@ -85,13 +78,8 @@ class ImageNetFolder(Sequence[Sample]):
     Pictures of a labelled layout are read as stored, since boxes and published accuracies refer
     to the stored pixels; those of a plain folder are turned as their EXIF orientation says.
 
-    Args:
-        root: resolved; no file outside it is read.
-        layout: see ``Report``.
-        wnids: sorted; the position is the class index, torchvision's where there are 1,000.
-        classes: names in the same order.
-        report: what was found; a slice keeps the report of the whole.
-        entries: one per picture, by name.
+    No file outside the ``root`` is read. ``wnids`` are sorted; the position is the class index,
+    torchvision's where there are 1,000. A slice keeps the report of the whole.
     """
 
     root: Path
@@ -105,11 +93,7 @@ class ImageNetFolder(Sequence[Sample]):
         """Number of pictures."""
         return len(self.entries)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> ImageNetFolder: ...
-    def __getitem__(self, index: int | slice) -> Sample | ImageNetFolder:
+    def __getitem__(self, index: Any) -> Any:
         """One sample, decoded now; or, for a slice, the same data set with fewer pictures.
 
         Raises:
@@ -136,14 +120,8 @@ class ImageNetFolder(Sequence[Sample]):
         The CSV goes before the XML; in flat layouts the first object names the class.
 
         Raises:
-            TypeError: ``index`` is no whole number.
-            IndexError: It is beyond the pictures.
             ValueError: The annotation cannot be read, or speaks of another class than the folder.
         """
-        if not isinstance(index, SupportsIndex):
-            raise TypeError(f"index must be an integer, got {checks.describe(index)}")
-        if not -len(self) <= operator.index(index) < len(self):
-            raise IndexError(f"index must be below {len(self)} (pictures), got {index}")
         entry = self.entries[index]
         found = entry.row or (read_xml(inside(self.root, entry.xml)) if entry.xml else None)
         names = [wnid for wnid, _ in found.objects] if found else []
@@ -166,7 +144,7 @@ def open_imagenet(
     tell of which size its boxes are: resized pictures need the XML files beside it.
 
     Args:
-        root: the folder that holds the data; ``None`` reads the variable ``XAIUTILS_IMAGENET``.
+        root: by default what the variable ``XAIUTILS_IMAGENET`` names.
         split: ``val`` or ``train``.
         allow_missing: accept a CSV that names more pictures than there are, and report them.
 

@@ -30,13 +30,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What one row or one XML file says about one picture.
-
-    Args:
-        objects: ``(wnid, box)`` in the order of the file.
-        where: file and row, for messages.
-        size: ``(width, height)`` that the XML declares.
-    """
+    """What one row or one XML file (``where``) says: ``(wnid, box)``, and the picture's (w, h)."""
 
     objects: tuple[tuple[str, Box], ...]
     where: str
@@ -54,12 +48,7 @@ def inside(root: Path, path: Path) -> Path:
 
 
 def find_pictures(root: Path, split: str) -> Pictures:
-    """The pictures of a split, sorted by name: flat, or one folder per class.
-
-    Raises:
-        FileNotFoundError: none of the known places holds a picture.
-        ValueError: a link leads out of ``root``.
-    """
+    """The pictures of a split, sorted by name: flat, or one folder per class."""
     places = [root / place / split for place in PLACES]
     # A folder that holds splits is no folder of classes.
     places += [] if any((root / name).is_dir() for name in ("train", "val")) else [root]
@@ -100,11 +89,7 @@ def _listing(root: Path, folder: Path) -> tuple[list[Path], list[Path], int]:
 
 
 def read_solution(path: Path) -> dict[str, Annotation]:
-    """``LOC_val_solution.csv``: ``ImageId,PredictionString`` with ``wnid x0 y0 x1 y1`` repeated.
-
-    Raises:
-        ValueError: another header, or a malformed row, named by its line number.
-    """
+    """``LOC_val_solution.csv``: ``ImageId,PredictionString`` with ``wnid x0 y0 x1 y1`` repeated."""
     result: dict[str, Annotation] = {}
     checks.regular("the CSV", path)
     try:
@@ -140,11 +125,7 @@ def read_solution(path: Path) -> dict[str, Annotation]:
 
 
 def read_xml(path: Path) -> Annotation:
-    """A Pascal-VOC file: ``object/name`` is the wnid, ``object/bndbox`` the box.
-
-    Raises:
-        ValueError: not such a file; entities and DTDs are refused, since they can read any file.
-    """
+    """A Pascal-VOC file without DTD and entities, since these can read any file."""
     import defusedxml
     from defusedxml import ElementTree
 
@@ -163,11 +144,7 @@ def read_xml(path: Path) -> Annotation:
 
 
 def read_mapping(path: Path) -> dict[str, str]:
-    """``LOC_synset_mapping.txt``: one ``wnid names`` a line, as wnid -> names, sorted by wnid.
-
-    Raises:
-        ValueError: a line without wnid or without name, or a wnid twice, named by line number.
-    """
+    """``LOC_synset_mapping.txt``: one ``wnid names`` a line, as wnid -> names, sorted by wnid."""
     result: dict[str, str] = {}
     checks.regular("the synset mapping", path)
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):

@@ -37,7 +37,7 @@ class Sample:
     """A picture and what is known about it, all in the picture's own pixels.
 
     Args:
-        id: unique within its data set; result tables carry it.
+        id: unique within its data set.
         image: RGB picture; or an array ``(C, *space)``, for a classifier of `Arrays`.
         label: class index of the data set, or ``None`` where nobody said.
         mask: ``(H, W)`` bool, the pixels of the labelled object.
@@ -80,11 +80,10 @@ class Sample:
 
 
 def sample_photograph(name: str) -> Sample:
-    """One of scikit-image's own photographs, without label; from its installed files, no download.
+    """One of scikit-image's own ``PHOTOGRAPHS``, without label; from its installed files.
 
     Raises:
-        ValueError: the name is not in ``PHOTOGRAPHS``.
-        FileNotFoundError: scikit-image was installed without its data folder.
+        ValueError, FileNotFoundError: another name; scikit-image came without its data folder.
     """
     checks.choice("name", name, PHOTOGRAPHS)
     return Sample(name, load_image(f"sample:{name}"))
@@ -184,11 +183,7 @@ class Transform:
 
     @classmethod
     def from_weights(cls, weights: Any) -> Transform:
-        """The preset of a torchvision classification weight, such as ``VGG16_Weights.DEFAULT``.
-
-        Raises:
-            TypeError: ``weights`` is nothing of the kind.
-        """
+        """The preset of a torchvision classification weight, such as ``VGG16_Weights.DEFAULT``."""
         make = getattr(weights, "transforms", None)
         preset = make() if callable(make) else None
         if not all(hasattr(preset, name) for name in ("resize_size", "crop_size", "mean", "std")):
@@ -245,11 +240,7 @@ class Transform:
         return torch.stack(batch)
 
     def geometry(self, image: PIL.Image.Image | Sample) -> PIL.Image.Image:
-        """The picture as the network sees it: resized and cropped, RGB or grey, for plots.
-
-        Raises:
-            TypeError: It is neither a PIL image nor a sample.
-        """
+        """The picture as the network sees it: resized and cropped, RGB or grey."""
         if self.resampled == "pillow":
             return self._moved(self._checked(image))
         values = (self._values(image) * 255).round().clamp(0, 255).to(torch.uint8)
@@ -280,8 +271,7 @@ class Transform:
             image: the picture, as it was given to the classifier.
 
         Returns:
-            ``(..., height, width)`` float32; NaN where the network did not look, such as beyond
-            the crop: 0 would say that nothing counts there.
+            ``(..., height, width)`` float32; NaN where the network did not look.
 
         Raises:
             ValueError: the map has another size.
@@ -310,14 +300,10 @@ class Transform:
         return moved.reshape(*map.shape[:-2], height, width).numpy()
 
     def boxes(self, boxes: Sequence[Box], image_size: tuple[int, int]) -> torch.Tensor:
-        """Boxes through the picture's own resize and crop: ``(n, 4)`` float64, clamped.
-
-        Args:
-            boxes: ``(x0, y0, x1, y1)`` in pixels of the original picture.
-            image_size: ``(height, width)`` of the original picture.
+        """Boxes ``(x0, y0, x1, y1)`` of a picture ``(height, width)`` where the network sees them.
 
         Returns:
-            One row per box, in order; a box that the crop cut away has zero area.
+            ``(n, 4)`` float64, clamped; a box that the crop cut away has zero area.
 
         Raises:
             ValueError: A box that is empty, turned round or not finite.
@@ -339,11 +325,7 @@ class Transform:
         return moved.clamp(min=0).minimum(torch.tensor([w, h] * 2, dtype=torch.float64))
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
-        """A mask through the picture's own resize and crop: ``(H, W)`` bool, half or more kept.
-
-        Raises:
-            TypeError: It is no bool array (H, W).
-        """
+        """A mask through the picture's own resize and crop: ``(H, W)`` bool, half or more kept."""
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.ndim != 2:
             raise TypeError(f"mask must be a bool array (H, W), got {checks.describe(mask)}")
         self._check_picture(*mask.shape)

@@ -74,9 +74,8 @@ def train(
     """Train one classifier; the same seed, recipe and machine give the same weights.
 
     Args:
-        architecture: a name in `ARCHITECTURES`.
+        architecture, recipe: a name in `ARCHITECTURES`; its own in `RECIPES` by default.
         seed: of the weights and of the order of the scenes; the scenes are the same for all.
-        recipe: the architecture's in `RECIPES` by default.
         report: takes a line of progress after drawing and after every epoch.
 
     Returns:
@@ -185,15 +184,11 @@ def accuracy(net: nn.Module, split: str, count: int | None = None) -> float:
 def gates(net: nn.Module, count: int | None = None) -> dict[str, float]:
     """Measure whether the network is good and uses what the masks call evidence.
 
-    Args:
-        net: classifier of normalised scenes, in eval mode.
-        count: scenes per split at most; all by default.
-
     Returns:
-        ``single``, ``hard``: accuracy; ``duo``: share with both targets in the top two;
-        ``target_drop`` and ``distractor_drop``: median (absolute for the distractor) drop of the
-        centred target logit when that object is removed, ``removal_ratio`` of the two;
-        ``after_removal``: accuracy once the target is gone.
+        Of ``count`` scenes per split at most: ``single``, ``hard``, accuracy; ``duo``, share with
+        both targets in the top two; ``target_drop`` and ``distractor_drop``, median (absolute for
+        the distractor) drop of the centred target logit when that object is removed, and
+        ``removal_ratio`` of the two; ``after_removal``, accuracy once the target is gone.
     """
     duo_count = min(count or SPLITS["duo"].count, SPLITS["duo"].count)
     top = _logits(net, _pictures("duo", duo_count)).topk(2, dim=1).indices
@@ -228,12 +223,9 @@ def train_scenes(
     report: Callable[[str], object] = lambda line: None,
     gate_scenes: int | None = None,
 ) -> dict[str, Any]:
-    """Train, measure and save one classifier; return its record in the manifest.
+    """Train one classifier, measure it on all scenes or ``gate_scenes`` per split, and save it.
 
-    Args:
-        architecture, seed, recipe, report: see `train`.
-        out: folder of the weights and the manifest; by default ``data`` of the working directory.
-        gate_scenes: scenes per split that measure the gates; all by default.
+    The weights go to the folder ``out``, and the record that is returned to its manifest.
     """
     started, started_cpu = time.monotonic(), time.process_time()
     net, log = train(architecture, seed, recipe, report)
