@@ -103,7 +103,7 @@ def _asked(work: Workload, sample: Sample) -> list[tuple[int, Tensor, Tensor, bo
         raise ValueError(f"samples must have a label, {sample.id} has none")
     own = work.masks([sample])[0]
     scene = sample.scene
-    if scene is None or len(scene.targets) < 2:
+    if scene is None or len(scene.targets) < 2 or scenes.label(scene) != sample.label:
         return [(sample.label, own, ~own, False)]
     other = torch.from_numpy(work.classifier.transform.mask(scenes.masks(scene)["other"]))
     label = scenes.CLASSES.index(scene.objects[scene.targets[1]].kind)

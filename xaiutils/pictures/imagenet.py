@@ -9,17 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from xaiutils.pictures import imagenet_files as files
 from xaiutils.pictures.boxes import BoxTarget, sample_target
-from xaiutils.pictures.imagenet_files import (
-    WNID,
-    Annotation,
-    Pictures,
-    find_pictures,
-    inside,
-    read_mapping,
-    read_solution,
-    read_xml,
-)
+from xaiutils.pictures.imagenet_files import Annotation, inside
 from xaiutils.pictures.images import Box, Sample, load_image
 from xaiutils.support import checks
 from xaiutils.support.borrowed import environment_kept
@@ -106,7 +98,7 @@ class ImageNetFolder(Sequence[Sample]):
         entry = self.entries[index]
         picture = load_image(self.file(index), upright=self.layout == "folder")
         if found and entry.row and entry.xml:  # the CSV does not tell of which size its boxes are
-            found = replace(found, size=read_xml(inside(self.root, entry.xml)).size)
+            found = replace(found, size=files.read_xml(inside(self.root, entry.xml)).size)
         boxes, notes = _cut(found, wnid, picture.size) if found else ((), ())
         return Sample(entry.id, picture, label, None, boxes, wnid, notes)
 
@@ -123,7 +115,7 @@ class ImageNetFolder(Sequence[Sample]):
             ValueError: The annotation cannot be read, or speaks of another class than the folder.
         """
         entry = self.entries[index]
-        found = entry.row or (read_xml(inside(self.root, entry.xml)) if entry.xml else None)
+        found = entry.row or (files.read_xml(inside(self.root, entry.xml)) if entry.xml else None)
         names = [wnid for wnid, _ in found.objects] if found else []
         if found and names and entry.folder not in {None, *names}:
             raise ValueError(
@@ -162,7 +154,7 @@ def open_imagenet(
     base = Path(given).expanduser().resolve()
     if not base.is_dir():
         raise FileNotFoundError(f"root must be an existing folder, got {str(given)!r}")
-    pictures = find_pictures(base, split)
+    pictures = files.find_pictures(base, split)
     above = [
         place
         for place in (pictures.folder, *pictures.folder.parents)
@@ -175,7 +167,7 @@ def open_imagenet(
 
     table, listing = nearest(f"LOC_{split}_solution.csv"), nearest("LOC_synset_mapping.txt")
     voc = nearest(f"Annotations/CLS-LOC/{split}")
-    rows = read_solution(table) if table else {}
+    rows = files.read_solution(table) if table else {}
     xmls = {path.stem: path for path in voc.rglob("*.xml")} if voc else {}
     absent = _without_picture(rows, pictures, allow_missing) if rows or xmls else ()
     flat = "kaggle" if rows else "xml" if xmls else "folder"
@@ -191,11 +183,11 @@ def open_imagenet(
         )
         for p in pictures.files
     )
-    mapping = read_mapping(listing) if listing else None
+    mapping = files.read_mapping(listing) if listing else None
     known = {*(pictures.classes or ()), *(w for row in rows.values() for w, _ in row.objects)}
     if mapping is None and layout in {"kaggle", "xml"}:
         unread = [e.xml for e in entries if e.xml and not e.row]
-        known |= {w for xml in unread for w, _ in read_xml(inside(base, xml)).objects}
+        known |= {w for xml in unread for w, _ in files.read_xml(inside(base, xml)).objects}
     wnids, classes = _class_names(known, mapping)
     notes, missing = list(pictures.notes), []
     if not rows and not xmls:
@@ -221,7 +213,7 @@ def open_imagenet(
 
 
 def _without_picture(
-    rows: Mapping[str, Annotation], pictures: Pictures, allow_missing: bool
+    rows: Mapping[str, Annotation], pictures: files.Pictures, allow_missing: bool
 ) -> tuple[str, ...]:
     """Ids of rows that no picture answers to, if they are allowed; the first one's error if not."""
     stems = Counter(path.stem for path in pictures.files)
@@ -297,7 +289,7 @@ def _class_names(
             raise ValueError(f"classes must be in LOC_synset_mapping.txt, got {unknown[:5]}")
         return tuple(mapping), tuple(mapping.values())
     wnids = tuple(sorted(known))
-    if len(wnids) == 1000 and all(map(WNID.fullmatch, wnids)):
+    if len(wnids) == 1000 and all(map(files.WNID.fullmatch, wnids)):
         with environment_kept():
             from torchvision.models import AlexNet_Weights
 

@@ -51,8 +51,7 @@ def read_transform(given: Any, channels: int = 3) -> Transform:
     given = given() if isinstance(given, functools.partial) else given  # weights.transforms
     given = getattr(given, "image_processor", given)  # of a processor of texts and pictures
     given = getattr(given, "val_transforms", given)  # of timm's, as Hugging Face wraps it
-    library = type(given).__module__.partition(".")[0]
-    if library == "timm" and callable(getattr(given, "to_dict", None)):
+    if _library(given) == "timm" and callable(getattr(given, "to_dict", None)):
         given = given.to_dict()
     if isinstance(given, Mapping):
         return from_timm(given, channels)
@@ -60,7 +59,8 @@ def read_transform(given: Any, channels: int = 3) -> Transform:
         return _same(given, _from_processor(given), lambda picture: _processed(given, picture))
     if hasattr(given, "resize_size") and hasattr(given, "mean"):
         return _same(given, vars(Transform.from_preset(given)))
-    if type(given).__name__ in ("Compose", "Sequential") or library in ("torchvision", "timm"):
+    named = type(given).__name__ in ("Compose", "Sequential")
+    if named or _library(given) in ("torchvision", "timm"):
         return _same(given, _from_steps(given, channels))
     raise TypeError(
         "transform must be a Transform, torchvision's Compose or weights.transforms(), timm's data "
@@ -153,7 +153,7 @@ def _from_steps(given: Any, channels: int) -> dict[str, Any]:
     fields: dict[str, Any] = {"resize": None, "crop": None, "mean": 0.0, "std": 1.0, "grey": 0}
     for step in _flat(given):
         name = type(step).__name__
-        if name not in _STEPS:
+        if name not in _STEPS or _library(step) not in ("torchvision", "timm", "torch"):
             random = "Random" in name or "Jitter" in name or "Augment" in name
             why = "draws at random, and belongs to training" if random else "cannot be read"
             raise ValueError(f"transform: {name} {why} (read are {', '.join(_STEPS)}); {INSTEAD}")
@@ -170,8 +170,12 @@ def _flat(given: Any) -> Iterator[Any]:
     if type(given).__name__ not in ("Compose", "Sequential"):
         yield given
         return
-    for step in given if isinstance(given, nn.Sequential) else given.transforms:
+    for step in given if isinstance(given, nn.Sequential) else getattr(given, "transforms", ()):
         yield from _flat(step)
+
+
+def _library(given: Any) -> str:
+    return type(given).__module__.partition(".")[0]
 
 
 def _from_processor(given: Any) -> dict[str, Any]:
