@@ -155,11 +155,7 @@ def open_imagenet(
     if not base.is_dir():
         raise FileNotFoundError(f"root must be an existing folder, got {str(given)!r}")
     pictures = files.find_pictures(base, split)
-    above = [
-        place
-        for place in (pictures.folder, *pictures.folder.parents)
-        if base in (place, *place.parents)
-    ]
+    above = [p for p in (pictures.folder, *pictures.folder.parents) if p.is_relative_to(base)]
 
     def nearest(name: str) -> Path | None:
         """The annotation file nearest above the pictures, but not above the root."""

@@ -186,7 +186,8 @@ class Transform:
         """The preset of a torchvision classification weight, such as ``VGG16_Weights.DEFAULT``."""
         make = getattr(weights, "transforms", None)
         preset = make() if callable(make) else None
-        if not all(hasattr(preset, name) for name in ("resize_size", "crop_size", "mean", "std")):
+        names = ("resize_size", "crop_size", "mean", "std", "interpolation", "antialias")
+        if not all(hasattr(preset, name) for name in names):
             raise TypeError(
                 "weights must be a member of a torchvision classification enum, such as "
                 f"VGG16_Weights.IMAGENET1K_V1, got {checks.describe(weights)}"

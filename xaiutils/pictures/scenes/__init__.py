@@ -164,7 +164,7 @@ def soft_label(scene: Scene) -> NDArray[np.float64]:
 def sample(split: str, index: int) -> Sample:
     """One scene: its picture, and label, mask and box of the explained target."""
     description = scene(split, index)
-    mask = masks(description)["target"]
+    mask = visible(description)[description.targets[0]]
     ys, xs = np.nonzero(mask)
     box = (float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1))
     picture = PIL.Image.fromarray(render(description))
