@@ -163,6 +163,14 @@ def test_load_cases_leave_out_what_the_network_takes_for_something_else():
     assert load_cases(mixed, [0], other)[0].classifier is other
 
 
+def test_a_scene_is_known_whatever_the_workload_is_called_and_its_size():
+    sample = replace(load_workload("scenes", "duo").samples[0], label=1)
+    (case,) = load_cases(Workload("own", small().classifier, [sample]), [0])
+    assert case.scene == scenes.scene("duo", 0)
+    assert case.rival.shape == case.pieces[1].mask.shape == (SIZE, SIZE)
+    assert torch.equal(case.rival, case.pieces[1].mask)
+
+
 def test_without_a_label_the_predicted_class_is_explained():
     work = load_workload("scenes", "unit")
     (case,) = load_cases(

@@ -216,10 +216,9 @@ def test_sequence(kaggle: Path) -> None:
     assert data[np.int64(1)].id == data[-1].id == "val_2"
     assert [s.id for s in pickle.loads(pickle.dumps(data))] == ["val_1", "val_2"]
     assert len(repr(data)) < 200
-    with pytest.raises(IndexError, match=r"index must be below 2 \(pictures\), got 2"):
-        data[2]
-    with pytest.raises(TypeError, match="index must be an integer, got str 'val_1'"):
-        data["val_1"]  # type: ignore[call-overload]
+    for wrong, error in ((2, IndexError), ("val_1", TypeError)):
+        with pytest.raises(error):
+            data[wrong]
 
 
 def test_pictures_are_decoded_when_read(kaggle: Path) -> None:
@@ -271,9 +270,7 @@ def test_classes_outside_the_mapping(kaggle: Path) -> None:
         open_imagenet(kaggle)
     (kaggle / "LOC_val_solution.csv").unlink()
     write(kaggle / "ILSVRC/Annotations/CLS-LOC/val/val_1.xml", voc([(OWL, 1, 2, 3, 4)]))
-    with pytest.raises(
-        ValueError, match=f"val_1 must have a class of the synset mapping, got {OWL}"
-    ):
+    with pytest.raises(ValueError, match=f"val_1 must have a class .* mapping, got {OWL}"):
         open_imagenet(kaggle)[0]
 
 
@@ -281,18 +278,14 @@ def test_row_against_class_folder(tmp_path: Path) -> None:
     draw(tmp_path / "val" / CAT / "a.JPEG")
     draw(tmp_path / "val" / OWL / "b.JPEG")
     write(tmp_path / "LOC_val_solution.csv", HEADER + f"a,{OWL} 1 2 3 4\n")
-    with pytest.raises(
-        ValueError, match=f"row 2 must agree with the class folder {CAT}, got {OWL}"
-    ):
+    with pytest.raises(ValueError, match=f"row 2 must agree with the .* {CAT}, got {OWL}"):
         open_imagenet(tmp_path)[1]
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..", "a/b", "a\\b"])
 def test_image_ids_stay_inside(kaggle: Path, name: str) -> None:
     write(kaggle / "LOC_val_solution.csv", HEADER + f"{name},{OWL} 0 0 40 30\n")
-    with pytest.raises(
-        ValueError, match="row 2: the ImageId must be a file name that stays inside"
-    ):
+    with pytest.raises(ValueError, match="row 2: the ImageId must be a file name that stays"):
         open_imagenet(kaggle, allow_missing=True)
 
 
@@ -306,9 +299,7 @@ def test_links_stay_inside(tmp_path: Path, link: str) -> None:
     draw(root / KAGGLE / "x.JPEG") if link.endswith((".csv", ".txt", "JPEG")) else root.mkdir()
     (root / link).parent.mkdir(parents=True, exist_ok=True)
     (root / link).symlink_to(outside / "x.JPEG" if "." in link else outside)
-    with pytest.raises(
-        ValueError, match=r"must stay inside the root .*/root, it leads to .*outside"
-    ):
+    with pytest.raises(ValueError, match=r"must stay inside .*/root, it leads to .*outside"):
         open_imagenet(root)
 
 
@@ -344,14 +335,10 @@ def test_links_inside_the_root_and_a_linked_root_are_fine(kaggle: Path, tmp_path
         (HEADER + f"a,{CAT} 1 2 3 4\nb,\n", "row 3 must repeat 'wnid x0 y0 x1 y1', got 0 values"),
         (HEADER + f"a,{CAT} 1 2 3\n", "row 2 must repeat 'wnid x0 y0 x1 y1', got 4 values"),
         (HEADER + f"a,{CAT} 1 2 3 x\n", r"row 2 must give a box as four numbers, got .*'x'"),
-        (
-            HEADER + "a,cat 1 2 3 4\n",
-            r"row 2 must give the class as a wnid \(n01440764\), got 'cat'",
-        ),
+        (HEADER + "a,cat 1 2 3 4\n", r"row 2 must give the class as a wnid .*, got 'cat'"),
         (HEADER + f"a,{CAT} 1 2 3 nan\n", "row 2 must give finite boxes"),
         (HEADER + f"a,{CAT} 1 2 inf 4\n", "row 2 must give finite boxes"),
         (HEADER + f"a,{CAT} 1 2 1 4\n", r"x0 < x1 and y0 < y1, got \[1.0, 2.0, 1.0, 4.0\]"),
-        (HEADER + f"a,{CAT} 1 2 3 1\n", "x0 < x1 and y0 < y1"),
         (HEADER + f"a,{CAT} 1 2 3 4\na,{CAT} 1 2 3 4\n", "row 3 must name a new ImageId, got 'a'"),
         (HEADER + 'a,"n1', "must be a UTF-8 CSV table"),
     ],
@@ -383,7 +370,6 @@ BOMB = '<!DOCTYPE a [<!ENTITY x "xx"><!ENTITY y "&x;&x;">]><annotation>&y;</anno
         ("", r"a\.xml must be XML, and cannot be read"),
         (voc([("cat", 1, 2, 3, 4)]), r"a\.xml must give the class as a wnid"),
         (voc([(CAT, 1, 2, "", 4)]), r"a\.xml must give a box as four numbers"),
-        (f"<a><object><name>{CAT}</name></object></a>", r"a\.xml must give a box as four numbers"),
         (voc([(CAT, 3, 2, 1, 4)]), r"a\.xml must give finite boxes with x0 < x1"),
     ],
 )
@@ -537,33 +523,15 @@ def samples(choose: Callable[..., Any]) -> Sample:
     return sample(boxes, (width, height))
 
 
-@settings(max_examples=60, deadline=None)
-@given(sides, sides)
-def test_a_box_of_the_whole_picture_is_a_full_mask(width: int, height: int) -> None:
-    target = sample_target(sample([(0, 0, width, height)], (width, height)), CROPPED)
-    assert target.mask.all()
-    assert target.dropped == 0
-    assert 0 < target.kept_share <= 1
-
-
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(samples())
 def test_the_mask_of_the_union_is_the_or_of_the_masks(boxed: Sample) -> None:
     target = sample_target(boxed, CROPPED)
     each = [sample_target(sample([box], boxed.image.size), CROPPED) for box in boxed.boxes]
     np.testing.assert_array_equal(target.mask, np.any([one.mask for one in each], axis=0))
+    whole = sample([(0, 0, *boxed.image.size)], boxed.image.size)
+    assert sample_target(whole, CROPPED).mask.all()
     assert 0 <= target.kept_share <= 1
     assert target.dropped == sum(one.dropped for one in each)
     assert len(target.boxes) + target.dropped == len(boxed.boxes)
     assert target.mask.any() == (target.dropped < len(boxed.boxes))
-
-
-@settings(max_examples=60, deadline=None)
-@given(samples())
-def test_union_areas_count_every_pixel_once(boxed: Sample) -> None:
-    from xaiutils.pictures.boxes import _union_area
-
-    canvas = np.zeros(boxed.image.size[::-1], dtype=bool)
-    for x0, y0, x1, y1 in np.array(boxed.boxes, dtype=int):
-        canvas[y0:y1, x0:x1] = True
-    assert _union_area(np.array(boxed.boxes, dtype=float)) == canvas.sum()

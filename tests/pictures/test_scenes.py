@@ -45,7 +45,7 @@ def test_the_splits_are_frozen() -> None:
 
 def test_the_splits_are_disjoint() -> None:
     assert len({split.seed for split in SPLITS.values()}) == len(SPLITS)
-    some = [scene(name, i) for name in SPLITS for i in range(12)]
+    some = [scene(name, i) for name in SPLITS for i in range(4)]
     assert len({one.id for one in some}) == len(some)
     assert len({render(one).tobytes() for one in some}) == len(some)
 
@@ -76,7 +76,7 @@ def test_without_nothing_is_the_picture_and_order_does_not_matter() -> None:
 
 @pytest.mark.parametrize("split", list(SPLITS))
 def test_masks_fit_together(split: str) -> None:
-    for i in range(12):
+    for i in range(4):
         one = scene(split, i)
         found = masks(one)
         assert tuple(found) == MASKS
@@ -85,11 +85,8 @@ def test_masks_fit_together(split: str) -> None:
         assert (np.sum(parts, axis=0) == 1).all()
         assert (found["all"] == ~found["background"]).all()
         assert found["other"].any() == (len(one.targets) == 2)
-        assert not (found["target"] & ~found["target_dilated"]).any()
-        assert found["target_dilated"].sum() > found["target"].sum()
-        assert (
-            found["target_dilated"] == (ndimage.distance_transform_edt(~found["target"]) <= 4)
-        ).all()
+        near = ndimage.distance_transform_edt(~found["target"]) <= 4
+        assert (found["target_dilated"] == near).all()
 
 
 def test_on_the_hard_split_the_mask_is_the_visible_part() -> None:
@@ -114,12 +111,11 @@ def test_colour_place_and_light_are_independent_of_the_class() -> None:
     some = [scene("train", i) for i in range(1500)]
     labels = np.array([label(one) for one in some])
     targets = [one.objects[one.targets[0]] for one in some]
-    facts = np.array(
-        [
-            (*np.sqrt(t.color), *t.center, t.radius, one.exposure, np.cos(one.light))
-            for t, one in zip(targets, some, strict=True)
-        ]
-    )
+    rows = [
+        (*np.sqrt(t.color), *t.center, t.radius, one.exposure, np.cos(one.light))
+        for t, one in zip(targets, some, strict=True)
+    ]
+    facts = np.array(rows)
     scores = (facts - facts.mean(0)) / facts.std(0)
     for k in range(len(CLASSES)):
         assert (np.abs(scores[labels == k].mean(0)) < 0.25).all()
@@ -165,9 +161,7 @@ def test_trivial_baselines_stay_below_half_of_the_oracle(test_scenes: list[Scene
         for name, values in found.items():
             scores[name].append(_rank_accuracy(values, mask))
         assert _rank_accuracy(mask.astype(float), mask) == 1
-    assert {name: np.mean(values) < 0.5 for name, values in scores.items()} == dict.fromkeys(
-        scores, True
-    )
+    assert not [name for name, values in scores.items() if np.mean(values) >= 0.5]
 
 
 def test_samples_carry_picture_label_mask_and_box() -> None:
@@ -176,6 +170,7 @@ def test_samples_carry_picture_label_mask_and_box() -> None:
     assert one.image.size == (SIZE, SIZE)
     assert one.image.mode == "RGB"
     assert one.label == label(scene("unit", 2))
+    assert one.scene == scene("unit", 2)
     assert one.mask is not None
     x0, y0, x1, y1 = (int(value) for value in one.boxes[0])
     assert one.mask[y0:y1, x0:x1].sum() == one.mask.sum()
@@ -186,9 +181,7 @@ def test_samples_carry_picture_label_mask_and_box() -> None:
 
 
 def test_wrong_input_is_named() -> None:
-    with pytest.raises(
-        ValueError, match=r"split must be a known name, got 'tset'; did you mean test"
-    ):
+    with pytest.raises(ValueError, match=r"split must be a known name, .* did you mean test"):
         scene("tset", 0)
     with pytest.raises(ValueError, match=r"index must be in 0\.\.15 for 'unit', got 16"):
         scene("unit", 16)

@@ -15,24 +15,18 @@ from xaiutils.cases.workloads import Workload
 from xaiutils.network.classifier import Classifier, checked_classifier
 from xaiutils.network.targets import Question, Score, answer
 from xaiutils.pictures import scenes
-from xaiutils.pictures.boxes import sample_target
+from xaiutils.pictures.boxes import located, sample_target
 from xaiutils.pictures.images import Box, Sample
 from xaiutils.support import checks
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """An object of a scene: where it is, and the picture drawn again without it.
-
-    Attributes:
-        mask: (H, W) bool, its visible part.
-        without: (1, C, H, W), the same scene without it, preprocessed.
-        target: Whether it is of the explained class.
-    """
+    """An object of a scene: its visible part (H, W) bool, and the scene without it (1, C, H, W)."""
 
     mask: Tensor
     without: Tensor
-    target: bool
+    target: bool  # whether it is of the explained class
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +34,6 @@ class Case:
     """One picture and what is explained of it, a class or a score.
 
     Attributes:
-        id: Of the picture.
-        classifier: The network that is explained.
         x: (1, C, H, W), preprocessed.
         target: The class that is explained, by its index; or a score from
             `xaiutils.network.targets`.
@@ -49,7 +41,6 @@ class Case:
         rival: (H, W) bool, where an object of another class is; or None.
         boxes: Around its objects, (x0, y0, x1, y1) in pixels of the network's input.
         scene: What is on the picture, where that is known.
-        workload, split: Where the picture comes from.
 
     Raises:
         TypeError, ValueError: The picture is not one that the network can take, the class is not
@@ -99,9 +90,10 @@ class Case:
             return ()
         drawn = [scenes.render(self.scene, without=(i,)) for i in range(len(self.scene.objects))]
         x = self.classifier.preprocess([PIL.Image.fromarray(picture) for picture in drawn])
+        masks = [self.classifier.transform.mask(mask) for mask in scenes.visible(self.scene)]
         return tuple(
             Piece(torch.from_numpy(mask), x[i : i + 1], i in self.scene.targets[:1])
-            for i, mask in enumerate(scenes.visible(self.scene))
+            for i, mask in enumerate(masks)
         )
 
     @property
@@ -111,11 +103,7 @@ class Case:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the network's input, and of every map.
-
-        Raises:
-            ValueError: It is a signal or a volume.
-        """
+        """Height and width of the network's input, and of every map."""
         if self.x.ndim != 4:
             got = checks.shape(self.x)
             raise ValueError(f"x must be a picture (1, C, H, W) for this metric, got {got}")
@@ -155,8 +143,7 @@ def load_cases(
     or the only output.
 
     Args:
-        work: From `xaiutils.cases.workloads.load_workload`.
-        indices: Positions in ``work.samples``.
+        work, indices: Positions in ``work.samples``.
         classifier: Another network than the workload's, with the same preprocessing.
         right_only: Leave out pictures whose predicted class is not their label.
 
@@ -189,16 +176,20 @@ def _case(work: Workload, sample: Sample, x: Tensor, classifier: Classifier) -> 
         target = int(classifier.predicted(classifier.predict(x)))
     else:
         target = int(checks.targets("label", sample.label, 1, len(classifier.classes)))
-    case = Case(sample.id, classifier, x, target, workload=work.name, split=work.split)
-    if sample.mask is not None:
-        case = replace(case, mask=torch.from_numpy(classifier.transform.mask(sample.mask)))
-    if sample.boxes:
-        found = sample_target(sample, classifier.transform)
-        boxes = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in found.boxes.tolist())
-        mask = torch.from_numpy(found.mask) if case.mask is None else case.mask
-        case = replace(case, mask=mask, boxes=boxes)
-    if work.name == "scenes":
-        scene = scenes.scene(work.split, int(sample.id.rpartition("-")[2]))
-        other = torch.from_numpy(scenes.masks(scene)["other"])
-        case = replace(case, scene=scene, rival=other if len(scene.targets) > 1 else None)
-    return case
+    transform, scene = classifier.transform, sample.scene
+    mask, rival = located(sample, transform), None
+    found = sample_target(sample, transform).boxes.tolist() if sample.boxes else []
+    if scene is not None and len(scene.targets) > 1:
+        rival = torch.from_numpy(transform.mask(scenes.masks(scene)["other"]))
+    return Case(
+        id=sample.id,
+        classifier=classifier,
+        x=x,
+        target=target,
+        mask=None if mask is None else torch.from_numpy(mask),
+        rival=rival,
+        boxes=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in found),
+        scene=scene,
+        workload=work.name,
+        split=work.split,
+    )

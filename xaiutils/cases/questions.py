@@ -20,7 +20,6 @@ class Questions:
     The questions of a picture follow each other.
 
     Attributes:
-        work: Where the pictures come from.
         samples: The picture of each question; one with two objects stands here twice.
         picture: (N,), which picture a question belongs to, from 0.
         x: (N, C, H, W), preprocessed.
@@ -69,10 +68,9 @@ def load_questions(name: str | None = None, count: int = 40, *, split: str = "du
     A scene is asked about each of its objects, any other picture about its label.
 
     Args:
-        name: As `xaiutils.cases.workloads.load_workload`. Photographs come without a label
-            and without a mask or boxes: there is nothing to compare an answer with,
-            and the scenes stand in.
-        count: Pictures, fewer where the workload has fewer.
+        name: As `xaiutils.cases.workloads.load_workload`; for photographs, of which nothing is
+            known, the scenes stand in.
+        count: Pictures at most.
         split: Of the scenes; ``duo`` has two objects in each.
 
     Raises:
@@ -104,11 +102,9 @@ def _asked(work: Workload, sample: Sample) -> list[tuple[int, Tensor, Tensor, bo
     if sample.label is None:
         raise ValueError(f"samples must have a label, {sample.id} has none")
     own = work.masks([sample])[0]
-    if work.name == "scenes":
-        split, _, index = sample.id.rpartition("-")
-        scene = scenes.scene(split, int(index))
-        if len(scene.targets) == 2:
-            other = torch.from_numpy(scenes.masks(scene)["other"])
-            label = scenes.CLASSES.index(scene.objects[scene.targets[1]].kind)
-            return [(sample.label, own, other, True), (label, other, own, True)]
-    return [(sample.label, own, ~own, False)]
+    scene = sample.scene
+    if scene is None or len(scene.targets) < 2 or scenes.label(scene) != sample.label:
+        return [(sample.label, own, ~own, False)]
+    other = torch.from_numpy(work.classifier.transform.mask(scenes.masks(scene)["other"]))
+    label = scenes.CLASSES.index(scene.objects[scene.targets[1]].kind)
+    return [(sample.label, own, other, True), (label, other, own, True)]

@@ -12,8 +12,9 @@ is not known (`with_objects`).
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from xaiutils.network.classifier import Classifier, load_model
 from xaiutils.pictures import imagenet, scenes
+from xaiutils.pictures.boxes import located
 from xaiutils.pictures.images import PHOTOGRAPHS, Sample, sample_photograph
 from xaiutils.support import checks
 from xaiutils.support.plugins import made_by
@@ -36,7 +38,6 @@ class Workload:
 
     Attributes:
         name: ``scenes``, ``photographs`` or ``imagenet``.
-        classifier: The network that is explained.
         samples: Pictures in a fixed order; some are decoded only when they are asked for.
         split: Which part of the pictures these are; empty where there is only one.
         source: What `load_workload` is asked for it: ``module:function``, or the name.
@@ -62,20 +63,12 @@ class Workload:
         return self.classifier.picture(sample)
 
     def masks(self, chosen: Sequence[Sample]) -> Tensor:
-        """Where the labelled object is in the network's input, (N, H, W) bool.
-
-        Raises:
-            ValueError: A sample has neither a mask nor boxes.
-        """
-        return torch.stack([self._mask(sample) for sample in chosen])
-
-    def _mask(self, sample: Sample) -> Tensor:
-        transform = self.classifier.transform
-        if sample.mask is not None:
-            return torch.from_numpy(transform.mask(sample.mask))
-        if sample.boxes:
-            return torch.as_tensor(imagenet.sample_target(sample, transform).mask)
-        raise ValueError(f"samples must have a mask or boxes, {sample.id} has neither")
+        """Where the labelled object is in the network's input, (N, H, W) bool."""
+        found = [located(sample, self.classifier.transform) for sample in chosen]
+        for sample, mask in zip(chosen, found, strict=True):
+            if mask is None:
+                raise ValueError(f"samples must have a mask or boxes, {sample.id} has neither")
+        return torch.stack([torch.as_tensor(mask) for mask in found])
 
 
 def load_workload(
@@ -114,7 +107,8 @@ def load_workload(
     checks.choice("name", name, WORKLOADS)
     if name == "scenes":
         classifier = load_model(model or "scenes_vgg_seed0", weights)
-        return Workload(name, classifier, _Scenes(split), split)
+        count = scenes.SPLITS[checks.choice("split", split, scenes.SPLITS)].count
+        return Workload(name, classifier, _Lazy(partial(scenes.sample, split), range(count)), split)
     if model is None:  # else these weights are another network's
         model = os.environ.get("XAIUTILS_MODEL", "vgg16")
         weights = weights or os.environ.get("XAIUTILS_WEIGHTS")
@@ -143,7 +137,7 @@ def with_objects(work: Workload) -> Workload:
         entries = tuple(entry for entry, one in pairs if one and one.objects)
         return replace(work, samples=replace(samples, entries=entries))
     places = [i for i, one in enumerate(samples) if one.boxes or one.mask is not None]
-    return replace(work, samples=_Some(samples, places))
+    return replace(work, samples=_Lazy(samples.__getitem__, places))
 
 
 def _as_asked(work: Workload) -> Workload:
@@ -164,33 +158,18 @@ def architectures(work: Workload) -> list[Classifier]:
     return [work.classifier, *(load_model(name, weights or None) for name, _, weights in asked)]
 
 
-class _Some(Sequence[Sample]):
-    """Some pictures of a sequence, each read when it is asked for."""
+class _Lazy(Sequence[Sample]):
+    """Samples at some places, each read when it is asked for."""
 
-    def __init__(self, samples: Sequence[Sample], places: Sequence[int]) -> None:
-        self.samples, self.places = samples, places
+    def __init__(self, read: Callable[[int], Sample], places: Sequence[int]) -> None:
+        self.read, self.places = read, places
 
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return _Some(self.samples, self.places[index])
-        return self.samples[self.places[index]]
-
-
-class _Scenes(Sequence[Sample]):
-    """The scenes of one split, each rendered when it is asked for."""
-
-    def __init__(self, split: str) -> None:
-        self.split = checks.choice("split", split, scenes.SPLITS)
-
-    def __len__(self) -> int:
-        return scenes.SPLITS[self.split].count
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+            return _Lazy(self.read, self.places[index])
         if not -len(self) <= index < len(self):
             raise IndexError(f"index must be in 0..{len(self) - 1}, got {index}")
-        return scenes.sample(self.split, index % len(self))
+        return self.read(self.places[index])

@@ -17,8 +17,7 @@ from xaiutils.support import checks
 class Arrays:
     """The preprocessing of arrays ``(C, *space)``: ``x = (a - mean) / std``, and nothing else.
 
-    Space is ``(L,)`` of a signal, ``(H, W)`` or ``(D, H, W)`` of a volume. Channels come first, as
-    networks read them and in NumPy arrays too: of signals and volumes there is no other custom.
+    Space is ``(L,)`` of a signal, ``(H, W)`` or ``(D, H, W)`` of a volume; channels come first.
     Nothing is resized, since what resampling does to data is for those to say who know them.
 
     Args:
@@ -46,18 +45,20 @@ class Arrays:
         """Refuse what would come out wrong."""
         for number in (*self.mean, *self.std, *(self.limits or ())):
             checks.number("mean, std and limits", number)
-        if not self.mean or len(self.mean) != len(self.std):
-            got = f"{len(self.mean)}, {len(self.std)}"
-            raise ValueError(f"mean and std must have a value for each channel, got {got}")
+        counts = len(self.mean), len(self.std)
+        if not self.mean or counts[0] != counts[1]:
+            raise ValueError(
+                f"mean and std must have a value for each channel, got {counts[0]}, {counts[1]}"
+            )
         if min(self.std) <= 0:
             raise ValueError(f"std must be > 0, got {self.std}")
-        if self.limits is not None and not (
-            len(self.limits) == 2 and self.limits[0] < self.limits[1]
-        ):
+        limits = self.limits or (0, 1)
+        if len(limits) != 2 or limits[0] >= limits[1]:
             raise ValueError(f"limits must be (least, largest), got {self.limits}")
         if self.preview is not None and not callable(self.preview):
-            got = checks.describe(self.preview)
-            raise TypeError(f"preview must be a function of an array, got {got}")
+            raise TypeError(
+                f"preview must be a function of an array, got {checks.describe(self.preview)}"
+            )
         count = self.dimensions or len(self.size or (0, 0))
         object.__setattr__(self, "dimensions", count)
         fits = self.size is None or (len(self.size) == count and min(self.size) >= 1)
@@ -78,14 +79,11 @@ class Arrays:
         return f"({self.channels}, {checks.SPACE[self.dimensions]})"
 
     def __call__(self, arrays: Any) -> torch.Tensor:
-        """Arrays as the classifier wants them: ``(N, C, *space)`` float32, normalised.
-
-        Args:
-            arrays: one, or several of one size: NumPy arrays, tensors or samples of them.
+        """One or several arrays, tensors or samples: ``(N, C, *space)`` float32, normalised.
 
         Raises:
-            TypeError, ValueError: none, or of another form, not finite, or whole numbers beside a
-                mean and std of values in [0, 1].
+            TypeError, ValueError: none, or of another form or several sizes, not finite, or whole
+                numbers beside a mean and std of values in [0, 1].
         """
         alone = isinstance(arrays, Sample) or getattr(arrays, "ndim", 0) == 1 + self.dimensions
         several = [arrays] if alone or not isinstance(arrays, Iterable) else arrays
@@ -99,11 +97,7 @@ class Arrays:
         return torch.from_numpy(values.astype(np.float32))
 
     def picture(self, array: Any) -> np.ndarray:
-        """What is shown of an array: ``(H, W, 3)`` uint8; of a signal ``(lines, L)`` float.
-
-        Raises:
-            ValueError: ``preview`` gives another shape, or values out of range.
-        """
+        """What is shown of an array: ``(H, W, 3)`` uint8; of a signal ``(lines, L)`` float."""
         values = self._checked(array)
         shown = values if self.preview is None else np.asarray(self.preview(values))
         if self.dimensions == 1:
@@ -111,10 +105,8 @@ class Arrays:
                 raise ValueError(f"preview must give lines (n, {values.shape[1]}), {shown.shape}")
             return shown.astype(float)
         if self.preview is None:
-            shown = np.stack(
-                [_scaled(channel) for channel in values[: 3 if len(values) > 2 else 1]]
-            )
-            shown = np.moveaxis(np.broadcast_to(shown, (3, *shown.shape[1:])), 0, -1)
+            first = values[: 3 if len(values) > 2 else 1]
+            shown = np.stack([_scaled(first[i % len(first)]) for i in range(3)], -1)
         if shown.shape != (*values.shape[1:], 3):
             raise ValueError(f"preview must give {(*values.shape[1:], 3)}, got {shown.shape}")
         if shown.dtype == np.uint8:
@@ -125,12 +117,7 @@ class Arrays:
         return np.rint(shown * 255).astype(np.uint8)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
-        """The mask as it is, since nothing is resized: ``(H, W)`` bool.
-
-        Raises:
-            TypeError: it is no bool array.
-            ValueError: it has another size or number of dimensions.
-        """
+        """The mask as it is, ``(H, W)`` bool, if it has the arrays' size."""
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
             raise TypeError(f"mask must be a bool array, got {checks.describe(mask)}")
         if mask.ndim != self.dimensions or self.size not in (None, mask.shape):
@@ -138,11 +125,7 @@ class Arrays:
         return mask
 
     def to_picture(self, map: np.ndarray, array: Any) -> np.ndarray:
-        """The map ``(..., H, W)`` as it is, float32, if it has the array's size.
-
-        Raises:
-            ValueError: it has not.
-        """
+        """The map ``(..., H, W)`` as it is, float32, if it has the array's size."""
         size = self._checked(array).shape[1:]
         if map.shape[-self.dimensions :] != size:
             raise ValueError(f"map must have the size of its array, {size}, got {map.shape}")

@@ -45,7 +45,7 @@ def sample_target(sample: Sample, transform: Transform | Arrays) -> BoxTarget:
         raise ValueError(f"sample must have boxes, got none for {sample.id!r}")
     size = (sample.image.height, sample.image.width)
     moved = transform.boxes(sample.boxes, size)
-    mask = np.zeros(transform.size or transform.geometry(sample).size[::-1], dtype=bool)
+    mask = np.zeros(transform.layout(*size).size, dtype=bool)
     kept = []
     # The centre of pixel i is at i + 0.5, so that it lies in the box from i = ceil(x0 - 0.5) on.
     for x0, y0, x1, y1 in torch.ceil(moved - 0.5).long().tolist():
@@ -55,6 +55,13 @@ def sample_target(sample: Sample, transform: Transform | Arrays) -> BoxTarget:
     before = _union_area(replace(transform, crop=None).boxes(sample.boxes, size).numpy())
     share = min(_union_area(boxes.numpy()) / before, 1.0)
     return BoxTarget(mask, boxes, share, kept.count(False))
+
+
+def located(sample: Sample, transform: Transform | Arrays) -> np.ndarray | None:
+    """Where the network sees the labelled object, ``(H, W)`` bool: its mask, else its boxes'."""
+    if sample.mask is not None:
+        return transform.mask(sample.mask)
+    return sample_target(sample, transform).mask if sample.boxes else None
 
 
 def _union_area(boxes: np.ndarray) -> float:

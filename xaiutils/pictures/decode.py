@@ -29,7 +29,8 @@ FORMATS = (
     *("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "TGA", "ICO"),
     *("JPEG2000", "AVIF", "HEIF"),  # the last with a plugin, where one is registered
 )
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+ARRAY = "source (an array)"
 
 # Files inside scikit-image's wheel (its other pictures are downloads), free to redistribute.
 PHOTOGRAPHS = {
@@ -79,12 +80,11 @@ def load_image(
             or ``(C, H, W)``; C is 1, 3 or 4; uint8, uint16, bool, or floats in [0, 1].
         max_pixels: a larger picture is refused from its header, before it is decoded.
         upright: turn the picture as its EXIF orientation says.
-        full_scale: the value that is white, such as 4095 for 12 bits; of grey pictures of more
-            than 8 bits and of arrays; by default the largest that the type holds, 1 for floats.
+        full_scale: the value that is white, such as 4095 for 12 bits; by default the largest that
+            the type holds, 1 for floats.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        TypeError: the source is of another type, or an array of another dtype.
+        FileNotFoundError, TypeError: there is no such file; a source or dtype of another type.
         ValueError: not a picture, truncated, of several pages, without pixels, too large, or
             values out of range.
     """
@@ -99,10 +99,10 @@ def load_image(
         array = array.float() if array.dtype in {torch.bfloat16, torch.float16} else array
         source = (array.permute(1, 2, 0) if array.ndim == 3 else array).numpy()
     if isinstance(source, np.ndarray):
-        return _to_rgb(_from_array(source, max_pixels, full_scale), "source (an array)", None)
+        return _to_rgb(_from_array(source, max_pixels, full_scale), ARRAY)
     if isinstance(source, PIL.Image.Image):
-        name = getattr(source, "filename", "") or "source (a PIL image)"
-        return _decode(source, str(name), max_pixels, upright, full_scale)
+        name = str(getattr(source, "filename", "") or "source (a PIL image)")
+        return _decode(source, name, max_pixels, upright, full_scale)
     stream, name = _open(source)
     with stream:
         try:
@@ -116,9 +116,12 @@ def load_image(
             ) from error
         # A damaged header comes out of Pillow's readers as any of a dozen exceptions.
         except Exception as error:
+            stream.seek(0)
+            head = stream.read(8)
+            got = f"a file that starts with {head!r}" if head else "an empty file"
+            got += "" if isinstance(error, PIL.UnidentifiedImageError) else f": {error}"
             raise ValueError(
-                f"{name} must be a picture of one of the formats {', '.join(FORMATS)}, "
-                f"got {_head(stream)}{_reason(error)}"
+                f"{name} must be a picture of one of the formats {', '.join(FORMATS)}, got {got}"
             ) from error
         return _decode(picture, name, max_pixels, upright, full_scale)
 
@@ -134,12 +137,9 @@ def _open(source: Any) -> tuple[io.BytesIO | io.BufferedReader, str]:
         if text.startswith(("http://", "https://")):
             raise ValueError(f"source must be a local file, got {text}; download it first")
         path = Path(text).expanduser()
-        if path.is_dir():
-            raise ValueError(f"source must be a picture, got the folder {text!r}")
         if not path.exists():
             raise FileNotFoundError(f"source must be an existing file, got {text!r}")
-        checks.regular("source", path)
-        return path.open("rb"), text
+        return checks.regular("source", path).open("rb"), text
     if hasattr(source, "read"):
         data = source.read()
         if not isinstance(data, bytes):
@@ -157,25 +157,13 @@ def _photograph(name: str) -> Path:
     """The file of a photograph, found without importing scikit-image (half a second)."""
     checks.choice("sample", name, PHOTOGRAPHS)
     spec = importlib.util.find_spec("skimage")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder, "data", PHOTOGRAPHS[name])
-        if path.is_file():
-            return path
-    raise FileNotFoundError(
-        f"the photograph {PHOTOGRAPHS[name]} must lie in scikit-image's data folder, and does not; "
-        "install scikit-image from its wheel (pip install scikit-image)"
-    )
-
-
-def _head(stream: io.BytesIO | io.BufferedReader) -> str:
-    stream.seek(0)
-    head = stream.read(8)
-    return f"a file that starts with {head!r}" if head else "an empty file"
-
-
-def _reason(error: Exception) -> str:
-    """Pillow's words, unless all that they name is an object in memory."""
-    return "" if isinstance(error, PIL.UnidentifiedImageError) else f": {error}"
+    path = Path(spec.origin).parent / "data" / PHOTOGRAPHS[name] if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise FileNotFoundError(
+            f"the photograph {PHOTOGRAPHS[name]} must lie in scikit-image's data folder, and does "
+            "not; install scikit-image from its wheel (pip install scikit-image)"
+        )
+    return path
 
 
 def check_size(name: str, size: Sequence[int], max_pixels: int = MAX_PIXELS) -> None:
@@ -203,7 +191,7 @@ def _decode(
             f"{name} must be one picture, got a TIFF of several pages; open it with "
             "PIL.Image.open, go to a page with .seek(number), and give its .copy()"
         )
-    cut = any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
+    deep = any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
     try:
         picture.load()
         picture = PIL.ImageOps.exif_transpose(picture) if upright else picture
@@ -211,25 +199,33 @@ def _decode(
         raise ValueError(
             f"{name} must be a complete picture, and cannot be decoded ({error}); get a new copy"
         ) from error
-    if cut and not picture.mode.startswith("I"):
-        _check_colours(picture, name, full_scale)
-    return _to_rgb(picture, name, full_scale)
-
-
-def _check_colours(picture: PIL.Image.Image, name: str, full_scale: float | None) -> None:
-    """Of 16-bit colours Pillow keeps the upper 8 bits: of 12-bit values in them, 4."""
-    way = (
-        "read all 16 bits with OpenCV and give cv2.imread(file, cv2.IMREAD_UNCHANGED)[..., ::-1], "
-        "with full_scale"
-    )
-    if full_scale is not None:
-        raise ValueError(
-            f"full_scale must be of a grey picture or an array, {name} has 16-bit colours, of "
-            f"which Pillow reads the upper 8 bits; {way}"
+    if deep and not picture.mode.startswith("I"):
+        # Of 16-bit colours Pillow keeps the upper 8 bits: of 12-bit values in them, 4.
+        way = (
+            "read all 16 bits with OpenCV and give cv2.imread(file, cv2.IMREAD_UNCHANGED)"
+            "[..., ::-1], with full_scale"
         )
-    colours = picture.convert("RGB") if picture.mode != "RGB" else picture
-    highest = max(high for _, high in colours.getextrema())  # type: ignore[misc]
-    _look_at_range(name, highest * 257.0, 65535, f"; {way}")
+        if full_scale is not None:
+            raise ValueError(
+                f"full_scale must be of a grey picture or an array, {name} has 16-bit colours, of "
+                f"which Pillow reads the upper 8 bits; {way}"
+            )
+        _look_at_range(name, np.asarray(picture.convert("RGB")).max() * 257.0, 65535, f"; {way}")
+    elif picture.mode.startswith("I"):
+        values = np.asarray(picture).astype(np.int64)
+        grey = _scaled(values, name, 65535, full_scale)
+        grey[values == picture.info.get("transparency", -1)] = 255
+        picture = PIL.Image.fromarray(grey)
+    elif picture.mode == "F":
+        picture = PIL.Image.fromarray(_scaled(np.asarray(picture), name, 1, full_scale))
+    elif full_scale is not None:
+        if picture.mode not in ("L", "RGB"):
+            raise ValueError(
+                f"full_scale must be of a grey or RGB picture, or an array, {name} has the mode "
+                f"{picture.mode}; convert it first"
+            )
+        picture = PIL.Image.fromarray(_scaled(np.asarray(picture), name, 255, full_scale))
+    return _to_rgb(picture, name)
 
 
 def _look_at_range(name: str, highest: float, full: float, way: str = "") -> None:
@@ -268,16 +264,13 @@ def _from_array(array: np.ndarray, max_pixels: int, full_scale: float | None) ->
         raise ValueError(
             f"source must be an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {array.shape}"
         )
-    check_size("source (an array)", array.shape[1::-1], max_pixels)
-    name = "source (an array)"
-    if array.dtype == np.bool_:
+    check_size(ARRAY, array.shape[1::-1], max_pixels)
+    kind = array.dtype.kind
+    full = 1 if kind == "f" else {"uint8": 255, "uint16": 65535}.get(array.dtype.name, full_scale)
+    if kind == "b":
         array = array.astype(np.uint8) * np.uint8(255)
-    elif array.dtype.kind == "f":
-        array = _scaled(array, f"{name} of floats", 1, full_scale)
-    elif array.dtype in (np.uint8, np.uint16):
-        array = _scaled(array, name, np.iinfo(array.dtype).max, full_scale)
-    elif array.dtype.kind in "iu" and full_scale is not None:
-        array = _scaled(array, name, full_scale, full_scale)
+    elif kind in "fui" and full is not None:
+        array = _scaled(array, f"{ARRAY} of floats" if kind == "f" else ARRAY, full, full_scale)
     else:
         raise TypeError(
             f"source must be uint8, uint16, bool or float in [0, 1], got {array.dtype}; "
@@ -286,22 +279,7 @@ def _from_array(array: np.ndarray, max_pixels: int, full_scale: float | None) ->
     return PIL.Image.fromarray(np.ascontiguousarray(array))
 
 
-def _to_rgb(picture: PIL.Image.Image, name: str, full_scale: float | None) -> PIL.Image.Image:
-    if picture.mode.startswith("I"):
-        values = np.asarray(picture).astype(np.int64)
-        clear = picture.info.get("transparency")
-        grey = _scaled(values, name, 65535, full_scale)
-        grey[values == (clear if isinstance(clear, int) else -1)] = 255
-        picture = PIL.Image.fromarray(grey)
-    elif picture.mode == "F":
-        picture = PIL.Image.fromarray(_scaled(np.asarray(picture), name, 1, full_scale))
-    elif full_scale is not None:
-        if picture.mode not in ("L", "RGB"):
-            raise ValueError(
-                f"full_scale must be of a grey or RGB picture, or an array, {name} has the mode "
-                f"{picture.mode}; convert it first"
-            )
-        picture = PIL.Image.fromarray(_scaled(np.asarray(picture), name, 255, full_scale))
+def _to_rgb(picture: PIL.Image.Image, name: str) -> PIL.Image.Image:
     try:
         if picture.has_transparency_data:
             picture = picture.convert("RGBA")

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import SupportsIndex, overload
+from typing import Any
 
+from xaiutils.pictures import imagenet_files as files
 from xaiutils.pictures.boxes import BoxTarget, sample_target
-from xaiutils.pictures.imagenet_files import (
-    WNID,
-    Annotation,
-    find_pictures,
-    inside,
-    look_up,
-    read_mapping,
-    read_solution,
-    read_xml,
-    without_picture,
-)
+from xaiutils.pictures.imagenet_files import Annotation, inside
 from xaiutils.pictures.images import Box, Sample, load_image
 from xaiutils.support import checks
 from xaiutils.support.borrowed import environment_kept
@@ -35,15 +26,9 @@ SIZES = {"val": 50_000, "train": 1_281_167}
 class Report:
     """What ``open_imagenet`` found, and what it did not; ``print`` it.
 
-    Args:
-        layout: ``kaggle`` (flat, labels from the CSV), ``xml`` (flat, labels from XML), ``tree``
-            (one folder per class), or ``folder`` (pictures without labels).
-        folder: where the pictures lie.
-        images, annotated: pictures, and those with a CSV row or an XML file.
-        unlisted: ids of pictures that nothing gives a label to, in a labelled layout.
-        absent: ids in the CSV without a picture (only with ``allow_missing``).
-        missing: files that were looked for in vain, and what lacks without them.
-        notes: everything else that changes what the numbers mean.
+    ``layout`` is ``kaggle`` (flat, labels from the CSV), ``xml`` (flat, labels from XML), ``tree``
+    (one folder per class), or ``folder`` (pictures without labels); ``annotated`` have a CSV row or
+    an XML file, ``unlisted`` have no label, ``absent`` are in the CSV but have no picture.
     """
 
     layout: str
@@ -69,15 +54,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture, not yet decoded, and where its class and boxes are written.
-
-    Attributes:
-        id: Of the sample.
-        path: The picture.
-        folder: Its class folder, where there is one.
-        row: What the CSV says of it.
-        xml: Its annotation file.
-    """
+    """One picture, not yet decoded; its class folder, CSV row and XML file, where it has them."""
 
     id: str
     path: Path
@@ -93,13 +70,8 @@ class ImageNetFolder(Sequence[Sample]):
     Pictures of a labelled layout are read as stored, since boxes and published accuracies refer
     to the stored pixels; those of a plain folder are turned as their EXIF orientation says.
 
-    Args:
-        root: resolved; no file outside it is read.
-        layout: see ``Report``.
-        wnids: sorted; the position is the class index, torchvision's where there are 1,000.
-        classes: names in the same order.
-        report: what was found; a slice keeps the report of the whole.
-        entries: one per picture, by name.
+    No file outside the ``root`` is read. ``wnids`` are sorted; the position is the class index,
+    torchvision's where there are 1,000. A slice keeps the report of the whole.
     """
 
     root: Path
@@ -113,11 +85,7 @@ class ImageNetFolder(Sequence[Sample]):
         """Number of pictures."""
         return len(self.entries)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> ImageNetFolder: ...
-    def __getitem__(self, index: int | slice) -> Sample | ImageNetFolder:
+    def __getitem__(self, index: Any) -> Any:
         """One sample, decoded now; or, for a slice, the same data set with fewer pictures.
 
         Raises:
@@ -130,7 +98,7 @@ class ImageNetFolder(Sequence[Sample]):
         entry = self.entries[index]
         picture = load_image(self.file(index), upright=self.layout == "folder")
         if found and entry.row and entry.xml:  # the CSV does not tell of which size its boxes are
-            found = replace(found, size=read_xml(inside(self.root, entry.xml)).size)
+            found = replace(found, size=files.read_xml(inside(self.root, entry.xml)).size)
         boxes, notes = _cut(found, wnid, picture.size) if found else ((), ())
         return Sample(entry.id, picture, label, None, boxes, wnid, notes)
 
@@ -144,16 +112,10 @@ class ImageNetFolder(Sequence[Sample]):
         The CSV goes before the XML; in flat layouts the first object names the class.
 
         Raises:
-            TypeError: ``index`` is no whole number.
-            IndexError: It is beyond the pictures.
             ValueError: The annotation cannot be read, or speaks of another class than the folder.
         """
-        if not isinstance(index, SupportsIndex):
-            raise TypeError(f"index must be an integer, got {checks.describe(index)}")
-        if not -len(self) <= operator.index(index) < len(self):
-            raise IndexError(f"index must be below {len(self)} (pictures), got {index}")
         entry = self.entries[index]
-        found = entry.row or (read_xml(inside(self.root, entry.xml)) if entry.xml else None)
+        found = entry.row or (files.read_xml(inside(self.root, entry.xml)) if entry.xml else None)
         names = [wnid for wnid, _ in found.objects] if found else []
         if found and names and entry.folder not in {None, *names}:
             raise ValueError(
@@ -174,7 +136,7 @@ def open_imagenet(
     tell of which size its boxes are: resized pictures need the XML files beside it.
 
     Args:
-        root: the folder that holds the data; ``None`` reads the variable ``XAIUTILS_IMAGENET``.
+        root: by default what the variable ``XAIUTILS_IMAGENET`` names.
         split: ``val`` or ``train``.
         allow_missing: accept a CSV that names more pictures than there are, and report them.
 
@@ -183,18 +145,30 @@ def open_imagenet(
         ValueError: a malformed file, an unknown class, or a path that leaves ``root``.
     """
     checks.choice("split", split, SIZES)
-    base = _root(root)
-    pictures = find_pictures(base, split)
-    table = look_up(base, pictures, f"LOC_{split}_solution.csv")
-    listing = look_up(base, pictures, "LOC_synset_mapping.txt")
-    voc = look_up(base, pictures, f"Annotations/CLS-LOC/{split}")
-    rows = read_solution(table) if table else {}
+    given = os.environ.get("XAIUTILS_IMAGENET", "") if root is None else os.fspath(root)
+    if not given:
+        raise ValueError(
+            "root must be the folder that holds ImageNet, got nothing; "
+            "pass it, or set the variable XAIUTILS_IMAGENET"
+        )
+    base = Path(given).expanduser().resolve()
+    if not base.is_dir():
+        raise FileNotFoundError(f"root must be an existing folder, got {str(given)!r}")
+    pictures = files.find_pictures(base, split)
+    above = [p for p in (pictures.folder, *pictures.folder.parents) if p.is_relative_to(base)]
+
+    def nearest(name: str) -> Path | None:
+        """The annotation file nearest above the pictures, but not above the root."""
+        return next((inside(base, p / name) for p in above if (p / name).exists()), None)
+
+    table, listing = nearest(f"LOC_{split}_solution.csv"), nearest("LOC_synset_mapping.txt")
+    voc = nearest(f"Annotations/CLS-LOC/{split}")
+    rows = files.read_solution(table) if table else {}
     xmls = {path.stem: path for path in voc.rglob("*.xml")} if voc else {}
-    absent = without_picture(rows, pictures, allow_missing) if rows or xmls else ()
-    if pictures.classes is not None:
-        layout = "tree"
-    else:
-        layout = "kaggle" if rows else "xml" if xmls else "folder"
+    absent = _without_picture(rows, pictures, allow_missing) if rows or xmls else ()
+    flat = "kaggle" if rows else "xml" if xmls else "folder"
+    layout = flat if pictures.classes is None else "tree"
+    labelled = layout != "folder"
     entries = tuple(
         Entry(
             id=p.stem if layout in {"kaggle", "xml"} else p.relative_to(pictures.folder).as_posix(),
@@ -205,30 +179,28 @@ def open_imagenet(
         )
         for p in pictures.files
     )
-    mapping = read_mapping(listing) if listing else None
+    mapping = files.read_mapping(listing) if listing else None
     known = {*(pictures.classes or ()), *(w for row in rows.values() for w, _ in row.objects)}
     if mapping is None and layout in {"kaggle", "xml"}:
         unread = [e.xml for e in entries if e.xml and not e.row]
-        known |= {w for xml in unread for w, _ in read_xml(inside(base, xml)).objects}
+        known |= {w for xml in unread for w, _ in files.read_xml(inside(base, xml)).objects}
     wnids, classes = _class_names(known, mapping)
     notes, missing = list(pictures.notes), []
     if not rows and not xmls:
-        lacking = "no labels and no boxes" if layout == "folder" else "no boxes"
+        lacking = "no boxes" if labelled else "no labels and no boxes"
         missing.append(f"LOC_{split}_solution.csv or Annotations/CLS-LOC/{split}: {lacking}")
-    if layout != "folder" and mapping is None and wnids == classes:
+    if labelled and mapping is None and wnids == classes:
         missing.append("LOC_synset_mapping.txt: classes have no names")
-    if layout != "folder" and len(wnids) != 1000:
+    if labelled and len(wnids) != 1000:
         notes.append(f"class indices are within these {len(wnids)} classes, not ImageNet's 1,000")
-    elif layout != "folder" and len(entries) != SIZES[split]:
+    elif labelled and len(entries) != SIZES[split]:
         notes.append(f"ImageNet's split {split!r} has {SIZES[split]:,} pictures")
     report = Report(
         layout=layout,
         folder=pictures.folder,
         images=len(entries),
         annotated=sum(bool(e.row or e.xml) for e in entries),
-        unlisted=tuple(
-            e.id for e in entries if layout != "folder" and not (e.folder or e.row or e.xml)
-        ),
+        unlisted=tuple(e.id for e in entries if labelled and not (e.folder or e.row or e.xml)),
         absent=absent,
         missing=tuple(missing),
         notes=tuple(notes),
@@ -236,27 +208,41 @@ def open_imagenet(
     return ImageNetFolder(base, layout, wnids, classes, report, entries)
 
 
+def _without_picture(
+    rows: Mapping[str, Annotation], pictures: files.Pictures, allow_missing: bool
+) -> tuple[str, ...]:
+    """Ids of rows that no picture answers to, if they are allowed; the first one's error if not."""
+    stems = Counter(path.stem for path in pictures.files)
+    ambiguous = [stem for stem, count in stems.items() if count > 1]
+    if ambiguous:
+        raise ValueError(f"pictures must have unique names, got several {ambiguous[0]!r}")
+    absent = tuple(name for name in rows if name not in stems)
+    if absent and not allow_missing:
+        raise FileNotFoundError(
+            f"{rows[absent[0]].where} names {absent[0]!r}, and {pictures.folder} has no such "
+            f"picture ({len(absent)} such rows); complete the copy, or pass allow_missing=True"
+        )
+    return absent
+
+
 def _cut(
     found: Annotation, wnid: str | None, size: tuple[int, int]
 ) -> tuple[tuple[Box, ...], tuple[str, ...]]:
     """The boxes of one class cut to the decoded picture ``(w, h)``, and what had to be said."""
     boxes, notes = [], [] if found.objects else [f"{found.where} names no object"]
-    others = sum(name != wnid for name, _ in found.objects)
-    if others:
-        notes.append(f"{others} boxes of other classes are left out")
-    across, down, said = _scale(found, size)
+    own = [box for name, box in found.objects if name == wnid]
+    if len(own) < len(found.objects):
+        notes.append(f"{len(found.objects) - len(own)} boxes of other classes are left out")
+    (width, height), (across, down, said) = map(float, size), _scale(found, size)
     notes += said
-    own = (box for name, box in found.objects if name == wnid)
-    scaled = ((x0 * across, y0 * down, x1 * across, y1 * down) for x0, y0, x1, y1 in own)
-    for number, box in enumerate(scaled, 1):
-        x0, y0, x1, y1 = box
-        cut = (max(x0, 0.0), max(y0, 0.0), min(x1, float(size[0])), min(y1, float(size[1])))
+    for number, (x0, y0, x1, y1) in enumerate(own, 1):
+        box = x0 * across, y0 * down, x1 * across, y1 * down
+        cut = max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height)
         if cut[0] >= cut[2] or cut[1] >= cut[3]:
             raise ValueError(
                 f"{found.where}: box {number} must overlap the picture of {size} pixels, got {box}"
             )
-        far = max(abs(a - b) / size[i % 2] for i, (a, b) in enumerate(zip(cut, box, strict=True)))
-        if far > BEYOND:
+        if max(abs(a - b) / side for a, b, side in zip(cut, box, size * 2, strict=True)) > BEYOND:
             raise ValueError(
                 f"{found.where}: box {number} must lie in the picture of {size} pixels, got {box}; "
                 "if the pictures were resized, their XML files must tell from which size"
@@ -271,14 +257,12 @@ def _scale(found: Annotation, size: tuple[int, int]) -> tuple[float, float, list
     """What takes an annotation's pixels to those of a picture of this size: across, down, a note.
 
     A copy resized in proportion has sides within a pixel of :math:`s w` and :math:`s h`.
-
-    Raises:
-        ValueError: No common scale leads from the annotation's size to the picture's.
     """
-    if found.size is None or 0 in found.size or found.size == size:
-        unknown = found.size is not None and 0 in found.size
-        return 1, 1, [f"the XML says {found.size} pixels; boxes are kept"] if unknown else []
+    if found.size in (None, size):
+        return 1, 1, []
     (width, height), (w, h) = size, found.size
+    if 0 in found.size:
+        return 1, 1, [f"the XML says {found.size} pixels; boxes are kept"]
     told = f"the XML says {found.size} pixels, the picture has {size}"
     if abs(width - w) <= 1 and abs(height - h) <= 1:
         return 1, 1, [f"{told}; boxes are kept"]
@@ -291,19 +275,6 @@ def _scale(found: Annotation, size: tuple[int, int]) -> tuple[float, float, list
     return width / w, height / h, [f"{told}; boxes are scaled"]
 
 
-def _root(root: str | os.PathLike[str] | None) -> Path:
-    given = os.environ.get("XAIUTILS_IMAGENET", "") if root is None else os.fspath(root)
-    if not given:
-        raise ValueError(
-            "root must be the folder that holds ImageNet, got nothing; "
-            "pass it, or set the variable XAIUTILS_IMAGENET"
-        )
-    base = Path(given).expanduser().resolve()
-    if not base.is_dir():
-        raise FileNotFoundError(f"root must be an existing folder, got {str(given)!r}")
-    return base
-
-
 def _class_names(
     known: set[str], mapping: dict[str, str] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -314,7 +285,7 @@ def _class_names(
             raise ValueError(f"classes must be in LOC_synset_mapping.txt, got {unknown[:5]}")
         return tuple(mapping), tuple(mapping.values())
     wnids = tuple(sorted(known))
-    if len(wnids) == 1000 and all(map(WNID.fullmatch, wnids)):
+    if len(wnids) == 1000 and all(map(files.WNID.fullmatch, wnids)):
         with environment_kept():
             from torchvision.models import AlexNet_Weights
 

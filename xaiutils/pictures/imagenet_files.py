@@ -6,15 +6,14 @@ import csv
 import math
 import os
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from xaiutils.pictures.decode import ENDINGS
 from xaiutils.pictures.images import Box
 from xaiutils.support import checks
 
-PICTURES = {".jpeg", ".jpg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 PLACES = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "")
 WNID = re.compile(r"n\d{8}")
 
@@ -31,13 +30,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What one row or one XML file says about one picture.
-
-    Args:
-        objects: ``(wnid, box)`` in the order of the file.
-        where: file and row, for messages.
-        size: ``(width, height)`` that the XML declares.
-    """
+    """What one row or one XML file (``where``) says: ``(wnid, box)``, and the picture's (w, h)."""
 
     objects: tuple[tuple[str, Box], ...]
     where: str
@@ -55,80 +48,40 @@ def inside(root: Path, path: Path) -> Path:
 
 
 def find_pictures(root: Path, split: str) -> Pictures:
-    """The pictures of a split, sorted by name: flat, or one folder per class.
-
-    Raises:
-        FileNotFoundError: none of the known places holds a picture.
-        ValueError: a link leads out of ``root``.
-    """
+    """The pictures of a split, sorted by name: flat, or one folder per class."""
     places = [root / place / split for place in PLACES]
     # A folder that holds splits is no folder of classes.
     places += [] if any((root / name).is_dir() for name in ("train", "val")) else [root]
-    for place in places:
-        if place.is_dir():
-            found = _scan(root, inside(root, place))
-            if found.files:
-                return found
+    for place in filter(Path.is_dir, places):
+        files, folders, others = _listing(root, place)
+        classes, notes = None, []
+        if files and folders:
+            notes = [f"{len(folders)} folders beside the pictures are not read"]
+        elif not files:
+            classes = tuple(sub.name for sub in folders)
+            inner = [_listing(root, sub) for sub in folders]
+            files = [path for more, _, _ in inner for path in more]
+            others += sum(count for _, _, count in inner)
+            empty = sum(not more for more, _, _ in inner)
+            notes = [f"{empty} class folders have no picture"] if empty else []
+        if files:
+            notes += [f"{others} hidden or other files are not read"] if others else []
+            return Pictures(place, tuple(files), classes, tuple(notes))
     raise FileNotFoundError(
-        f"root must hold the pictures of the split {split!r} ({', '.join(sorted(PICTURES))}), "
+        f"root must hold the pictures of the split {split!r} ({', '.join(sorted(ENDINGS))}), "
         f"flat or one folder per class; looked in {', '.join(map(str, places))}"
     )
-
-
-def look_up(root: Path, pictures: Pictures, name: str) -> Path | None:
-    """The annotation file nearest above the pictures, but not above the root."""
-    for place in (pictures.folder, *pictures.folder.parents):
-        if place.is_relative_to(root) and (place / name).exists():
-            return inside(root, place / name)
-    return None
-
-
-def without_picture(
-    rows: Mapping[str, Annotation], pictures: Pictures, allow_missing: bool
-) -> tuple[str, ...]:
-    """Ids of rows that no picture answers to, if they are allowed; the first one's error if not."""
-    stems = Counter(path.stem for path in pictures.files)
-    ambiguous = [stem for stem, count in stems.items() if count > 1]
-    if ambiguous:
-        raise ValueError(f"pictures must have unique names, got several {ambiguous[0]!r}")
-    absent = tuple(name for name in rows if name not in stems)
-    if absent and not allow_missing:
-        raise FileNotFoundError(
-            f"{rows[absent[0]].where} names {absent[0]!r}, and {pictures.folder} has no such "
-            f"picture ({len(absent)} such rows); complete the copy, or pass allow_missing=True"
-        )
-    return absent
-
-
-def _scan(root: Path, folder: Path) -> Pictures:
-    files, folders, others = _listing(root, folder)
-    if files:
-        notes = [f"{len(folders)} folders beside the pictures are not read"] if folders else []
-        classes = None
-    else:
-        notes, empty = [], 0
-        for sub in folders:
-            more, _, other = _listing(root, inside(root, sub))
-            files += more
-            others += other
-            empty += not more
-        classes = tuple(sub.name for sub in folders)
-        notes += [f"{empty} class folders have no picture"] if empty else []
-    notes += [f"{others} hidden or other files are not read"] if others else []
-    return Pictures(folder, tuple(files), classes, tuple(notes))
 
 
 def _listing(root: Path, folder: Path) -> tuple[list[Path], list[Path], int]:
     """Pictures and folders by name, and the number of other entries."""
     files, folders, others = [], [], 0
-    with os.scandir(folder) as entries:
+    with os.scandir(inside(root, folder)) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             path = Path(entry.path)
-            if entry.name.startswith("."):
-                others += 1
-            elif entry.is_dir():
+            if entry.is_dir() and not entry.name.startswith("."):
                 folders.append(path)
-            elif path.suffix.lower() in PICTURES:
+            elif path.suffix.lower() in ENDINGS and not entry.name.startswith("."):
                 files.append(inside(root, path) if entry.is_symlink() else path)
             else:
                 others += 1
@@ -136,11 +89,7 @@ def _listing(root: Path, folder: Path) -> tuple[list[Path], list[Path], int]:
 
 
 def read_solution(path: Path) -> dict[str, Annotation]:
-    """``LOC_val_solution.csv``: ``ImageId,PredictionString`` with ``wnid x0 y0 x1 y1`` repeated.
-
-    Raises:
-        ValueError: another header, or a malformed row, named by its line number.
-    """
+    """``LOC_val_solution.csv``: ``ImageId,PredictionString`` with ``wnid x0 y0 x1 y1`` repeated."""
     result: dict[str, Annotation] = {}
     checks.regular("the CSV", path)
     try:
@@ -153,14 +102,21 @@ def read_solution(path: Path) -> dict[str, Annotation]:
                 where = f"{path.name} row {rows.line_num}"
                 if len(row) != 2 or not row[0]:
                     raise ValueError(f"{where} must be ImageId,PredictionString, got {row}")
-                if row[0] in result:
-                    raise ValueError(f"{where} must name a new ImageId, got {row[0]!r} again")
-                if Path(row[0]).name != row[0] or "\\" in row[0] or row[0] == "..":
+                name, tokens = row[0], row[1].split()
+                if name in result:
+                    raise ValueError(f"{where} must name a new ImageId, got {name!r} again")
+                if Path(name).name != name or "\\" in name or name == "..":
                     raise ValueError(
                         f"{where}: the ImageId must be a file name that stays inside the root, "
-                        f"got {row[0]!r}"
+                        f"got {name!r}"
                     )
-                result[row[0]] = _from_prediction(row[1].split(), where)
+                if not tokens or len(tokens) % 5:
+                    raise ValueError(
+                        f"{where} must repeat 'wnid x0 y0 x1 y1', got {len(tokens)} values: "
+                        f"{tokens[:6]}"
+                    )
+                fives = (tokens[i : i + 5] for i in range(0, len(tokens), 5))
+                result[name] = Annotation(tuple(_object(five, where) for five in fives), where)
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{path} must be a UTF-8 CSV table, and cannot be read: {error}") from None
     if not result:
@@ -169,11 +125,7 @@ def read_solution(path: Path) -> dict[str, Annotation]:
 
 
 def read_xml(path: Path) -> Annotation:
-    """A Pascal-VOC file: ``object/name`` is the wnid, ``object/bndbox`` the box.
-
-    Raises:
-        ValueError: not such a file; entities and DTDs are refused, since they can read any file.
-    """
+    """A Pascal-VOC file without DTD and entities, since these can read any file."""
     import defusedxml
     from defusedxml import ElementTree
 
@@ -184,21 +136,15 @@ def read_xml(path: Path) -> Annotation:
         raise ValueError(f"{path} must have no DTD and no entities, got {error}") from error
     except ElementTree.ParseError as error:
         raise ValueError(f"{path} must be XML, and cannot be read: {error}") from error
-    sides = [tree.findtext(f"size/{side}") for side in ("width", "height")]
-    size = (int(sides[0]), int(sides[1])) if all(s and s.strip().isdigit() for s in sides) else None
-    objects = []
-    for item in tree.iter("object"):
-        box = [item.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
-        objects.append(_object([item.findtext("name"), *box], str(path)))
-    return Annotation(tuple(objects), str(path), size)
+    sides = [tree.findtext(f"size/{side}", "").strip() for side in ("width", "height")]
+    size = (int(sides[0]), int(sides[1])) if all(map(str.isdigit, sides)) else None
+    parts = ("name", "bndbox/xmin", "bndbox/ymin", "bndbox/xmax", "bndbox/ymax")
+    found = ([item.findtext(part) for part in parts] for item in tree.iter("object"))
+    return Annotation(tuple(_object(values, str(path)) for values in found), str(path), size)
 
 
 def read_mapping(path: Path) -> dict[str, str]:
-    """``LOC_synset_mapping.txt``: one ``wnid names`` a line, as wnid -> names, sorted by wnid.
-
-    Raises:
-        ValueError: a line without wnid or without name, or a wnid twice, named by line number.
-    """
+    """``LOC_synset_mapping.txt``: one ``wnid names`` a line, as wnid -> names, sorted by wnid."""
     result: dict[str, str] = {}
     checks.regular("the synset mapping", path)
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
@@ -209,15 +155,6 @@ def read_mapping(path: Path) -> dict[str, str]:
             )
         result[wnid] = name
     return dict(sorted(result.items()))
-
-
-def _from_prediction(tokens: list[str], where: str) -> Annotation:
-    if not tokens or len(tokens) % 5:
-        raise ValueError(
-            f"{where} must repeat 'wnid x0 y0 x1 y1', got {len(tokens)} values: {tokens[:6]}"
-        )
-    objects = (_object(tokens[i : i + 5], where) for i in range(0, len(tokens), 5))
-    return Annotation(tuple(objects), where)
 
 
 def _object(values: Iterable[str | None], where: str) -> tuple[str, Box]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -14,15 +14,21 @@ from xaiutils.pictures.decode import PHOTOGRAPHS, check_size, load_image
 from xaiutils.support import checks
 from xaiutils.support.borrowed import environment_kept
 
+if TYPE_CHECKING:
+    from xaiutils.pictures.scenes.shapes import Scene
+
 __all__ = [
     "PHOTOGRAPHS", "Box", "Sample", "Transform", "denormalise", "load_image", "sample_photograph",
 ]  # fmt: skip
 
 Box = tuple[float, float, float, float]
 INTERPOLATIONS = ("nearest", "nearest-exact", "bilinear", "bicubic", "box", "hamming", "lanczos")
-FITS = ("exact", "cover", "contain")
-RESAMPLED = ("pillow", "uint8", "float")
-CENTRES = ("even", "to_zero", "down")
+CHOICES = {
+    "interpolation": INTERPOLATIONS,
+    "fit": ("exact", "cover", "contain"),
+    "resampled": ("pillow", "uint8", "float"),
+    "centre": ("even", "to_zero", "down"),
+}
 _ALWAYS = ("resize", "crop", "mean", "std", "interpolation", "antialias")
 
 
@@ -31,7 +37,7 @@ class Sample:
     """A picture and what is known about it, all in the picture's own pixels.
 
     Args:
-        id: unique within its data set; result tables carry it.
+        id: unique within its data set.
         image: RGB picture; or an array ``(C, *space)``, for a classifier of `Arrays`.
         label: class index of the data set, or ``None`` where nobody said.
         mask: ``(H, W)`` bool, the pixels of the labelled object.
@@ -39,6 +45,7 @@ class Sample:
             ``x1`` and ``y1`` exclusive.
         wnid: WordNet id of the class (ImageNet only).
         notes: what a reader should know, such as "box 2 reached beyond the picture".
+        scene: of a generated picture, all that is on it.
 
     Raises:
         ValueError: The mask has another size than the picture, or a box is empty or leaves it.
@@ -51,6 +58,7 @@ class Sample:
     boxes: tuple[Box, ...] = ()
     wnid: str | None = None
     notes: tuple[str, ...] = ()
+    scene: Scene | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse a mask or boxes of another size, such as of the picture before EXIF turned it."""
@@ -72,24 +80,19 @@ class Sample:
 
 
 def sample_photograph(name: str) -> Sample:
-    """One of scikit-image's own photographs, without label; from its installed files, no download.
+    """One of scikit-image's own ``PHOTOGRAPHS``, without label; from its installed files.
 
     Raises:
-        ValueError: the name is not in ``PHOTOGRAPHS``.
-        FileNotFoundError: scikit-image was installed without its data folder.
+        ValueError, FileNotFoundError: another name; scikit-image came without its data folder.
     """
     checks.choice("name", name, PHOTOGRAPHS)
     return Sample(name, load_image(f"sample:{name}"))
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Where a picture's pixels go: resized to ``resized``, of which the network sees a window.
 
-    Args:
-        resized: ``(h, w)`` of the whole picture after resizing.
-        top, left: the window's first row and column there; below 0 the window begins in padding.
-        size: ``(h, w)`` of the window.
+    Sizes are ``(h, w)``; ``top`` or ``left`` below 0: the window begins in padding.
     """
 
     resized: tuple[int, int]
@@ -138,6 +141,8 @@ class Transform:
     centre: str = "even"
     grey: bool = False
     bgr: bool = False
+    dimensions: ClassVar[int] = 2
+    limits: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         """Refuse what torchvision would accept and misread."""
@@ -145,10 +150,8 @@ class Transform:
             raise ValueError(f"resize must be pixels >= 1, (h, w) or None, got {self.resize!r}")
         if not _is_pair(self.crop) and self.crop is not None:
             raise ValueError(f"crop must be pixels >= 1 as (h, w), or None, got {self.crop!r}")
-        if self.crop and self.resize and self.fill is None:
-            height, width = (self.resize,) * 2 if isinstance(self.resize, int) else self.resize
-            if self.crop[0] > height or self.crop[1] > width:
-                raise ValueError(f"crop must fit into resize {self.resize}, got {self.crop}")
+        if self.crop and self.resize and self.fill is None and not covers(self.resize, self.crop):
+            raise ValueError(f"crop must fit into resize {self.resize}, got {self.crop}")
         for number in (*self.mean, *self.std):
             checks.number("mean and std", number)
         if len(self.mean) not in {1, 3} or len(self.mean) != len(self.std):
@@ -157,21 +160,14 @@ class Transform:
             )
         if min(self.std) <= 0:
             raise ValueError(f"std must be > 0, got {self.std}")
-        beyond = [
-            name
-            for name, values in (("mean", self.mean), ("std", self.std))
-            if min(values) < 0 or max(values) > 1
-        ]
-        if beyond:
-            raise ValueError(
-                f"{beyond[0]} must be in [0, 1], since pixels are scaled to [0, 1], got "
-                f"{getattr(self, beyond[0])}; divide both mean and std of pixels in 0..255 by 255 "
-                "(a std of 1 too)"
-            )
-        checks.choice("interpolation", self.interpolation, INTERPOLATIONS)
-        checks.choice("fit", self.fit, FITS)
-        checks.choice("resampled", self.resampled, RESAMPLED)
-        checks.choice("centre", self.centre, CENTRES)
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if min(values) < 0 or max(values) > 1:
+                raise ValueError(
+                    f"{name} must be in [0, 1], since pixels are scaled to [0, 1], got {values}; "
+                    "divide both mean and std of pixels in 0..255 by 255 (a std of 1 too)"
+                )
+        for name, options in CHOICES.items():
+            checks.choice(name, getattr(self, name), options)
         if not self.antialias and self.resampled == "pillow":
             raise ValueError("antialias must be True (Pillow always antialiases), got False")
         if self.fit != "exact" and not _is_pair(self.resize):
@@ -187,28 +183,29 @@ class Transform:
 
     @classmethod
     def from_weights(cls, weights: Any) -> Transform:
-        """The preset of a torchvision classification weight, such as ``VGG16_Weights.DEFAULT``.
-
-        Raises:
-            TypeError: ``weights`` is nothing of the kind.
-        """
-        preset: Any = (
-            weights.transforms() if callable(getattr(weights, "transforms", None)) else None
-        )
+        """The preset of a torchvision classification weight, such as ``VGG16_Weights.DEFAULT``."""
+        make = getattr(weights, "transforms", None)
+        preset = make() if callable(make) else None
         names = ("resize_size", "crop_size", "mean", "std", "interpolation", "antialias")
         if not all(hasattr(preset, name) for name in names):
             raise TypeError(
                 "weights must be a member of a torchvision classification enum, such as "
                 f"VGG16_Weights.IMAGENET1K_V1, got {checks.describe(weights)}"
             )
-        resize, crop = (list(getattr(preset, name)) for name in names[:2])
+        return cls.from_preset(preset)
+
+    @classmethod
+    def from_preset(cls, preset: Any) -> Transform:
+        """What ``weights.transforms()`` of torchvision says: of segmentation without a crop."""
+        resize, crop = (
+            tuple(getattr(preset, key, None) or ()) for key in ("resize_size", "crop_size")
+        )
         return cls(
-            resize=resize[0] if len(resize) == 1 else (resize[0], resize[1]),
-            crop=(crop[0], crop[-1]),
+            resize=resize[0] if len(resize) == 1 else resize or None,
+            crop=(crop[0], crop[-1]) if crop else None,
             mean=tuple(preset.mean),
             std=tuple(preset.std),
             interpolation=preset.interpolation.value,
-            antialias=bool(preset.antialias),
         )
 
     @property
@@ -222,9 +219,6 @@ class Transform:
         """Channels of every result: 1 or 3."""
         return len(self.mean)
 
-    dimensions: ClassVar[int] = 2
-    limits: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
-
     def __call__(
         self, images: PIL.Image.Image | Sample | Iterable[PIL.Image.Image | Sample]
     ) -> torch.Tensor:
@@ -235,10 +229,7 @@ class Transform:
         several = [images] if isinstance(images, (PIL.Image.Image, Sample)) else images
         if not isinstance(several, Iterable):
             raise TypeError(f"images must be pictures or samples, got {checks.describe(images)}")
-        mean, std = (
-            torch.tensor(value, dtype=torch.float32)[:, None, None]
-            for value in (self.mean, self.std)
-        )
+        mean, std = _columns(self)
         values = (self._values(image) for image in several)
         batch = [((x.flip(0) if self.bgr else x) - mean) / std for x in values]
         sizes = {tuple(x.shape[-2:]) for x in batch}
@@ -250,15 +241,10 @@ class Transform:
         return torch.stack(batch)
 
     def geometry(self, image: PIL.Image.Image | Sample) -> PIL.Image.Image:
-        """The picture as the network sees it: resized and cropped, RGB or grey, for plots.
-
-        Raises:
-            TypeError: It is neither a PIL image nor a sample.
-        """
-        picture = self._checked(image)
+        """The picture as the network sees it: resized and cropped, RGB or grey."""
         if self.resampled == "pillow":
-            return self._moved(picture)
-        values = (self._resampled(picture) * 255).round().clamp(0, 255).to(torch.uint8)
+            return self._moved(self._checked(image))
+        values = (self._values(image) * 255).round().clamp(0, 255).to(torch.uint8)
         return PIL.Image.fromarray(values.permute(1, 2, 0).squeeze(2).numpy())
 
     def picture(self, image: PIL.Image.Image | Sample) -> np.ndarray:
@@ -286,28 +272,26 @@ class Transform:
             image: the picture, as it was given to the classifier.
 
         Returns:
-            ``(..., height, width)`` float32; NaN where the network did not look, such as beyond
-            the crop: 0 would say that nothing counts there.
+            ``(..., height, width)`` float32; NaN where the network did not look.
 
         Raises:
             ValueError: the map has another size.
         """
         picture = self._checked(image)
         height, width = picture.height, picture.width
-        found = self.layout(height, width)
+        (rows, columns), top, left, (h, w) = found = self.layout(height, width)
         if map.shape[-2:] != found.size:
             raise ValueError(
                 f"map must have the size of what the network sees of this picture, {found.size}, "
                 f"got {map.shape}; give the picture that was explained"
             )
         given = torch.as_tensor(np.ascontiguousarray(map), dtype=torch.float32)
-        flat = given.reshape(-1, *found.size)
-        flat = torch.cat([flat, torch.ones(1, *found.size)])
-        rows, columns = found.resized
-        (h, w), y, x = found.size, max(found.top, 0), max(found.left, 0)
-        inside = flat[:, y - found.top : rows - found.top, x - found.left : columns - found.left]
+        flat = torch.cat([given.reshape(-1, h, w), torch.ones(1, h, w)])
+        y, x = max(top, 0), max(left, 0)
         laid = torch.zeros(len(flat), rows, columns)
-        laid[:, y : found.top + h, x : found.left + w] = inside
+        laid[:, y : top + h, x : left + w] = flat[
+            :, y - top : rows - top, x - left : columns - left
+        ]
         if found.resized != (height, width):
             laid = torch.nn.functional.interpolate(
                 laid[None], (height, width), mode="bilinear", antialias=True
@@ -317,22 +301,14 @@ class Transform:
         return moved.reshape(*map.shape[:-2], height, width).numpy()
 
     def boxes(self, boxes: Sequence[Box], image_size: tuple[int, int]) -> torch.Tensor:
-        """Boxes through the picture's own resize and crop: ``(n, 4)`` float64, clamped.
-
-        Args:
-            boxes: ``(x0, y0, x1, y1)`` in pixels of the original picture.
-            image_size: ``(height, width)`` of the original picture.
+        """Boxes ``(x0, y0, x1, y1)`` of a picture ``(height, width)`` where the network sees them.
 
         Returns:
-            One row per box, in order; a box that the crop cut away has zero area.
+            ``(n, 4)`` float64, clamped; a box that the crop cut away has zero area.
 
         Raises:
             ValueError: A box that is empty, turned round or not finite.
         """
-        with environment_kept():
-            from torchvision import tv_tensors
-            from torchvision.transforms.v2 import functional
-
         values = torch.as_tensor(boxes, dtype=torch.float64).reshape(-1, 4)
         wrong = ~((values[:, 2:] > values[:, :2]).all(1) & torch.isfinite(values).all(1))
         if wrong.any():
@@ -341,16 +317,16 @@ class Transform:
                 f"got {values[wrong][0].tolist()}"
             )
         self._check_picture(*image_size)
-        wrapped = tv_tensors.BoundingBoxes(values, format="XYXY", canvas_size=tuple(image_size))
-        moved = self._moved(wrapped, (image_size[0], image_size[1]))
-        return functional.clamp_bounding_boxes(moved).as_subclass(torch.Tensor)
+        (rows, columns), top, left, (h, w) = self.layout(*image_size)
+        # In float32, as torchvision moves boxes.
+        scale = torch.tensor(
+            [columns / image_size[1], rows / image_size[0]] * 2, dtype=torch.float32
+        )
+        moved = values * scale - torch.tensor([left, top] * 2)
+        return moved.clamp(min=0).minimum(torch.tensor([w, h] * 2, dtype=torch.float64))
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
-        """A mask through the picture's own resize and crop: ``(H, W)`` bool, half or more kept.
-
-        Raises:
-            TypeError: It is no bool array (H, W).
-        """
+        """A mask through the picture's own resize and crop: ``(H, W)`` bool, half or more kept."""
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.ndim != 2:
             raise TypeError(f"mask must be a bool array (H, W), got {checks.describe(mask)}")
         self._check_picture(*mask.shape)
@@ -375,16 +351,14 @@ class Transform:
 
     def _values(self, image: Any) -> torch.Tensor:
         """The picture as the network sees it, ``(C, H, W)`` in [0, 1]."""
-        if self.resampled != "pillow":
-            return self._resampled(self._checked(image))
-        return _tensor(self.geometry(image)).float() / 255
-
-    def _resampled(self, picture: PIL.Image.Image) -> torch.Tensor:
-        values, size = _tensor(picture), (picture.height, picture.width)
+        picture = self._checked(image)
+        size = picture.height, picture.width
+        picture = self._moved(picture) if self.resampled == "pillow" else picture
+        values = torch.from_numpy(np.atleast_3d(np.array(picture))).permute(2, 0, 1).contiguous()
         if self.resampled == "float":
             fill = tuple(value / 255 for value in self.fill or (0,))
             return self._moved(values.float() / 255, size, fill)
-        return self._moved(values, size).float() / 255
+        return (self._moved(values, size) if self.resampled == "uint8" else values).float() / 255
 
     def _moved(
         self,
@@ -392,10 +366,10 @@ class Transform:
         size: tuple[int, int] | None = None,
         fill: tuple[float, ...] | None = None,
     ) -> Any:
-        """A picture, tensor or boxes, resized and cropped as the layout for ``size`` says."""
+        """A picture or tensor, resized and cropped as the layout for ``size`` says."""
         size = size or (value.height, value.width)
-        found = self.layout(*size)
-        if found == Layout(size, 0, 0, size):
+        (rows, columns), y, x, (h, w) = found = self.layout(*size)
+        if found == (size, 0, 0, size):
             return value
         with environment_kept():
             from torchvision.transforms import InterpolationMode
@@ -403,8 +377,7 @@ class Transform:
 
         if found.resized != size:
             mode = InterpolationMode(self.interpolation)
-            value = functional.resize(value, list(found.resized), mode, antialias=self.antialias)
-        (rows, columns), (h, w), y, x = found.resized, found.size, found.top, found.left
+            value = functional.resize(value, [rows, columns], mode, antialias=self.antialias)
         beyond = [max(-x, 0), max(-y, 0), max(x + w - columns, 0), max(y + h - rows, 0)]
         if any(beyond):
             colour = fill or self.fill or (0,)
@@ -426,11 +399,9 @@ class Transform:
 
     def _half(self, rest: int) -> int:
         """Half of the pixels that a crop leaves over, or, below 0, lacks."""
-        if self.centre == "down":
-            return rest // 2
-        if rest < 0:
-            return -(-rest // 2)
-        return round(rest / 2) if self.centre == "even" else rest // 2
+        if self.centre == "even" and rest > 0:
+            return round(rest / 2)
+        return rest // 2 if self.centre == "down" else int(rest / 2)
 
     def _check_picture(self, height: int, width: int) -> None:
         check_size("the picture", (height, width))
@@ -442,11 +413,6 @@ class Transform:
             raise ValueError(f"the picture must be at least {self.crop}, got {(height, width)}")
 
 
-def _tensor(picture: PIL.Image.Image) -> torch.Tensor:
-    """The picture's 8-bit values, ``(C, H, W)``."""
-    return torch.from_numpy(np.atleast_3d(np.array(picture))).permute(2, 0, 1).contiguous()
-
-
 def denormalise(x: torch.Tensor, transform: Transform) -> np.ndarray:
     """Network input ``(N, C, H, W)`` as pictures ``(N, H, W, 3)`` float32, clipped to [0, 1].
 
@@ -454,12 +420,22 @@ def denormalise(x: torch.Tensor, transform: Transform) -> np.ndarray:
         TypeError, ValueError: ``x`` is no finite batch with the channels of ``transform``.
     """
     checks.images("x", x, transform.channels)
-    mean, std = (
-        torch.tensor(value, dtype=torch.float32) for value in (transform.mean, transform.std)
-    )
-    pixels = (x.detach().cpu().float() * std[:, None, None] + mean[:, None, None]).clamp(0, 1)
+    mean, std = _columns(transform)
+    pixels = (x.detach().cpu().float() * std + mean).clamp(0, 1)
     pixels = pixels.flip(1) if transform.bgr else pixels
     return pixels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _columns(transform: Transform) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation, ``(C, 1, 1)`` each."""
+    mean, std = torch.tensor([transform.mean, transform.std], dtype=torch.float32)[..., None, None]
+    return mean, std
+
+
+def covers(resize: int | tuple[int, int], crop: tuple[int, int]) -> bool:
+    """Whether no picture of this size is smaller than its crop."""
+    height, width = (resize, resize) if isinstance(resize, int) else resize
+    return height >= crop[0] and width >= crop[1]
 
 
 def _is_side(value: object) -> bool:

@@ -31,24 +31,9 @@ from xaiutils.pictures.scenes.shapes import SIZE, Mask, Scene, coverage
 from xaiutils.support import checks
 
 __all__ = [
-    "CLASSES",
-    "DISTRACTORS",
-    "MASKS",
-    "MEAN",
-    "SIZE",
-    "SPLITS",
-    "STD",
-    "Scene",
-    "Split",
-    "label",
-    "masks",
-    "render",
-    "sample",
-    "samples",
-    "scene",
-    "soft_label",
-    "visible",
-]
+    "CLASSES", "DISTRACTORS", "MASKS", "MEAN", "SIZE", "SPLITS", "STD", "Scene", "Split", "label",
+    "masks", "render", "sample", "samples", "scene", "soft_label", "visible",
+]  # fmt: skip
 
 MEAN: tuple[float, float, float] = (0.5, 0.5, 0.5)
 STD: tuple[float, float, float] = (0.25, 0.25, 0.25)
@@ -61,12 +46,7 @@ MASKS = ("target", "other", "all", "distractors", "target_dilated", "background"
 class Split:
     """A frozen set of scenes.
 
-    Attributes:
-        name: Its key in `SPLITS`.
-        seed: Of all its scenes.
-        count: How many there are.
-        duo: The share of scenes with two targets.
-        hard: Whether contrast is low and a leaf covers the target.
+    ``duo`` is the share with two targets; ``hard``: contrast is low, and a leaf covers the target.
     """
 
     name: str
@@ -89,11 +69,7 @@ SPLITS: dict[str, Split] = {
 
 
 def scene(split: str, index: int) -> Scene:
-    """Return the description of one scene, a pure function of its arguments.
-
-    Args:
-        split: a name in ``SPLITS``.
-        index: position in the split, ``0 <= index < SPLITS[split].count``.
+    """The description of one scene, a pure function of its split and its position there.
 
     Raises:
         TypeError: an index that is no whole number.
@@ -139,46 +115,46 @@ def render(scene: Scene, without: Collection[int] = ()) -> NDArray[np.uint8]:
 
 
 def visible(scene: Scene) -> list[Mask]:
-    """Return the visible part of each object, ``(128, 128)`` bool, in the order of the objects."""
-    result: list[Mask] = []
-    for piece in reversed(scene.objects):
-        covered = coverage(piece) > 0.5
-        for above in result:
-            covered &= ~above
-        result.insert(0, covered)
-    return result
+    """The visible part of each object, ``(128, 128)`` bool, in the order of the objects."""
+    covered = [coverage(piece) > 0.5 for piece in scene.objects]
+    return [
+        mask & ~np.logical_or.reduce(covered[i + 1 :], initial=False)
+        for i, mask in enumerate(covered)
+    ]
 
 
 def masks(scene: Scene) -> dict[str, Mask]:
-    """Return every mask of a scene, ``(128, 128)`` bool each: the visible part, shadows excluded.
+    """Every mask of a scene, ``(128, 128)`` bool each: the visible part, shadows excluded.
 
     ``target`` is the explained target; ``other`` the second target of a duo scene (else empty);
     ``distractors`` all that carries no label, an occluding leaf included; ``all`` every piece;
     ``target_dilated`` the target grown by 4 px, for shape evidence lies on the outline;
     ``background`` what no piece covers. A pixel belongs to the piece that covers more than half.
     """
+    from scipy import ndimage
+
     shown = visible(scene)
-    empty = np.zeros((SIZE, SIZE), dtype=bool)
     target = shown[scene.targets[0]]
-    other = shown[scene.targets[1]] if len(scene.targets) > 1 else empty
+    other = shown[scene.targets[1]] if len(scene.targets) > 1 else np.zeros_like(target)
+    y, x = np.ogrid[-DILATION : DILATION + 1, -DILATION : DILATION + 1]
     everything = np.logical_or.reduce(shown)
     return {
         "target": target,
         "other": other,
         "all": everything,
         "distractors": everything & ~target & ~other,
-        "target_dilated": _dilate(target, DILATION),
+        "target_dilated": ndimage.binary_dilation(target, x * x + y * y <= DILATION**2),
         "background": ~everything,
     }
 
 
 def label(scene: Scene) -> int:
-    """Return the class index of the explained target."""
+    """The class index of the explained target."""
     return CLASSES.index(scene.objects[scene.targets[0]].kind)
 
 
 def soft_label(scene: Scene) -> NDArray[np.float64]:
-    """Return the distribution ``(6,)`` that the classifier learns: one half each in a duo scene."""
+    """The distribution ``(6,)`` that the classifier learns: one half each in a duo scene."""
     result = np.zeros(len(CLASSES))
     for i in scene.targets:
         result[CLASSES.index(scene.objects[i].kind)] = 1 / len(scene.targets)
@@ -186,17 +162,17 @@ def soft_label(scene: Scene) -> NDArray[np.float64]:
 
 
 def sample(split: str, index: int) -> Sample:
-    """Return one scene as a ``Sample``: picture, label, mask and box of the explained target."""
+    """One scene: its picture, and label, mask and box of the explained target."""
     description = scene(split, index)
-    mask = masks(description)["target"]
+    mask = visible(description)[description.targets[0]]
     ys, xs = np.nonzero(mask)
     box = (float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1))
     picture = PIL.Image.fromarray(render(description))
-    return Sample(description.id, picture, label(description), mask, (box,))
+    return Sample(description.id, picture, label(description), mask, (box,), scene=description)
 
 
 def samples(split: str, count: int | None = None, start: int = 0) -> list[Sample]:
-    """Return ``count`` samples of ``split`` from ``start`` on; all that follow by default.
+    """``count`` samples of ``split`` from ``start`` on; all that follow by default.
 
     Raises:
         TypeError, ValueError: An unknown split, or a place outside of it.
@@ -206,14 +182,3 @@ def samples(split: str, count: int | None = None, start: int = 0) -> list[Sample
     count = record.count - start if count is None else count
     checks.number("count", count, low=0, high=record.count - start)
     return [sample(split, index) for index in range(start, start + count)]
-
-
-def _dilate(mask: Mask, radius: int) -> Mask:
-    result = np.zeros_like(mask)
-    padded = np.pad(mask, radius)
-    for dy in range(-radius, radius + 1):
-        for dx in range(-radius, radius + 1):
-            if dx * dx + dy * dy <= radius * radius:
-                top, left = radius + dy, radius + dx
-                result |= padded[top : top + SIZE, left : left + SIZE]
-    return result

@@ -134,13 +134,11 @@ def _cast_shadow(canvas: Array, scene: Scene, piece: SceneObject) -> None:
     window = Window.around(piece, MARGIN, 1)
     dx, dy = piece.height * math.cos(scene.light), piece.height * math.sin(scene.light)
     softness = SHADOW_SOFTNESS + 0.3 * piece.height
-    cast = np.clip(
-        0.5 - signed_distance(piece, window.x + dx, window.y + dy) / (2 * softness), 0, 1
-    )
+    moved = signed_distance(piece, window.x + dx, window.y + dy)
+    cast = np.clip(0.5 - moved / (2 * softness), 0, 1)
     cast = cast * cast * (3 - 2 * cast)
-    contact = (
-        np.clip(1 - np.maximum(signed_distance(piece, window.x, window.y), 0) / 4.5, 0, 1) ** 2
-    )
+    beside = np.maximum(signed_distance(piece, window.x, window.y), 0)
+    contact = np.clip(1 - beside / 4.5, 0, 1) ** 2
     light = (1 - 0.62 * cast) * (1 - 0.38 * contact)
     canvas[:, window.rows, window.columns] *= light
 
@@ -158,10 +156,8 @@ def _lay(canvas: Array, scene: Scene, position: int, illumination: Array) -> Non
     normal_z = np.sqrt(np.maximum(1 - normal_x**2 - normal_y**2, 0.05))
     lamp_x, lamp_y, lamp_z = 0.6 * math.cos(scene.light), 0.6 * math.sin(scene.light), 0.8
     diffuse = np.maximum(normal_x * lamp_x + normal_y * lamp_y + normal_z * lamp_z, 0) / lamp_z
-    half = math.hypot(0.6, 1 + lamp_z)
-    highlight = np.maximum(
-        (normal_x * lamp_x + normal_y * lamp_y + normal_z * (1 + lamp_z)) / half, 0
-    )
+    towards = normal_x * lamp_x + normal_y * lamp_y + normal_z * (1 + lamp_z)
+    highlight = np.maximum(towards / math.hypot(0.6, 1 + lamp_z), 0)
     for _ in range(5):
         highlight = highlight * highlight  # to the power of 32
     generator = _generator(scene, 2, position)
@@ -183,13 +179,11 @@ def draw(scene: Scene, without: Collection[int] = ()) -> NDArray[np.uint8]:
     canvas = _plate(scene) * illumination  # (3, SIZE, SIZE)
     present = [i for i in range(len(scene.objects)) if i not in without]
     lying = [i for i in present if scene.objects[i].role != "occluder"]
-    for i in lying:  # pieces are equally thick, so a shadow falls on the surface only
-        _cast_shadow(canvas, scene, scene.objects[i])
-    for i in lying:
-        _lay(canvas, scene, i, illumination)
-    for i in present:
-        if scene.objects[i].role == "occluder":
+    above = [[i] for i in present if scene.objects[i].role == "occluder"]
+    for group in (lying, *above):  # pieces are equally thick: a shadow falls on the surface only
+        for i in group:
             _cast_shadow(canvas, scene, scene.objects[i])
+        for i in group:
             _lay(canvas, scene, i, illumination)
     noise = _generator(scene, 3).standard_normal((SIZE, SIZE, 3)).transpose(2, 0, 1)
     canvas *= _channels(scene.tint)

@@ -56,16 +56,13 @@ class SceneVGG(nn.Module):
 
 def fold(net: SceneVGG) -> SceneVGG:
     """Return a new network in eval mode with batch norm folded into the convolutions."""
-    convolutions: list[nn.Module] = []
-    layers = list(net.eval().features)
-    for layer, following in zip(layers, [*layers[1:], None], strict=True):
-        if isinstance(layer, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
-            convolutions.append(fuse_conv_bn_eval(layer, following))
     with chance.Drawn(0):
         result = SceneVGG(folded=True)
-    targets = [layer for layer in result.features if isinstance(layer, nn.Conv2d)]
-    for target, source in zip(targets, convolutions, strict=True):
-        target.load_state_dict(source.state_dict())
+    layers = [*net.eval().features, *result.features]
+    own = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+    norms = [layer for layer in layers if isinstance(layer, nn.BatchNorm2d)]
+    for source, target, norm in zip(own[: len(norms)], own[len(norms) :], norms, strict=True):
+        target.load_state_dict(fuse_conv_bn_eval(source, norm).state_dict())
     result.classifier.load_state_dict(net.classifier.state_dict())
     return result.eval()
 
@@ -142,13 +139,8 @@ class InceptionBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the branches' channels, ``(N, 4 width, H, W)``."""
         pooled = functional.avg_pool2d(x, kernel_size=3, stride=1, padding=1)
-        branches = [
-            self.branch1x1(x),
-            self.branch3x3(x),
-            self.branch3x3dbl(x),
-            self.branch_pool(pooled),
-        ]
-        return torch.cat(branches, 1)
+        branches = self.branch1x1(x), self.branch3x3(x), self.branch3x3dbl(x)
+        return torch.cat([*branches, self.branch_pool(pooled)], 1)
 
 
 class SceneInception(nn.Module):

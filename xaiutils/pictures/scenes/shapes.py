@@ -66,10 +66,6 @@ class Scene:
         return tuple(i for i, piece in enumerate(self.objects) if piece.role == "target")
 
 
-def _union(*distances: Array) -> Array:
-    return np.minimum.reduce(distances)
-
-
 def _smooth_max(a: Array, b: Array, k: float) -> Array:
     """Maximum of two distances whose common corner is rounded over about ``k`` px."""
     blend = np.maximum(k - np.abs(a - b), 0.0)
@@ -82,8 +78,22 @@ def _box(x: Array, y: Array, half_width: float, half_height: float, corner: floa
     return outside + np.minimum(np.maximum(qx, qy), 0) - corner
 
 
+def _boxes(*parts: tuple[float, float, float, float]) -> Shape:
+    """Rectangles, each by its centre and half its sides, in circumradii."""
+
+    def distance(x: Array, y: Array, r: float) -> Array:
+        parted = [_box(x - cx * r, y - cy * r, w * r, h * r) for cx, cy, w, h in parts]
+        return np.minimum.reduce(parted)
+
+    return distance
+
+
 def _disc(x: Array, y: Array, r: float) -> Array:
     return np.sqrt(x * x + y * y) - r
+
+
+def _two_dots(x: Array, y: Array, r: float) -> Array:
+    return np.minimum(_disc(x - 0.56 * r, y, 0.43 * r), _disc(x + 0.56 * r, y, 0.43 * r))
 
 
 def _square(x: Array, y: Array, r: float) -> Array:
@@ -93,10 +103,6 @@ def _square(x: Array, y: Array, r: float) -> Array:
 def _triangle(x: Array, y: Array, r: float) -> Array:
     side = math.sqrt(3) / 2 * np.sqrt(x * x + 2.0) - 0.5 * y - r / 2
     return _smooth_max(side, y - r / 2, 2.5)
-
-
-def _plus(x: Array, y: Array, r: float) -> Array:
-    return _union(_box(x, y, 0.94 * r, 0.32 * r), _box(x, y, 0.32 * r, 0.94 * r))
 
 
 def _ring(x: Array, y: Array, r: float) -> Array:
@@ -114,22 +120,9 @@ def _star(x: Array, y: Array, r: float) -> Array:
     return ((along - r) * edge_y - across * edge_x) / norm
 
 
-def _bar(x: Array, y: Array, r: float) -> Array:
-    return _box(x, y, 0.96 * r, 0.3 * r)
-
-
 def _half_disc(x: Array, y: Array, r: float) -> Array:
     shifted = y + 0.42 * r
     return _smooth_max(_disc(x, shifted, 0.98 * r), -shifted, 2.5)
-
-
-def _l(x: Array, y: Array, r: float) -> Array:
-    long = _box(x + 0.42 * r, y, 0.24 * r, 0.88 * r)
-    return _union(long, _box(x - 0.06 * r, y - 0.62 * r, 0.72 * r, 0.26 * r))
-
-
-def _two_dots(x: Array, y: Array, r: float) -> Array:
-    return _union(_disc(x - 0.56 * r, y, 0.43 * r), _disc(x + 0.56 * r, y, 0.43 * r))
 
 
 def _zigzag(x: Array, y: Array, r: float) -> Array:
@@ -154,14 +147,14 @@ TARGET_SHAPES: dict[str, Shape] = {
     "disc": _disc,
     "square": _square,
     "triangle": _triangle,
-    "plus": _plus,
+    "plus": _boxes((0, 0, 0.94, 0.32), (0, 0, 0.32, 0.94)),
     "ring": _ring,
     "star": _star,
 }
 OTHER_SHAPES: dict[str, Shape] = {
-    "bar": _bar,
+    "bar": _boxes((0, 0, 0.96, 0.3)),
     "half-disc": _half_disc,
-    "L": _l,
+    "L": _boxes((-0.42, 0, 0.24, 0.88), (0.06, 0.62, 0.72, 0.26)),
     "two dots": _two_dots,
     "zigzag": _zigzag,
     "leaf": _leaf,

@@ -21,16 +21,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from xaiutils.pictures.scenes import (
-    MEAN,
-    SIZE,
-    SPLITS,
-    STD,
-    label,
-    render,
-    scene,
-    soft_label,
-)
+from xaiutils.pictures.scenes import MEAN, SIZE, SPLITS, STD, label, render, scene, soft_label
 from xaiutils.pictures.scenes.networks import ARCHITECTURES, SceneVGG, fold
 from xaiutils.pictures.scenes.weights import save_scene_net
 from xaiutils.support import chance, checks
@@ -78,19 +69,17 @@ def train(
     architecture: str,
     seed: int,
     recipe: Recipe | None = None,
-    report: Callable[[str], None] | None = None,
+    report: Callable[[str], object] = lambda line: None,
 ) -> tuple[nn.Module, list[dict[str, float]]]:
     """Train one classifier; the same seed, recipe and machine give the same weights.
 
     Args:
-        architecture: a name in `ARCHITECTURES`.
+        architecture, recipe: a name in `ARCHITECTURES`; its own in `RECIPES` by default.
         seed: of the weights and of the order of the scenes; the scenes are the same for all.
-        recipe: the architecture's in `RECIPES` by default.
         report: takes a line of progress after drawing and after every epoch.
 
     Returns:
         The trained network with its batch norm, in eval mode, and one log record per epoch.
-        The caller's thread count is left as it was.
     """
     checks.choice("architecture", architecture, ARCHITECTURES)
     recipe = recipe or RECIPES[architecture]
@@ -100,13 +89,13 @@ def train(
     try:
         torch.set_num_threads(recipe.threads)
         with torch.enable_grad():
-            return _fit(architecture, seed, recipe, report or (lambda line: None))
+            return _fit(architecture, seed, recipe, report)
     finally:
         torch.set_num_threads(threads)
 
 
 def _fit(
-    architecture: str, seed: int, recipe: Recipe, report: Callable[[str], None]
+    architecture: str, seed: int, recipe: Recipe, report: Callable[[str], object]
 ) -> tuple[nn.Module, list[dict[str, float]]]:
     started = time.monotonic()
     described = [scene("train", i) for i in range(recipe.scenes)]
@@ -119,25 +108,18 @@ def _fit(
     # (torch 2.14.1, seen on a CPU with AVX-512, not with ONEDNN_MAX_CPU_ISA=AVX2).
     last = architecture != "resnet"
     net.to(memory_format=torch.channels_last if last else torch.contiguous_format)
+    rate, steps = recipe.learning_rate, recipe.scenes // recipe.batch
     with environment_kept():  # torch's optimisers load its compiler
-        optimiser = torch.optim.AdamW(
-            net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-        )
-    steps = recipe.scenes // recipe.batch
+        optimiser = torch.optim.AdamW(net.parameters(), rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser,
-        recipe.learning_rate,
-        epochs=recipe.epochs,
-        steps_per_epoch=steps,
-        pct_start=recipe.warm_up,
+        optimiser, rate, recipe.epochs * steps, pct_start=recipe.warm_up
     )
     generator = np.random.default_rng(np.random.SeedSequence([seed, 1]))
     log = []
     for epoch in range(recipe.epochs):
-        order = generator.permutation(recipe.scenes)
+        order = torch.as_tensor(generator.permutation(recipe.scenes))
         total = 0.0
-        for step in range(steps):
-            chosen = torch.as_tensor(order[step * recipe.batch : (step + 1) * recipe.batch])
+        for chosen in order[: steps * recipe.batch].split(recipe.batch):
             x = normalise(_augment(pictures[chosen], generator, recipe.deletion_share))
             optimiser.zero_grad()
             loss = cross_entropy(net(x if last else x.contiguous()), labels[chosen])
@@ -179,20 +161,16 @@ def _augment(
     return torch.stack(result)
 
 
-@functools.lru_cache(maxsize=24)
-def _drawn(split: str, start: int) -> torch.Tensor:
-    stop = min(start + 100, SPLITS[split].count)
-    return torch.as_tensor(np.stack([render(scene(split, i)) for i in range(start, stop)]))
+@functools.lru_cache(maxsize=8)
+def _pictures(split: str, count: int, *without: int) -> torch.Tensor:
+    """The first scenes of a split without some objects, ``(count, 128, 128, 3)`` uint8."""
+    drawn = [render(scene(split, i), without) for i in range(count)]
+    return torch.as_tensor(np.stack(drawn))
 
 
-def _pictures(split: str, count: int) -> torch.Tensor:
-    """The first scenes of a split, ``(count, 128, 128, 3)`` uint8, drawn once per process."""
-    return torch.cat([_drawn(split, start) for start in range(0, count, 100)])[:count]
-
-
-def _logits(net: nn.Module, pictures: np.ndarray | torch.Tensor) -> torch.Tensor:
+def _logits(net: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        return torch.cat([net(normalise(part)) for part in torch.as_tensor(pictures).split(50)])
+        return torch.cat([net(normalise(part)) for part in pictures.split(50)])
 
 
 def accuracy(net: nn.Module, split: str, count: int | None = None) -> float:
@@ -206,50 +184,35 @@ def accuracy(net: nn.Module, split: str, count: int | None = None) -> float:
 def gates(net: nn.Module, count: int | None = None) -> dict[str, float]:
     """Measure whether the network is good and uses what the masks call evidence.
 
-    Args:
-        net: classifier of normalised scenes, in eval mode.
-        count: scenes per split at most; all by default.
-
     Returns:
-        ``single``, ``hard``: accuracy; ``duo``: share with both targets in the top two;
-        ``target_drop`` and ``distractor_drop``: median (absolute for the distractor) drop of the
-        centred target logit when that object is removed, ``removal_ratio`` of the two;
-        ``after_removal``: accuracy once the target is gone.
+        Of ``count`` scenes per split at most: ``single``, ``hard``, accuracy; ``duo``, share with
+        both targets in the top two; ``target_drop`` and ``distractor_drop``, median (absolute for
+        the distractor) drop of the centred target logit when that object is removed, and
+        ``removal_ratio`` of the two; ``after_removal``, accuracy once the target is gone.
     """
     duo_count = min(count or SPLITS["duo"].count, SPLITS["duo"].count)
     top = _logits(net, _pictures("duo", duo_count)).topk(2, dim=1).indices
     both = [soft_label(scene("duo", i))[pair].min() > 0 for i, pair in enumerate(top.numpy())]
     removals = min(count or REMOVAL_COUNT, REMOVAL_COUNT)
-    described = [scene("test", i) for i in range(removals)]
-    classes = torch.tensor([label(one) for one in described])
-    before, without_target, without_distractor = (
-        _logits(net, pictures)
-        for pictures in (_pictures("test", removals), *_counterfactuals(removals))
+    classes = torch.tensor([label(scene("test", i)) for i in range(removals)])
+    # Whole, without the target, without the first distractor.
+    found = [_logits(net, _pictures("test", removals, *gone)) for gone in ((), (0,), (1,))]
+    whole, target, distractor = (
+        (logits - logits.mean(1, keepdim=True)).gather(1, classes[:, None])[:, 0]
+        for logits in found
     )
-
-    def centred(logits: torch.Tensor) -> torch.Tensor:
-        return (logits - logits.mean(1, keepdim=True)).gather(1, classes[:, None])[:, 0]
-
-    target_drop = float((centred(before) - centred(without_target)).median())
-    distractor_drop = float((centred(before) - centred(without_distractor)).abs().median())
+    target_drop = float((whole - target).median())
+    distractor_drop = float((whole - distractor).abs().median())
     figures = {
         "single": accuracy(net, "test", count),
         "duo": float(np.mean(both)),
         "target_drop": target_drop,
         "distractor_drop": distractor_drop,
         "removal_ratio": target_drop / distractor_drop,
-        "after_removal": float((without_target.argmax(1) == classes).double().mean()),
+        "after_removal": float((found[1].argmax(1) == classes).double().mean()),
         "hard": accuracy(net, "hard", count or HARD_COUNT),
     }
     return {name: round(value, 4) for name, value in figures.items()}
-
-
-@functools.lru_cache(maxsize=4)
-def _counterfactuals(count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The test scenes without their target, and without their first distractor."""
-    described = [scene("test", i) for i in range(count)]
-    absent = [np.stack([render(one, {i}) for one in described]) for i in (0, 1)]
-    return torch.as_tensor(absent[0]), torch.as_tensor(absent[1])
 
 
 def train_scenes(
@@ -257,27 +220,21 @@ def train_scenes(
     seed: int,
     out: str | Path = "data",
     recipe: Recipe | None = None,
-    report: Callable[[str], None] | None = None,
+    report: Callable[[str], object] = lambda line: None,
     gate_scenes: int | None = None,
 ) -> dict[str, Any]:
-    """Train, measure and save one classifier; return its record in the manifest.
+    """Train one classifier, measure it on all scenes or ``gate_scenes`` per split, and save it.
 
-    Args:
-        architecture, seed, recipe, report: see `train`.
-        out: folder of the weights and the manifest; by default ``data`` of the working directory.
-        gate_scenes: scenes per split that measure the gates; all by default.
+    The weights go to the folder ``out``, and the record that is returned to its manifest.
     """
     started, started_cpu = time.monotonic(), time.process_time()
     net, log = train(architecture, seed, recipe, report)
     seconds, cpu_seconds = time.monotonic() - started, time.process_time() - started_cpu
     shipped = fold(net) if isinstance(net, SceneVGG) else net
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
     record = {
         "recipe": asdict(recipe or RECIPES[architecture]),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": versions | {"numpy": np.__version__},
         "seconds": round(seconds, 1),  # says more of the neighbours than of the work, if shared
         "cpu_seconds": round(cpu_seconds, 1),
         "log": log,

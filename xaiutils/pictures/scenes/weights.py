@@ -21,15 +21,8 @@ from xaiutils.support.files import write_whole
 
 
 def network_name(architecture: str, seed: int) -> str:
-    """Return the name of a network in the manifest and in `MODELS`: ``scenes_vgg_seed0``."""
+    """The name of a network in the manifest and in `MODELS`: ``scenes_vgg_seed0``."""
     return f"scenes_{checks.choice('architecture', architecture, ARCHITECTURES)}_seed{seed}"
-
-
-def shipped_form(architecture: str) -> nn.Module:
-    """Return a new network of the form that is on disk: the vgg's batch norm is folded."""
-    checks.choice("architecture", architecture, ARCHITECTURES)
-    with chance.Drawn(0):
-        return SceneVGG(folded=True) if architecture == "vgg" else ARCHITECTURES[architecture]()
 
 
 def save_scene_net(
@@ -66,29 +59,28 @@ def save_scene_net(
 
 
 def load_scene_net(name: str = "scenes_vgg_seed0", folder: Path | None = None) -> nn.Module:
-    """Return a shipped classifier in eval mode, after checking the sha256 of its weights.
-
-    Args:
-        name: a network in ``manifest.json``, such as ``scenes_vgg_seed0`` or ``scenes_vit_seed0``.
-        folder: where the manifest and the weights are; `data_folder` by default.
+    """A shipped classifier in eval mode, after checking the sha256 of its weights.
 
     Raises:
         FileNotFoundError: no manifest, or no weights for this name.
         ValueError: the manifest has no such name, or the weights are not the ones it names.
     """
     folder = folder or data_folder()
-    path = folder / "manifest.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} must exist; make it with xaiutils train-scenes")
-    networks = json.loads(path.read_text())["networks"]
+    networks = json.loads(_read(folder / "manifest.json"))["networks"]
     entry = networks[checks.choice("name", name, networks)]
     weights = folder / entry["file"]
-    if not weights.is_file():
-        raise FileNotFoundError(f"{weights} must exist; make it with xaiutils train-scenes")
-    content = weights.read_bytes()
+    content = _read(weights)
     found = hashlib.sha256(content).hexdigest()
     if found != entry["sha256"]:
         raise ValueError(f"{weights} must have sha256 {entry['sha256']}, got {found}")
-    net = shipped_form(entry["architecture"])
+    kind = entry["architecture"]
+    with chance.Drawn(0):  # on disk the vgg's batch norm is folded
+        net = SceneVGG(folded=True) if kind == "vgg" else ARCHITECTURES[kind]()
     net.load_state_dict(load(content))
     return net.eval()
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must exist; make it with xaiutils train-scenes")
+    return path.read_bytes()
