@@ -99,7 +99,7 @@ def made(tmp_path, monkeypatch):
         files = {"a_1.png": b"figure", "a.ipynb": b"notebook"}
         for name, content in files.items():
             (out / name).write_bytes(content)
-        hashes = {name: notebooks._hash(out / name) for name in files}
+        hashes = {name: notebooks.fingerprint.files(out / name) for name in files}
         return notebooks.Made(key, ["a_1.png"], {"fig-1": "a_1.png"}, 1.0, files=hashes)
 
     (tmp_path / "a.ipynb").write_text("source")
@@ -228,9 +228,9 @@ def test_tables_of_other_pictures_are_made_and_taken_up_again(
             **{**vars(one), "name": name, "metrics": MappingProxyType(cheap)}
             | {"contenders": lambda height, chosen: ["hybrid", "random_map"]}
         )
-        monkeypatch.setitem(experiments.EXPERIMENTS, name, small)
+        monkeypatch.setitem(experiments.TABLES, name, small)
     monkeypatch.setattr(figures, "TABLES", {"11": ("table_one", "localisation")})
-    source = f"{WORK}\nfrom xaiutils import results"
+    source = f"{WORK}\nfrom xaiutils.evidence import results"
     write(books / "11_two.ipynb", f"{source}\nprint(len(results.load_table('table_one', work)))")
     write(books / "12_three.ipynb", "1 / 0")  # beyond the paper
     assert run(books, "--workload", own, "--images", "3") == 0

@@ -18,7 +18,6 @@ from xaiutils.evidence.forensics import (
     ROWS,
     TABLE_ONE,
     TRIOS,
-    deviations,
     distance,
     nearest,
     orders,
@@ -95,7 +94,6 @@ def test_with_faithfulness_in_the_distance_the_scenes_prefer_no_call_of_captum()
 def test_by_hand():
     # Column 1: off by 1, 0 and 1 of a range of 2; column 2: off by 0, 10 and 20 of 20.
     rows = np.array([[1.0, 10.0], [1.0, 20.0], [1.0, 40.0]])
-    np.testing.assert_allclose(deviations(rows, TWO), [[0.5, 0], [0, -0.5], [-0.5, 1]])
     assert distance(rows, TWO) == pytest.approx(2.5 / 6)
     # Column 1 has ties alone; in column 2 CAM is the lowest twice, and LRP below the hybrid.
     assert orders(rows, TWO) == 2
@@ -164,19 +162,15 @@ def test_images_without_spread_have_a_point_as_interval():
             ValueError,
             r"rows must be \(..., 3, 5\), got \(2, 4\)",
         ),
-        (lambda: distance(np.full((3, 5), np.nan)), ValueError, "rows must be finite"),
-        (lambda: distance("x"), TypeError, "rows must be numbers"),
         (lambda: distance(np.ones((3, 1)), np.ones((3, 1))), ValueError, "range in each column"),
         (lambda: orders(np.ones((2, 1)), np.ones((2, 1))), ValueError, r"paper must be \(3, col"),
-        (lambda: nearest({}), ValueError, "at least one trio"),
+        (lambda: nearest({}), ValueError, "same N >= 2 images"),
         (lambda: nearest({"a": PAPER[None]}), ValueError, "same N >= 2 images"),
         (
             lambda: nearest({"a": np.ones((2, 3, 5)), "b": np.ones((3, 3, 5))}),
             ValueError,
             "same N >= 2 images",
         ),
-        (lambda: nearest({"a": np.ones((2, 3, 5))}, resamples=0), ValueError, "resamples must"),
-        (lambda: nearest({"a": np.ones((2, 3, 5))}, scaled=0), ValueError, "scaled must"),
     ],
 )
 def test_wrong_input_is_refused(call, error, match):

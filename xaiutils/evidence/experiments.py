@@ -339,8 +339,18 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
     )
 }
-AGREEMENT, AGREEMENT_SPLIT, AGREEMENT_IMAGES = "agreement", "hard", 2000
-TABLES = (*EXPERIMENTS, AGREEMENT)
+AGREEMENT = "agreement"
+TABLES: Mapping[str, Experiment] = EXPERIMENTS | {
+    AGREEMENT: Experiment(
+        AGREEMENT,
+        "Does agreement of CAM and LRP tell when the network errs? See `agreement_rows`.",
+        "hard",
+        VGG[:1],
+        2000,
+        lambda height, chosen: (),
+        {},
+    )
+}
 
 
 def choose(table: pd.DataFrame) -> Chosen:

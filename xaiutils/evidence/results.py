@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from xaiutils.cases.workloads import Workload, load_workload
+from xaiutils.cases.workloads import Workload
 from xaiutils.evidence.experiments import CALIBRATION, TABLES, Chosen, choose
 from xaiutils.metrics.score_table import KEYS
 from xaiutils.support import checks
@@ -32,24 +32,24 @@ def base(out: Path | None = None) -> Path:
 
     The last is the checkout's, or that of the working directory if the package was installed.
     """
-    asked = os.environ.get("XAIUTILS_RESULTS")
-    own = shipped("results") if is_checkout() else Path("results")
-    return out or (Path(asked) if asked else own)
+    return _homes(out)[0]
 
 
 def _homes(out: Path | None) -> tuple[Path, ...]:
-    """Where tables are looked for: `base`, and behind it those that came with the package.
-
-    The second are the same in a checkout, and left out where a folder was named.
-    """
+    """Where tables are looked for; where no folder is named, behind it those of the package."""
     asked = out or os.environ.get("XAIUTILS_RESULTS")
-    return (base(out),) if asked else (base(), shipped("results"))
+    if asked:
+        return (Path(asked),)
+    return (shipped("results"),) if is_checkout() else (Path("results"), shipped("results"))
 
 
 def folder(workload: Workload, out: Path | None = None) -> Path:
     """Where a workload's tables are: ``results/scenes``, or with the name of its network."""
-    name = workload.name
-    return base(out) / (name if name == "scenes" else f"{name}_{workload.classifier.name}")
+    return base(out) / _named(workload.name, workload.classifier.name)
+
+
+def _named(workload: str, network: str) -> str:
+    return workload if workload == "scenes" else f"{workload}_{network}"
 
 
 def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.DataFrame:
@@ -65,12 +65,16 @@ def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.Dat
         TypeError, ValueError: An unknown name.
         BrokenPart: It is not what was written.
     """
+    return _load(name, _named(workload.name, workload.classifier.name), workload.source, out)
+
+
+def _load(name: str, home: str, source: str, out: Path | None) -> pd.DataFrame:
     checks.choice("name", name, TABLES)
-    found = [folder(workload, home) / f"{name}.parquet" for home in _homes(out)]
+    found = [one / home / f"{name}.parquet" for one in _homes(out)]
     path = next((path for path in found if path.is_file()), found[0])
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} must exist: make it with xaiutils evidence --workload {workload.source} {name}"
+            f"{path} must exist: make it with xaiutils evidence --workload {source} {name}"
         )
     return _read(path)
 
@@ -101,40 +105,36 @@ def _read(path: Path) -> pd.DataFrame:
             f"{told}. Move it away, and make it anew: xaiutils evidence {path.stem}"
         ) from None
     table = read.to_pandas()
-    for column in table.columns:
-        if table[column].dtype == "category":
-            table[column] = table[column].astype(str)
-    table["value"] = table["value"].astype("float64")
+    names = table.select_dtypes("category").columns
+    table = table.astype(dict.fromkeys(names, str) | {"value": "float64"})
     table.attrs = about
     return table
 
 
-def store(table: pd.DataFrame, out: Path | None = None, workload: str | None = None) -> Path:
+def store(table: pd.DataFrame, out: Path | None = None) -> Path:
     """Write a table of `make_table`; it is there whole or not at all.
 
     Args:
         table: With its configuration in ``attrs``.
         out: Where the tables are, see `base`.
-        workload: See `load_workload`.
     """
     import pyarrow as pa
 
-    path = folder(load_workload(workload, CALIBRATION), out) / f"{table.attrs['name']}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    small = table.copy()
-    small["value"] = small["value"].astype("float32")
-    small["seed"] = small["seed"].astype("int16")
-    for column in ("workload", "network", "split", "image", "method", "metric", "why"):
-        small[column] = small[column].astype("category")
+    about = table.attrs
+    path = base(out) / _named(about["workload"], table["network"].iloc[0])
+    path.mkdir(parents=True, exist_ok=True)
+    path /= f"{about['name']}.parquet"
+    names = dict.fromkeys((*KEYS[:-1], "why"), "category")
+    small = table.astype(names | {"value": "float32", "seed": "int16"})
     written = pa.Table.from_pandas(small, preserve_index=False)
     sweep(path.parent, path.name, older=3600)  # another run may write beside this one
-    write_checked(path, written, table.attrs)
+    write_checked(path, written, about)
     return path
 
 
 def chosen(out: Path | None = None) -> Chosen:
     """The settings that the stored calibration table chooses."""
-    return choose(load_table("calibration", load_workload("scenes", CALIBRATION), out))
+    return choose(_load(CALIBRATION, "scenes", "scenes", out))
 
 
 def largest_difference(live: pd.DataFrame, stored: pd.DataFrame) -> float:

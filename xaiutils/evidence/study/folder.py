@@ -85,9 +85,10 @@ class StudyFolder:
                 f"model must be named by whoever runs the study where it is code: {MANIFEST} of "
                 f"{self.path} names {self.code}. If you trust it, say --model {self.code}"
             )
-        work = _load(self.study.workload, self.study.split, self.place, allow_missing=True)
-        self.study.require(work)
-        if self.study.device == "cuda":
+        study = self.study
+        work = load_workload(study.workload, study.split, **asdict(self.place), allow_missing=True)
+        study.require(work)
+        if study.device == "cuda":
             work.classifier.module.to(_own_gpu())
         return work
 
@@ -132,7 +133,7 @@ def create_study(
     _require_empty(path)
     name = workload or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
     place = _absolute(Place(model, weights, root), name)
-    work = _load(name, split, place)
+    work = load_workload(name, split, **asdict(place))
     if split not in ("test", work.split):
         raise ValueError(f"split must be left out for {name}, which has one, got {split!r}")
     settings = settings_of(*given)  # after the workload, which may have added methods of its own
@@ -199,9 +200,8 @@ def open_study(
         raise FileNotFoundError(f"folder must hold a study, {path} has no {MANIFEST}")
     try:
         about = json.loads((path / MANIFEST).read_text("utf-8"))
-        study, place, asked = _read(about["study"]), Place(**about["place"]), about["images"]
+        study, place, asked = _parsed(about)
         told, own = about["hash"], study.hash
-        _require_sound(study, place, asked)
     except (ValueError, LookupError, TypeError, RecursionError, AttributeError) as error:
         raise ValueError(f"{path / MANIFEST} cannot be read: {error!r}") from None
     if own != told:
@@ -223,30 +223,35 @@ def open_study(
     return StudyFolder(path.resolve(), study, place, tuple(pictures), asked, code)
 
 
-def _require_sound(study: Study, place: Place, asked: Any) -> None:
-    """Refuse what no study was begun with, whatever its hash."""
+def _parsed(about: dict[str, Any]) -> tuple[Study, Place, int | None]:
+    """A manifest's study; what no study was begun with is refused, whatever its hash."""
+    values, place, asked = about["study"], Place(**about["place"]), about["images"]
+    known = {field.name for field in fields(Study)}
+    if set(values) != known:
+        raise ValueError(f"its study has {sorted(set(values) ^ known)} too many or too few")
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    study = Study(**{**values, **lists})
     check_engine(study.part, study.batch, study.threads, study.device)
     check_seeds(study.seeds)
-    checks.whole("images", study.images)
-    if asked is not None:
-        checks.whole("images", asked)
+    for count in (study.images, 1 if asked is None else asked):
+        checks.whole("images", count)
     texts = (study.workload, study.split, study.model, *study.methods, *study.metrics)
     for value in (*texts, *(one for one in vars(place).values() if one is not None)):
         if not isinstance(value, str):
             raise TypeError(f"text expected, got {checks.describe(value)}")
+    return study, place, asked
 
 
 def _require_empty(path: Path) -> None:
     """A folder may hold what was left of a beginning that was killed, and nothing else."""
+    left = {GUARD, PICTURES, "parts", "log"}
     if not path.exists():
         return
-    left = {GUARD, PICTURES, "parts", "log"}
-    if path.is_dir():
-        found = [one for one in path.iterdir() if one.name not in left and one.suffix != TEMPORARY]
-        parts = path / "parts"
-        if not found and not (parts.is_dir() and any(parts.iterdir())):
-            return
-    raise FileExistsError(f"folder must be new or empty, {path} is neither")
+    if not path.is_dir() or any(
+        one.name not in left and one.suffix != TEMPORARY
+        for one in (*path.iterdir(), *(path / "parts").glob("*"))
+    ):
+        raise FileExistsError(f"folder must be new or empty, {path} is neither")
 
 
 def check_asked(opened: StudyFolder, asked: dict[str, Any]) -> None:
@@ -257,16 +262,16 @@ def check_asked(opened: StudyFolder, asked: dict[str, Any]) -> None:
     """
     for key, value in asked.items():
         now = opened.asked if key == "images" else getattr(opened.study, key)
-        value = tuple(value) if isinstance(now, tuple) else value  # noqa: PLW2901
-        if value != now:
+        given = tuple(value) if isinstance(now, tuple) else value
+        if given != now:
             raise ValueError(
-                f"{key} must be as the study began, {_text(now)}, got {_text(value)}; take "
+                f"{key} must be as the study began, {_text(now)}, got {_text(given)}; take "
                 "another folder for another study, or leave the option out to go on"
             )
 
 
-def _load(name: str, split: str, place: Place, *, allow_missing: bool = False) -> Workload:
-    return load_workload(name, split, **asdict(place), allow_missing=allow_missing)
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _absolute(place: Place, name: str) -> Place:
@@ -283,14 +288,6 @@ def _absolute(place: Place, name: str) -> Place:
     return Place(model, weights, str(Path(root).expanduser().resolve()) if root else None)
 
 
-def _read(values: dict[str, Any]) -> Study:
-    known = {field.name for field in fields(Study)}
-    if set(values) != known:
-        raise ValueError(f"its study has {sorted(set(values) ^ known)} too many or too few")
-    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    return Study(**{**values, **lists})
-
-
 def _own_gpu() -> str:
     """A GPU for this process: workers of this machine, which are numbered, take turns."""
     import torch
@@ -304,7 +301,3 @@ def _own_gpu() -> str:
         number = multiprocessing.current_process().name.rpartition("worker-")[2]
         name = int(number) if number.isdigit() else 0
     return f"cuda:{name % torch.cuda.device_count() if isinstance(name, int) else 0}"
-
-
-def _text(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

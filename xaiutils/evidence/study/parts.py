@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,15 +118,12 @@ def read_part(folder: Path, study: str, index: int) -> pa.Table:
     return table
 
 
-def remove_temporary(folder: Path, mine: Callable[[int], bool]) -> int:
-    """Remove what killed writers left of the parts that ``mine(index)`` is true of; how many."""
-    count = 0
+def remove_temporary(folder: Path, mine: Container[int]) -> None:
+    """Remove what killed writers left of these parts."""
     for path in (path for name in ("parts", "log") for path in (folder / name).glob(".part-*")):
         number = re.search(r"part-(\d+)", path.name)
-        if path.name.endswith(TEMPORARY) and number and mine(int(number[1])):
+        if path.name.endswith(TEMPORARY) and number and int(number[1]) in mine:
             path.unlink(missing_ok=True)
-            count += 1
-    return count
 
 
 def merge_studies(out: Path, folders: Sequence[StudyFolder]) -> int:
