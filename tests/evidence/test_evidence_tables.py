@@ -374,9 +374,8 @@ def test_all_that_decides_a_table_changes_its_hash(little, monkeypatch):
 
     def hashed(table=little, network=load_model, **change) -> str:
         asked = replace(job, **change)
-        models = {name: network(name) for name in experiments.VGG}
-        entrants = tables._entrants(asked, 128)
-        return tables._configuration(asked, work, models, entrants, table)["hash"]
+        models = [network(name) for name in experiments.VGG]
+        return tables._configuration(tables._about(asked, work, models, 0), table)["hash"]
 
     before = hashed()
     assert before == little.attrs["hash"] == hashed()

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import random
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -224,9 +225,10 @@ def test_tables_of_other_pictures_are_made_and_taken_up_again(
         cheap = {"sparseness": {}, "relevance_rank_accuracy": {}}
         if name == "localisation":
             cheap = {"relevance_mass": {}}
-        small = type(one)(
-            **{**vars(one), "name": name, "metrics": MappingProxyType(cheap)}
-            | {"contenders": lambda height, chosen: ["hybrid", "random_map"]}
+        small = replace(
+            one,
+            metrics=MappingProxyType(cheap),
+            contenders=lambda height, chosen: ["hybrid", "random_map"],
         )
         monkeypatch.setitem(experiments.TABLES, name, small)
     monkeypatch.setattr(figures, "TABLES", {"11": ("table_one", "localisation")})

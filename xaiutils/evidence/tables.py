@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -88,17 +88,17 @@ def make_table(
             f"workload must have rightly classified pictures with boxes or masks for {name}, "
             f"{work.name} has none"
         )
-    entrants = _entrants(job, work.batch(indices[:1])[1].shape[-2])
-    starts = range(0, len(indices), PART)
-    places = [tuple(indices[start : start + PART]) for start in starts]
+    about = _about(job, work, list(models.values()), indices[0])
+    places = [tuple(indices[start : start + PART]) for start in range(0, len(indices), PART)]
     jobs = [replace(job, network=network, indices=i) for network in models for i in places]
     if parts is not None:
-        jobs = _named(jobs, work, models, entrants, parts)
+        parts.mkdir(parents=True, exist_ok=True)
+        jobs = [_named(one, about, work, models[one.network], parts) for one in jobs]
     try:
         table = pd.concat(_run(jobs, workers, progress), ignore_index=True)
     finally:
         _opened.cache_clear()
-    table.attrs = _configuration(job, work, models, entrants, table)
+    table.attrs = _configuration(about, table)
     return table
 
 
@@ -163,31 +163,46 @@ class _Job:
     file: Path | None = None
 
 
-def _named(
-    jobs: list[_Job],
-    work: Workload,
-    models: Mapping[str | None, Classifier],
-    entrants: list[Contender],
-    parts: Path,
-) -> list[_Job]:
-    """The jobs, each with a file named by a hash of what decides its scores."""
-    parts.mkdir(parents=True, exist_ok=True)
-    networks = {
-        name: fingerprint.network(model) | {"weights": fingerprint.weights(model)}
-        for name, model in models.items()
-    }
-    shared = {
-        "methods": _methods(jobs[0].table, entrants),
-        "metrics": _metrics(jobs[0].table),
-        "seeds": jobs[0].seeds,
+def _about(job: _Job, work: Workload, models: list[Classifier], index: int) -> dict[str, Any]:
+    """What decides a table before it is made: a changed default changes it, too."""
+    entrants = _entrants(job, work.batch([index])[1].shape[-2])
+    methods = {entrant.label: fingerprint.method(entrant) for entrant in entrants}
+    if job.table == AGREEMENT:
+        about = fingerprint.method(contender("hybrid"))
+        methods = {"hybrid": {key: value for key, value in about.items() if key != "method"}}
+    metrics = TABLES[job.table].metrics
+    return {
+        "name": job.table,
+        "workload": work.name,
+        "weights": {model.name: fingerprint.weights(model) for model in models},
+        "methods": methods,
+        "metrics": {name: fingerprint.metric(name, given) for name, given in metrics.items()},
+        "chosen": job.settings and asdict(job.settings),
         "versions": fingerprint.versions(),
     }
-    found = []
-    for job in jobs:
-        pictures = [work.name, *(work.samples[i].id for i in job.indices)]
-        about = shared | {"pictures": pictures, "network": networks[job.network]}
-        found.append(replace(job, file=parts / f"{job.table}-{fingerprint.of(about)}.parquet"))
-    return found
+
+
+def _configuration(about: dict[str, Any], table: pd.DataFrame) -> dict[str, Any]:
+    """All that decides a table, with a hash of it."""
+    found = about | {
+        "split": sorted(set(table["split"])),
+        "images": fingerprint.digest(["\n".join(table["image"].unique()).encode()]),
+        "seeds": sorted({int(seed) for seed in table["seed"]}),
+    }
+    return found | {"hash": fingerprint.of(found)}
+
+
+def _named(
+    job: _Job, about: dict[str, Any], work: Workload, model: Classifier, parts: Path
+) -> _Job:
+    """The job, with a file named by a hash of what decides its scores."""
+    own = {
+        "pictures": [work.samples[i].id for i in job.indices],
+        "network": fingerprint.network(model) | {"weights": about["weights"][model.name]},
+        "seeds": job.seeds,
+    }
+    key = fingerprint.of({**about, **own, "weights": None})
+    return replace(job, file=parts / f"{job.table}-{key}.parquet")
 
 
 def _right(work: Workload, count: int, everything: bool) -> list[int]:
@@ -283,39 +298,3 @@ def _entrants(job: _Job, height: int) -> list[Contender]:
     for label in job.methods:
         checks.choice("methods", label, [one.label for one in entrants])
     return [one for one in entrants if one.label in job.methods]
-
-
-def _methods(name: str, entrants: Iterable[Contender]) -> dict[str, Any]:
-    """Each label's method with all its settings, so that a changed default changes the hash."""
-    if name == AGREEMENT:
-        about = fingerprint.method(contender("hybrid"))
-        return {"hybrid": {key: value for key, value in about.items() if key != "method"}}
-    return {one.label: fingerprint.method(one) for one in entrants}
-
-
-def _metrics(name: str) -> dict[str, Any]:
-    return {key: fingerprint.metric(key, given) for key, given in TABLES[name].metrics.items()}
-
-
-def _configuration(
-    job: _Job,
-    work: Workload,
-    models: Mapping[str | None, Classifier],
-    entrants: list[Contender],
-    table: pd.DataFrame,
-) -> dict[str, Any]:
-    """All that decides a table, with a hash of it."""
-    scored = set(table["metric"])
-    about: dict[str, Any] = {
-        "name": job.table,
-        "workload": work.name,
-        "split": sorted(set(table["split"])),
-        "weights": {one.name: fingerprint.weights(one) for one in models.values()},
-        "images": fingerprint.digest(["\n".join(table["image"].unique()).encode()]),
-        "methods": _methods(job.table, entrants),
-        "metrics": {key: value for key, value in _metrics(job.table).items() if key in scored},
-        "seeds": sorted({int(seed) for seed in table["seed"]}),
-        "chosen": job.settings and asdict(job.settings),
-        "versions": fingerprint.versions(),
-    }
-    return about | {"hash": fingerprint.of(about)}

@@ -1,8 +1,7 @@
-"""The folder of a study: its manifest, its pictures, its parts.
+"""The folder of a study: ``study.json``, ``pictures.parquet``, and its parts.
 
-``study.json`` holds the configuration and its hash, and where weights and pictures were, which
-may change; ``pictures.parquet`` the pictures. Both are written once and checked whenever the
-folder is opened; nothing in it is ever unpickled.
+The first holds the configuration and its hash, and where weights and pictures were, which may
+change. Both are written once and checked whenever the folder is opened; nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -37,11 +36,7 @@ MANIFEST, PICTURES = "study.json", "pictures.parquet"
 
 @dataclass(frozen=True)
 class Place:
-    """Where network and pictures are; not a part of the configuration, whose hashes check them.
-
-    Attributes:
-        model: For `load_model`. weights: A published name or a file. root: Of ImageNet.
-    """
+    """Where network and pictures are; not a part of the configuration, whose hashes check them."""
 
     model: str | None = None
     weights: str | None = None
@@ -53,9 +48,7 @@ class StudyFolder:
     """An opened folder.
 
     Attributes:
-        path: Where it is.
-        study: The configuration.
-        place: Where network and pictures are.
+        path, study, place: Where it is, the configuration, where network and pictures are.
         pictures: All of them, in the order of the table.
         asked: How many pictures were asked for; None for all.
         code: The function of a model that the manifest names and nobody asked for, or empty.
@@ -127,35 +120,32 @@ def create_study(
         ValueError: An unknown name, a wrong number or setting, no pictures.
     """
     check_engine(part, batch, threads, device)
-    given = tuple(methods), tuple(metrics)
     own = check_seeds(seeds)
     path = Path(folder)
     _require_empty(path)
-    name = workload or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
-    place = _absolute(Place(model, weights, root), name)
-    work = load_workload(name, split, **asdict(place))
+    source = workload or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
+    place = _absolute(Place(model, weights, root), source)
+    work = load_workload(source, split, **asdict(place))
     if split not in ("test", work.split):
-        raise ValueError(f"split must be left out for {name}, which has one, got {split!r}")
-    settings = settings_of(*given)  # after the workload, which may have added methods of its own
-    require_settings(
-        work, [parse_method(text) for text in methods], dict(map(parse_metric, metrics))
-    )
+        raise ValueError(f"split must be left out for {source}, which has one, got {split!r}")
+    settings = settings_of(methods, metrics)  # after the workload, which may have added some
+    require_settings(work, [*map(parse_method, methods)], dict(map(parse_metric, metrics)))
     count = len(work.samples)
     if images is not None:
         count = min(checks.whole("images", images), count)
     if not count:
-        raise ValueError(f"workload must have pictures, {name} has none")
+        raise ValueError(f"workload must have pictures, {source} has none")
     pictures = listing(work, progress(range(count)))
     study = Study(
-        workload=name,
+        workload=source,
         split=work.split,
         model=work.classifier.name,
         weights=fingerprint.weights(work.classifier),
         network=fingerprint.network(work.classifier),
         pictures=digest(pictures),
         images=len(pictures),
-        methods=given[0],
-        metrics=given[1],
+        methods=tuple(methods),
+        metrics=tuple(metrics),
         seeds=own,
         part=part,
         batch=batch,
@@ -165,11 +155,10 @@ def create_study(
         settings=settings,
         versions=fingerprint.versions(),
     )
-    path.mkdir(parents=True, exist_ok=True)
+    for name in ("parts", "log"):
+        (path / name).mkdir(parents=True, exist_ok=True)
     with FileLock(path / GUARD, timeout=START):  # of two who begin at once one is refused
         _require_empty(path)
-        for one in (path / "parts", path / "log"):
-            one.mkdir(exist_ok=True)
         write_pictures(path / PICTURES, pictures)
         about = {"study": asdict(study), "hash": study.hash, "place": asdict(place)}
         text = json.dumps(about | {"images": images}, indent=2, sort_keys=True).encode()
@@ -255,11 +244,7 @@ def _require_empty(path: Path) -> None:
 
 
 def check_asked(opened: StudyFolder, asked: dict[str, Any]) -> None:
-    """Refuse to resume a study with other options than it began with.
-
-    Raises:
-        ValueError: Names the first option that differs, and both values.
-    """
+    """Refuse to resume a study with other options than it began with."""
     for key, value in asked.items():
         now = opened.asked if key == "images" else getattr(opened.study, key)
         given = tuple(value) if isinstance(now, tuple) else value

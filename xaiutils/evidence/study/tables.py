@@ -30,13 +30,12 @@ class Status:
     """How far a study is.
 
     Attributes:
-        parts, done: Of the study, and those that are there and whole. broken: Those that are not.
-        rows: In the parts that are done. scored: Of methods that have a score. failed: That met
-            an accident. codes: How many rows have each error code.
-        where: How many have each (error code, method, metric).
-        reasons: The first reason that the log gives for each of these.
-        seconds: Spent on all attempts, as the log has it. unread: Logs that cannot be read.
-        machines: Hosts with the instructions that torch used there; more than one kind of them
+        parts, done, broken: Of the study; those that are there and whole; those that are not.
+        rows, scored, failed: In the parts that are done; of methods with a score; with an accident.
+        codes, where: How many rows have each error code; each (error code, method, metric).
+        reasons: The first that the log gives for each of these.
+        seconds, unread: Spent on all attempts, as the log has it; logs that cannot be read.
+        machines: Hosts with the instructions that torch used there, of which more than one kind
             can differ in last bits.
     """
 
@@ -250,11 +249,7 @@ def study_verdicts(opened: StudyFolder, claims: Path) -> list[Verdict]:
 
 
 def require_comparable(own: StudyFolder, other: StudyFolder) -> None:
-    """Refuse to pair scores of two networks, or of pictures that only share their names.
-
-    Raises:
-        ValueError: Weights, network or a picture of both differ, or they have none in common.
-    """
+    """Refuse to pair scores of two networks, or of pictures that only share their names."""
     for key in ("weights", "network"):
         one, two = (getattr(opened.study, key) for opened in (own, other))
         if one != two:

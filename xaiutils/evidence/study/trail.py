@@ -44,12 +44,9 @@ class Doing(NamedTuple):
 
 
 class Trail(NamedTuple):
-    """What is on the disk of a part.
+    """What is on the disk of a part of a run.
 
-    Attributes:
-        run: Whose it is.
-        doing: What is being computed, or was when the process died; None if that is known.
-        deaths: What was, whenever a process died.
+    ``doing`` is being computed, or was when the process died; None if that is among ``deaths``.
     """
 
     run: str
@@ -77,11 +74,7 @@ class Trail(NamedTuple):
         return found
 
     def require_begun(self, index: int) -> None:
-        """Refuse to go on where processes die before they reach a picture.
-
-        Raises:
-            Unfinished: Too many have.
-        """
+        """Refuse to go on where processes die, again and again, before they reach a picture."""
         reason = self.guilty().get(("", ""))
         if reason:
             raise Unfinished(f"part {index} is missing: {reason}")
@@ -128,11 +121,7 @@ class Pen:
         self._file.write(_line(self._trail._replace(doing=doing)))
 
     def require_harmless(self, doing: Doing) -> None:
-        """Refuse what has cost its share of processes.
-
-        Raises:
-            Deadly: With what is known of it.
-        """
+        """Refuse what has cost its share of processes."""
         reason = self._guilty.get((doing.image, doing.method))
         if reason:
             raise Deadly(reason)
@@ -140,12 +129,7 @@ class Pen:
 
 @contextmanager
 def leave_trail(folder: Path, index: int, run: str) -> Iterator[Pen]:
-    """Say on the disk what is being computed; whatever ends inside with an error is no death.
-
-    Raises:
-        Unfinished: Processes of this run have died again and again before the first picture.
-        OSError: The trail cannot be written.
-    """
+    """Say on the disk what is being computed; whatever ends inside with an error is no death."""
     trail = own_trail(folder, index, run).mourn()
     path = trail_path(folder, index)
     try:
