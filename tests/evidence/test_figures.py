@@ -109,9 +109,7 @@ def made(tmp_path, monkeypatch):
     work = load_workload("scenes", "unit")
 
     def make():
-        return notebooks.make_notebooks(
-            [tmp_path / "a.ipynb"], work, lambda p: (), tmp_path / "out", 1
-        )
+        return notebooks.make_notebooks({tmp_path / "a.ipynb": ()}, work, tmp_path / "out", 1)
 
     return tmp_path / "out", make
 

@@ -38,12 +38,8 @@ MIN_IMAGES = 20
 class Amendment:
     """What became of a claim after the test split was opened.
 
-    Attributes:
-        date: Of the change, such as 2026-11-30.
-        kind: One of `KINDS`: a claim that is ``withdrawn`` stays on the page, struck through, and
-            is not counted; one ``added`` came after that; of one ``corrected`` words were changed,
-            and nothing that is tested.
-        why: What was wrong; of an added claim also whether its result was known.
+    A claim that is ``withdrawn`` stays on the page, struck through, and is not counted; one
+    ``added`` came after that; of one ``corrected`` words were changed, and nothing that is tested.
     """
 
     date: str
@@ -56,20 +52,14 @@ class Claim:
     """A statement of the paper, in a form that scores can answer.
 
     Attributes:
-        id: Unique.
-        gist: What is claimed, in our words.
-        where: In the paper, such as "Table I, complexity".
-        paper: Its numbers, as text.
-        table: The experiment whose table decides.
-        metric: The metric that decides.
-        of: The method that is claimed to be something.
-        against: The methods that it is held against; the claim is about each of them, or, of
-            ``better_than_one``, about at least one.
+        id, gist, note: A unique name, what is claimed, and what a reader should know besides.
+        where, paper: In the paper, such as "Table I, complexity", and its numbers, as text.
+        table, metric: The experiment and the metric that decide.
+        of, against: The method that is claimed to be something, and those that it is held against;
+            the claim is about each of them, or, of ``better_than_one``, about at least one.
         relation: One of `RELATIONS`.
         margin: In the metric's unit, >= 0; above 0 for ``near`` and ``not_better``.
-        workloads: Where it is tested.
-        cell: The notebook that shows it, such as "11_metrics.ipynb#table".
-        note: What a reader should know besides.
+        workloads, cell: Where it is tested, and where shown, such as "11_metrics.ipynb#table".
         statistic: One of `STATISTICS`: what is judged in place of the scores themselves, see
             `xaiutils.metrics.score_table`; ``of`` and ``against`` are then names of its rows.
         among: The methods whose scores the statistic is of.
@@ -114,13 +104,9 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """What the scores say of one claim.
+    """What the scores say of one claim: its id, and the outcome of each workload.
 
-    Attributes:
-        claim: Its id.
-        outcomes: Of each workload.
-        pairs: The rows of `xaiutils.metrics.score_table.compare` for each network and method, with
-            ``verdict``.
+    ``pairs`` are the rows of `xaiutils.metrics.score_table.compare`, with their ``verdict``.
     """
 
     claim: str
@@ -128,14 +114,12 @@ class Verdict:
     pairs: pd.DataFrame
 
 
-def load_claims(
-    path: str | Path, metrics: Collection[str] = (), methods: Collection[str] = ()
-) -> list[Claim]:
+def load_claims(path: str | Path, metrics: Collection[str] = ()) -> list[Claim]:
     """Read a list of claims from YAML.
 
     Args:
         path: A file with a list of mappings, whose keys are the attributes of `Claim`.
-        metrics, methods: Known names; where they are given, a claim must use them.
+        metrics: Known names; where they are given, a claim must use them.
 
     Raises:
         TypeError, ValueError: The message names the claim, the key, the rule and what came.
@@ -158,16 +142,8 @@ def load_claims(
     for name, count in Counter(claim.id for claim in claims).items():
         if count > 1:
             raise ValueError(f"claim {name!r}: id must be unique, got it {count} times")
-    for claim in claims:
-        named: dict[str, tuple[str, ...]] = {"metric": (claim.metric,)} if metrics else {}
-        if methods and claim.statistic:
-            named["among"] = claim.among
-        elif methods:
-            named |= {"of": (claim.of,), "against": claim.against}
-        for key, names in named.items():
-            for name in names:
-                known = metrics if key == "metric" else methods
-                checks.choice(f"claim {claim.id!r}: {key}", name, known)
+    for claim in claims if metrics else ():
+        checks.choice(f"claim {claim.id!r}: metric", claim.metric, metrics)
     return claims
 
 
@@ -278,11 +254,9 @@ def judge(claim: Claim, table: pd.DataFrame, better: str) -> Verdict:
     each pair of which is judged as ``better``, holds if it does against any and fails if it does
     against every one. On a workload a claim holds or fails if it does so on every network.
 
-    Intervals decide, and no p value: the interval is what the page shows, it knows the margin and
-    it is about the mean, where the Wilcoxon test asks whether the differences are symmetric about
-    0. A claim that must hold against all methods and on all networks needs no correction for
-    their number, though each of many methods is one more chance to fail on a network. The page
-    gives the p values beside, adjusted over all of its pairs.
+    Intervals decide, and no p value: an interval knows the margin and is about the mean, where the
+    Wilcoxon test asks whether the differences are symmetric about 0. A claim that must hold
+    against all methods and on all networks needs no correction for their number.
 
     Args:
         claim: From `load_claims`.

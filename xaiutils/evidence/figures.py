@@ -11,7 +11,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -103,7 +102,9 @@ def make_figures(
         tables = out / "tables"
         for place in (out, out / ".made", tables, *tables.glob("*")):
             sweep(place)
-        _copy_scenes(tables)
+        own = results.base() / "scenes"  # which notebooks show beside those of other pictures
+        own = own if own.is_dir() else shipped("results") / "scenes"
+        shutil.copytree(own, tables / "scenes", dirs_exist_ok=True)
         if work.name == "scenes":
             if images is not None:
                 raise ValueError(f"images must be left out on scenes, got {images}: see evidence")
@@ -115,19 +116,18 @@ def make_figures(
                 note += ": only these are used"
                 say(note)
                 work = known
-            found, reasons = _feasible(found, work, everything, len(known.samples) > 0)
-            for reason in reasons:
-                say(reason)
-            needed = tuple(
-                dict.fromkeys(n for path in found for n in TABLES.get(path.name[:2], ()))
-            )
+            found = [
+                one for one in found if _can(one, work, len(known.samples) > 0, everything, say)
+            ]
+            needed = tuple(dict.fromkeys(name for path in found for name in _names(path)))
             if needed:
                 more: dict[str, Any] = {"workers": workers, "out": tables, "say": say}
                 make_all(needed, workload, images=images or IMAGES, parts=tables / "parts", **more)
         home = results.folder(work, tables)
         table = _write_table_one(out, work, tables, say)
         with _set({"XAIUTILS_RESULTS": str(tables.resolve())}):
-            made = make_notebooks(found, work, partial(_reads, home), out, workers)
+            reads = {path: [home / f"{name}.parquet" for name in _names(path)] for path in found}
+            made = make_notebooks(reads, work, out, workers)
         _write_index(out, work, note, table, made, say)
     failed = [f"{path.name}: {made[path].error}" for path in found if made[path].error]
     if failed:
@@ -161,34 +161,22 @@ def _set(values: Mapping[str, str]) -> Iterator[None]:
         os.environ.update({key: before[key] for key in values if key in before})
 
 
-def _feasible(
-    found: list[Path], work: Workload, everything: bool, known: bool
-) -> tuple[list[Path], list[str]]:
-    """The notebooks that can be executed, and why the others are not.
-
-    ``known``: there are pictures whose object is.
-    """
-    kept, reasons = [], []
-    for path in found:
-        number = path.name[:2]
-        if number in TABLES and not known:
-            reasons.append(f"left out {path.name}: {work.name} has no boxes or masks to score by")
-        elif number in BEYOND and not everything:
-            reasons.append(f"left out {path.name}: ask for it by --all, its tables cost most")
-        else:
-            kept.append(path)
-    return kept, reasons
+def _can(
+    path: Path, work: Workload, known: bool, everything: bool, say: Callable[[str], None]
+) -> bool:
+    """Whether a notebook can be executed; ``known``: there are pictures whose object is."""
+    reason = ""
+    if path.name[:2] in TABLES and not known:
+        reason = f"{work.name} has no boxes or masks to score by"
+    elif path.name[:2] in BEYOND and not everything:
+        reason = "ask for it by --all, its tables cost most"
+    if reason:
+        say(f"left out {path.name}: {reason}")
+    return not reason
 
 
-def _reads(home: Path, notebook: Path) -> list[Path]:
-    return [home / f"{name}.parquet" for name in TABLES.get(notebook.name[:2], ())]
-
-
-def _copy_scenes(tables: Path) -> None:
-    """The stored tables of the scenes, which notebooks show beside those of other pictures."""
-    own = results.base() / "scenes"
-    source = own if own.is_dir() else shipped("results") / "scenes"
-    shutil.copytree(source, tables / "scenes", dirs_exist_ok=True)
+def _names(path: Path) -> tuple[str, ...]:
+    return TABLES.get(path.name[:2], ())
 
 
 def table_one(work: Workload, tables: Path) -> pd.DataFrame:

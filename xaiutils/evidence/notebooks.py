@@ -8,7 +8,7 @@ import base64
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -42,18 +42,13 @@ class Made:
 
 
 def make_notebooks(
-    found: Sequence[Path],
-    work: Workload,
-    reads: Callable[[Path], Sequence[Path]],
-    out: Path,
-    workers: int,
+    reads: Mapping[Path, Sequence[Path]], work: Workload, out: Path, workers: int
 ) -> dict[Path, Made]:
     """Execute what has not been executed with this network, these pictures, tables and code.
 
     Args:
-        found: The notebooks.
+        reads: The notebooks, each with the files whose content decides what it shows.
         work: What the environment makes them explain.
-        reads: The files whose content decides what a notebook shows.
         out: Folder for their pictures, their executed copies, and ``.made``, the notes on them.
         workers: Executed at a time.
     """
@@ -67,7 +62,7 @@ def make_notebooks(
     }
 
     def one(path: Path) -> Made:
-        files = {"notebook": fingerprint.files(path), "reads": fingerprint.files(*reads(path))}
+        files = {"notebook": fingerprint.files(path), "reads": fingerprint.files(*reads[path])}
         key = fingerprint.of(about | files)
         stamp = out / ".made" / f"{path.stem}.json"
         kept = _kept(stamp, key, out)
@@ -85,8 +80,8 @@ def make_notebooks(
 
     with ThreadPoolExecutor(workers) as pool:
         try:
-            bar = tqdm(pool.map(one, found), total=len(found), unit="notebook")
-            return dict(zip(found, bar, strict=True))
+            bar = tqdm(pool.map(one, reads), total=len(reads), unit="notebook")
+            return dict(zip(reads, bar, strict=True))
         except KeyboardInterrupt:
             tqdm.write("stopping, minutes perhaps: notebooks that run are finished and kept")
             pool.shutdown(cancel_futures=True)

@@ -42,8 +42,7 @@ def run_jobs(
     """Do every job, in this process or in so many others of one thread, each one at a time.
 
     Args:
-        function: Called with what a job asks.
-        jobs: What each asks.
+        function, jobs: Called with what each job asks.
         workers: 1 for this process.
         got: Told each job's answer as it comes.
         died: Told of a job whose process died, and how. The job is done again; where this is true

@@ -140,16 +140,9 @@ def make_all(
 
 @dataclass(frozen=True)
 class _Job:
-    """A part of a table: a few pictures.
+    """A part of a table: a few pictures, by one network, or the workload's own for None.
 
-    Attributes:
-        table: Its name.
-        workload: As `load_workload` was asked for it.
-        network: A shipped one, or None for the workload's own.
-        indices: Of the pictures.
-        seeds, methods, settings: See `make_table`.
-        run: Each opens networks and pictures anew.
-        file: Where its scores are kept; None if nowhere.
+    Each ``run`` opens networks and pictures anew; ``file`` keeps the scores.
     """
 
     table: str

@@ -32,14 +32,9 @@ def run_on_cluster(
     begun: Callable[[int], bool],
     say: Callable[[str], None],
 ) -> None:
-    """Do every job, a few more at a time than there are threads: memory stays flat.
+    """Do every job, as `run_jobs` does; ``begun`` says whether one that was lost had begun.
 
-    Args:
-        function, jobs, got, died: As for `xaiutils.evidence.runner.run_jobs`.
-        scheduler: Its address.
-        wait: Seconds without a worker.
-        begun: Whether the process of a job that was lost had begun it.
-        say: Told where the dashboard is.
+    There are a few more at a time than threads, so that memory stays flat.
 
     Raises:
         ConnectionError: There is no scheduler, or no worker.

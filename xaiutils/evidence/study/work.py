@@ -64,13 +64,13 @@ class _Opened:
 
     def index(self, picture: Picture) -> int:
         """Where a picture is in the workload now; a folder may have lost others before it."""
-        if self.places is None:
-            if picture.index >= len(self.work.samples):
-                raise FileNotFoundError(f"{picture.image_id} must be among the workload's pictures")
-            return picture.index
-        if picture.image_id not in self.places:
-            raise FileNotFoundError(f"{picture.image_id} must be in the folder of pictures")
-        return self.places[picture.image_id]
+        many = len(self.work.samples)
+        now = picture.index if picture.index < many else None
+        if self.places is not None:
+            now = self.places.get(picture.image_id)
+        if now is None:
+            raise FileNotFoundError(f"{picture.image_id} must be among the workload's pictures")
+        return now
 
 
 @dataclass
@@ -124,17 +124,11 @@ class _Rows:
 def score_part(
     folder: str | Path, study: str, index: int, place: Place, *, run: str, retry: bool = False
 ) -> int:
-    """Score a part and write it; its accidents. With ``retry`` only its pictures that met one.
+    """Score a part and write it; its accidents.
 
-    A score that is there is never given up for an accident of the second attempt.
-
-    Args:
-        folder: Of the study, as this process sees it.
-        study: Its hash, which must be what the folder says.
-        index: Of the part.
-        place: Where network and pictures are.
-        run: A name of the run; each looks at network and pictures anew.
-        retry: Keep the rows of the other pictures.
+    With ``retry`` only its pictures that met an accident; a score that is there is never given up
+    for one of the second attempt. ``study`` is the hash that the folder must have; each ``run``
+    looks at network and pictures anew.
 
     Raises:
         ValueError: Folder, network, pictures or libraries are not those of the study.
@@ -142,31 +136,25 @@ def score_part(
         Unfinished: Processes of this run have died of it before its first picture.
     """
     with _ALONE, leave_trail(Path(folder), index, run) as pen:
-        return _score_part(str(folder), study, index, place, run, retry, pen)
-
-
-def _score_part(
-    folder: str, study: str, index: int, place: Place, run: str, retry: bool, pen: Pen
-) -> int:
-    tools = _tools(folder, study, place, run)
-    opened = tools.folder
-    book = _Rows(opened.study, pen)
-    pictures: Sequence[Picture] = opened.part(index)
-    kept: dict[tuple[Any, ...], dict[str, Any]] = {}
-    if retry:
-        kept = {_key(row): row for row in read_part(opened.path, study, index).to_pylist()}
-        again = {row["image_id"] for row in kept.values() if row["error_code"] in ACCIDENTS}
-        pictures = [picture for picture in pictures if picture.image_id in again]
-    with _engine(opened.study), cache.remember():
-        for picture in pictures:
-            _score_picture(tools, picture, book)
-    write_log(opened.path, index, book.log)
-    for row in book.rows:
-        old = kept.get(_key(row))
-        if old is None or old["error_code"] in ACCIDENTS or row["error_code"] not in ACCIDENTS:
-            kept[_key(row)] = row
-    write_part(opened.path, study, index, list(kept.values()))
-    return sum(row["error_code"] in ACCIDENTS for row in kept.values())
+        tools = _tools(str(folder), study, place, run)
+        opened = tools.folder
+        book = _Rows(opened.study, pen)
+        pictures: Sequence[Picture] = opened.part(index)
+        kept: dict[tuple[Any, ...], dict[str, Any]] = {}
+        if retry:
+            kept = {_key(row): row for row in read_part(opened.path, study, index).to_pylist()}
+            again = {row["image_id"] for row in kept.values() if row["error_code"] in ACCIDENTS}
+            pictures = [picture for picture in pictures if picture.image_id in again]
+        with _engine(opened.study), cache.remember():
+            for picture in pictures:
+                _score_picture(tools, picture, book)
+        write_log(opened.path, index, book.log)
+        for row in book.rows:
+            old = kept.get(_key(row))
+            if old is None or old["error_code"] in ACCIDENTS or row["error_code"] not in ACCIDENTS:
+                kept[_key(row)] = row
+        write_part(opened.path, study, index, list(kept.values()))
+        return sum(row["error_code"] in ACCIDENTS for row in kept.values())
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
