@@ -86,8 +86,7 @@ def write_page(
 
     Args:
         path, out: As for `judge_claims`.
-        page: The file to be written. By default ``docs/claims.md`` of a checkout for its own claims
-            and tables, and otherwise ``claims.md`` in the folder of the tables.
+        page: The file to be written, by default `page_of` them.
 
     Raises:
         FileNotFoundError: There is no table to judge by.
@@ -110,7 +109,7 @@ def write_page(
 
 
 def page_of(path: Path | None = None, out: Path | None = None) -> Path:
-    """Where `write_page` writes: a checkout's page is made of its own claims and tables alone."""
+    """``docs/claims.md`` of a checkout for its own claims and tables, else beside the tables."""
     if is_checkout() and path is None and base(out).resolve() == shipped("results").resolve():
         return DOCS / "claims.md"
     return (base(out) if base(out).is_dir() else Path()) / "claims.md"

@@ -49,13 +49,9 @@ CONTROLS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
 
 
 class Nearness(NamedTuple):
-    """How near one trio comes.
+    """How near the mean rows of one trio come: `distance`, its 95 % interval, `orders`.
 
-    Attributes:
-        distance: See `distance`, of the mean rows, over the scaled columns.
-        low, high: Its 95 % percentile interval over resamples of the images.
-        orders: See `orders`, of the mean rows, over all columns.
-        share: Of the resamples, those in which no other trio is nearer.
+    ``share`` is that of the resamples in which no other trio is nearer.
     """
 
     distance: float
@@ -113,12 +109,8 @@ def _alike(rows: ArrayLike, paper: ArrayLike) -> tuple[NDArray[np.float64], NDAr
 def trio_scores(table: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
     """Scores of the suspects and controls, each (N, 3, 5), for `nearest`.
 
-    Args:
-        table: Of the experiment ``forensics``, on one network. An image without one of the scores
-            is left out for all.
-
-    Raises:
-        ValueError: A suspect is not scored.
+    ``table`` is of the experiment ``forensics``, on one network, and has every suspect. An image
+    without one of the scores is left out for all.
     """
     trios = {**TRIOS, **CONTROLS}
     missing = {method for trio in trios.values() for method in trio} - set(table["method"])
@@ -146,8 +138,7 @@ def nearest(
         scores: Name to (N, 3, C), the scores of the same N >= 2 images, finite.
         paper: (3, C).
         scaled: So many columns, from the first, make the distance; the orders take all.
-        resamples: Bootstrap samples of the images, >= 1.
-        seed: Decides them.
+        resamples, seed: Bootstrap samples of the images, and what decides them.
 
     Raises:
         ValueError: No trio, or arrays of different or of other shapes.

@@ -26,10 +26,8 @@ class Made:
 
     Attributes:
         key: A hash of all that decides it.
-        figures: File names, in the notebook's order.
-        tagged: A figure by each tag of its cell.
-        seconds: It took.
-        error: Why there is nothing; empty where there is.
+        figures, tagged: File names, in the notebook's order, and one by each tag of its cell.
+        seconds, error: It took, or why there is nothing.
         files: A hash of each file that was written, by its name.
     """
 

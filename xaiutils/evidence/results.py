@@ -1,7 +1,6 @@
 """Where the tables of the experiments are kept: ``results/<workload>/<experiment>.parquet``.
 
-Each file carries its configuration, the hash of that, and the versions of all libraries that have
-a say.
+Each file carries its configuration and the hash of that.
 """
 
 from __future__ import annotations
@@ -80,11 +79,7 @@ def _load(name: str, home: str, source: str, out: Path | None) -> pd.DataFrame:
 
 
 def stored(name: str, out: Path | None = None) -> list[pd.DataFrame]:
-    """The tables of an experiment on every workload that has one, scenes first.
-
-    Raises:
-        TypeError, ValueError: An unknown name.
-    """
+    """The tables of an experiment on every workload that has one, scenes first."""
     checks.choice("name", name, TABLES)
     every = ([*home.glob(f"*/{name}.parquet")] for home in _homes(out))
     found = next(filter(None, every), [])
@@ -112,12 +107,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def store(table: pd.DataFrame, out: Path | None = None) -> Path:
-    """Write a table of `make_table`; it is there whole or not at all.
-
-    Args:
-        table: With its configuration in ``attrs``.
-        out: Where the tables are, see `base`.
-    """
+    """Write a table of `make_table` under `base`; it is there whole or not at all."""
     import pyarrow as pa
 
     about = table.attrs
@@ -144,10 +134,9 @@ def largest_difference(live: pd.DataFrame, stored: pd.DataFrame) -> float:
         ValueError: A row is missing in the stored table, or only one of the two has a score.
     """
     both = live.merge(stored, on=KEYS, how="left", suffixes=("", "_stored"), indicator=True)
-    if (both["_merge"] != "both").any():
-        raise ValueError(
-            f"{int((both['_merge'] != 'both').sum())} rows are not in the stored table"
-        )
+    lost = int((both["_merge"] != "both").sum())
+    if lost:
+        raise ValueError(f"{lost} rows are not in the stored table")
     if (both["value"].isna() != both["value_stored"].isna()).any():
         raise ValueError("a row has a score in one table and none in the other")
     return float((both["value"] - both["value_stored"]).abs().max())
