@@ -398,29 +398,6 @@ def test_a_stored_table_comes_back_as_it_was_to_float32(little, home):
     assert stored("road") == []
 
 
-def test_a_write_that_is_killed_leaves_the_old_table_and_no_half_of_the_new(home, monkeypatch):
-    import pyarrow.parquet as pq
-
-    path = store(made({"hybrid": [1.0]}))
-    whole = pq.write_table
-
-    def killed(table, where, **settings):
-        whole(table, where, **settings)
-        where.truncate(100)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(pq, "write_table", killed)
-    with pytest.raises(KeyboardInterrupt):
-        store(made({"hybrid": [2.0]}))
-    with pytest.raises(KeyboardInterrupt):
-        store(made({"hybrid": [2.0]}, name="road"))
-    monkeypatch.undo()
-    (kept,) = stored(CALIBRATION, home)
-    assert kept["value"].tolist() == [1.0]
-    assert stored("road", home) == []
-    assert [p.name for p in home.rglob("*.parquet")] == [path.name]
-
-
 def test_a_table_that_nobody_has_made_says_how(home):
     work = load_workload("scenes", CALIBRATION)
     with pytest.raises(FileNotFoundError, match="xaiutils evidence --workload scenes road"):

@@ -109,13 +109,6 @@ def test_against_loops(seed, columns):
     assert orders(rows, paper).tolist() == [agree for _, agree in expected]
 
 
-@given(st.floats(0.1, 10), st.floats(-5, 5))
-def test_the_unit_and_the_zero_of_a_metric_do_not_matter(scale, shift):
-    rows = np.array([[3.0, 1.0], [2.0, 5.0], [0.5, 25.0]])
-    a, b = distance(rows, TWO), distance(rows * scale + shift, TWO * scale + shift)
-    assert b == pytest.approx(float(a))
-
-
 def test_nearest_ranks_trios_and_says_how_sure():
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.05, (40, 3, 2)) * np.ptp(TWO, 0)
@@ -137,21 +130,6 @@ def test_columns_beyond_the_scaled_ones_count_as_orders_alone():
     one = nearest({"a": rows}, paper, scaled=2, resamples=1)["a"]
     assert (one.distance, one.orders) == (0, 6)
     assert nearest({"a": rows}, paper, scaled=3, resamples=1)["a"].distance > 1
-
-
-def test_close_trios_share_the_resamples():
-    rng = np.random.default_rng(1)
-    a, b = (TWO + rng.normal(0, 1, (20, 3, 2)) * np.ptp(TWO, 0) for _ in range(2))
-    found = nearest({"a": a, "b": b}, TWO)
-    assert found["a"].share + found["b"].share == pytest.approx(1)
-    assert 0 < found["a"].share < 1
-
-
-def test_images_without_spread_have_a_point_as_interval():
-    one = nearest({"a": np.repeat(TWO[None] + 1, 3, 0)}, TWO, resamples=50)["a"]
-    assert one.low == pytest.approx(one.distance)
-    assert one.high == pytest.approx(one.distance)
-    assert one.share == 1
 
 
 @pytest.mark.parametrize(
