@@ -301,10 +301,14 @@ def _damage(path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "code"),
-    [("missing", MISSING), ("swapped", CHANGED), ("cut", CHANGED), ("text", CHANGED)],
+    ("how", "code", "reopened"),
+    [
+        *(("missing", MISSING, reopened) for reopened in (True, False)),
+        ("swapped", CHANGED, True),
+        ("cut", CHANGED, False),
+        ("text", CHANGED, True),
+    ],
 )
-@pytest.mark.parametrize("reopened", [True, False])
 def test_a_picture_that_is_lost_during_the_run(own, how, code, reopened):
     opened, pictures, expected = own
     good = (pictures / "02.png").read_bytes()
@@ -474,15 +478,19 @@ class Unprintable(Exception):
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"),
+    ("error", "reason", "where"),
     [
-        (Unprintable, "its text cannot be printed: ZeroDivisionError"),
-        (lambda: ValueError("\udcff"), "\\udcff"),
-        (lambda: SystemExit("enough"), "enough"),
-        (lambda: RuntimeError(Unprintable()), "its text cannot be printed: ZeroDivisionError"),
+        (Unprintable, "its text cannot be printed: ZeroDivisionError", "method"),
+        (lambda: ValueError("\udcff"), "\\udcff", "picture"),
+        (lambda: SystemExit("enough"), "enough", "method"),
+        (lambda: SystemExit("enough"), "enough", "picture"),
+        (
+            lambda: RuntimeError(Unprintable()),
+            "its text cannot be printed: ZeroDivisionError",
+            "picture",
+        ),
     ],
 )
-@pytest.mark.parametrize("where", ["method", "picture"])
 def test_an_error_of_any_kind_is_a_row(own, monkeypatch, error, reason, where):
     opened, *_ = own
 

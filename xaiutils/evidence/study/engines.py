@@ -10,10 +10,9 @@ again; a picture and method that cost three processes are left as failed rows.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -100,16 +99,17 @@ def run_study(
         todo = _todo(opened, mine, retry_failed)
         for path in todo.broken:
             say(f"a broken part was moved to {path} and will be made anew")
-        indices = (*todo.fresh, *todo.again)
+        indices, again = (*todo.fresh, *todo.again), set(todo.again)
+        asked = set(indices)
         for index in mine:
-            _say_who_died(opened, index, index in indices, say)
+            _say_who_died(opened, index, index in asked, say)
         say(f"study {opened.study.hash}: {len(indices)} parts to score, {todo.kept} are there")
         if not indices:
             return todo
         run = secrets.token_hex(8)
         about = {"folder": str(opened.path), "study": opened.study.hash, "place": opened.place}
         about |= {"run": run}
-        jobs = {index: about | {"index": index, "retry": index in todo.again} for index in indices}
+        jobs = {index: about | {"index": index, "retry": index in again} for index in indices}
         with tqdm(total=len(jobs), unit="part", disable=not progress) as bar:
             accidents = 0
 
@@ -122,17 +122,29 @@ def run_study(
             def died(index: int, how: str) -> bool:
                 return _bury(opened, index, run, how, say)
 
+            def begun(index: int) -> bool:
+                return own_trail(opened.path, index, run).doing is not None
+
             try:
                 if scheduler is not None:
-                    begun = lambda k: own_trail(opened.path, k, run).doing is not None  # noqa: E731
                     run_on_cluster(score_part, jobs, scheduler, wait, got, died, begun, say)
                 else:
                     run_jobs(score_part, jobs, workers, got, died)
-                _require_all(opened, jobs)
+                if lost := _lost(opened, jobs):
+                    raise Unfinished(
+                        f"parts {lost} were scored and are not in {opened.path}, which all workers "
+                        "must see"
+                    )
             except (Unfinished, NoProcess, Lost) as error:
-                kind = ConnectionError if isinstance(error, Lost) else Unfinished
-                how = f"finished parts are kept; go on with: xaiutils study run {opened.path}"
-                raise kind(f"{error}; {how}") from None
+                kind, text = (
+                    (ConnectionError if isinstance(error, Lost) else Unfinished),
+                    f"{error}",
+                )
+                if isinstance(error, NoProcess):
+                    text = f"parts {_lost(opened, jobs)} are missing: {error}"
+                raise kind(
+                    f"{text}; finished parts are kept; go on with: xaiutils study run {opened.path}"
+                ) from None
     return todo
 
 
@@ -153,12 +165,8 @@ def _todo(opened: StudyFolder, mine: range, retry: bool) -> Todo:
     return Todo(tuple(fresh), tuple(again), kept, tuple(broken))
 
 
-def _require_all(opened: StudyFolder, jobs: dict[int, Any]) -> None:
-    lost = [index for index in jobs if not part_path(opened.path, index).is_file()]
-    if lost:
-        raise Unfinished(
-            f"parts {lost} were scored and are not in {opened.path}, which all workers must see"
-        )
+def _lost(opened: StudyFolder, jobs: Iterable[int]) -> list[int]:
+    return [index for index in jobs if not part_path(opened.path, index).is_file()]
 
 
 def _say_who_died(opened: StudyFolder, index: int, asked: bool, say: Say) -> None:
