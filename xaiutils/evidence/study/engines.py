@@ -136,14 +136,12 @@ def run_study(
                         "must see"
                     )
             except (Unfinished, NoProcess, Lost) as error:
-                kind, text = (
-                    (ConnectionError if isinstance(error, Lost) else Unfinished),
-                    f"{error}",
-                )
-                if isinstance(error, NoProcess):
-                    text = f"parts {_lost(opened, jobs)} are missing: {error}"
+                kind = ConnectionError if isinstance(error, Lost) else Unfinished
+                lost = _lost(opened, jobs)
+                text = f"parts {lost} are missing: " if isinstance(error, NoProcess) else ""
                 raise kind(
-                    f"{text}; finished parts are kept; go on with: xaiutils study run {opened.path}"
+                    f"{text}{error}; finished parts are kept; go on with: xaiutils study run "
+                    f"{opened.path}"
                 ) from None
     return todo
 
