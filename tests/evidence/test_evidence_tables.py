@@ -500,13 +500,6 @@ def test_a_claim_can_be_judged_by_its_table(claim: Claim):
     assert "imagenet" not in claim.workloads or one.real
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
-def test_a_claim_s_place_is_in_the_paper(claim: Claim):
-    found = re.findall(r"sections? ([IV][\w-]*)(?: and ([IV][\w-]*))?", claim.where)
-    sections = r"I-[A-D]|II-[A-C]|III-[AB]|IV-[AB](-[12])?|VI?"
-    assert all(re.fullmatch(sections, name) for pair in found for name in pair if name)
-
-
 ROWS = dict(zip(("grad_cam_plus_plus", "lrp_paper", "hybrid"), forensics.PAPER, strict=True))
 REPORTED = [c for c in CLAIMS if c.table == "table_one" and {c.of, *c.against} <= set(ROWS)]
 
