@@ -150,6 +150,16 @@ def test_a_broken_note_is_moved_aside_and_made_anew(made, note, capsys):
     assert f"{aside} and is made anew" in capsys.readouterr().out
 
 
+def test_of_the_package_only_what_it_does_draws_notebooks_anew(tmp_path):
+    file = tmp_path / "a.py"
+    file.write_text('def f():\n    """Add."""\n    return 1 + 2\n')
+    before = notebooks._code(tmp_path)
+    file.write_text('# Noted.\ndef f():\n\n    """Add, once more."""\n    return (1 + 2)\n')
+    assert notebooks._code(tmp_path) == before
+    file.write_text('def f():\n    """Add."""\n    return 1 + 3\n')
+    assert notebooks._code(tmp_path) != before
+
+
 def test_a_note_names_files_of_its_folder_only(made):
     out, make = made
     (before,) = make().values()
