@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import random
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -99,7 +100,7 @@ def made(tmp_path, monkeypatch):
         files = {"a_1.png": b"figure", "a.ipynb": b"notebook"}
         for name, content in files.items():
             (out / name).write_bytes(content)
-        hashes = {name: notebooks._hash(out / name) for name in files}
+        hashes = {name: notebooks.fingerprint.files(out / name) for name in files}
         return notebooks.Made(key, ["a_1.png"], {"fig-1": "a_1.png"}, 1.0, files=hashes)
 
     (tmp_path / "a.ipynb").write_text("source")
@@ -108,9 +109,7 @@ def made(tmp_path, monkeypatch):
     work = load_workload("scenes", "unit")
 
     def make():
-        return notebooks.make_notebooks(
-            [tmp_path / "a.ipynb"], work, lambda p: (), tmp_path / "out", 1
-        )
+        return notebooks.make_notebooks({tmp_path / "a.ipynb": ()}, work, tmp_path / "out", 1)
 
     return tmp_path / "out", make
 
@@ -149,6 +148,16 @@ def test_a_broken_note_is_moved_aside_and_made_anew(made, note, capsys):
     (aside,) = path.parent.glob("a.json.broken-*")
     assert aside.read_bytes() == note
     assert f"{aside} and is made anew" in capsys.readouterr().out
+
+
+def test_of_the_package_only_what_it_does_draws_notebooks_anew(tmp_path):
+    file = tmp_path / "a.py"
+    file.write_text('def f():\n    """Add."""\n    return 1 + 2\n')
+    before = notebooks._code(tmp_path)
+    file.write_text('# Noted.\ndef f():\n\n    """Add, once more."""\n    return (1 + 2)\n')
+    assert notebooks._code(tmp_path) == before
+    file.write_text('def f():\n    """Add."""\n    return 1 + 3\n')
+    assert notebooks._code(tmp_path) != before
 
 
 def test_a_note_names_files_of_its_folder_only(made):
@@ -224,13 +233,14 @@ def test_tables_of_other_pictures_are_made_and_taken_up_again(
         cheap = {"sparseness": {}, "relevance_rank_accuracy": {}}
         if name == "localisation":
             cheap = {"relevance_mass": {}}
-        small = type(one)(
-            **{**vars(one), "name": name, "metrics": MappingProxyType(cheap)}
-            | {"contenders": lambda height, chosen: ["hybrid", "random_map"]}
+        small = replace(
+            one,
+            metrics=MappingProxyType(cheap),
+            contenders=lambda height, chosen: ["hybrid", "random_map"],
         )
-        monkeypatch.setitem(experiments.EXPERIMENTS, name, small)
+        monkeypatch.setitem(experiments.TABLES, name, small)
     monkeypatch.setattr(figures, "TABLES", {"11": ("table_one", "localisation")})
-    source = f"{WORK}\nfrom xaiutils import results"
+    source = f"{WORK}\nfrom xaiutils.evidence import results"
     write(books / "11_two.ipynb", f"{source}\nprint(len(results.load_table('table_one', work)))")
     write(books / "12_three.ipynb", "1 / 0")  # beyond the paper
     assert run(books, "--workload", own, "--images", "3") == 0

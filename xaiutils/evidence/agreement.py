@@ -27,11 +27,11 @@ def rank_agreement(maps: Tensor, others: Tensor) -> Tensor:
     Args:
         maps, others: (N, H, W), signed.
     """
-    _same(maps, others)
-    pairs = zip(maps.flatten(1).cpu(), others.flatten(1).cpu(), strict=True)
+    constant = _constant(maps, others)
+    pairs = zip(maps.flatten(1).cpu().numpy(), others.flatten(1).cpu().numpy(), strict=True)
     found = [
-        torch.nan if constant else float(spearmanr(a.numpy(), b.numpy()).statistic)
-        for (a, b), constant in zip(pairs, _constant(maps, others).tolist(), strict=True)
+        torch.nan if flat else float(spearmanr(a, b).statistic)
+        for (a, b), flat in zip(pairs, constant.tolist(), strict=True)
     ]
     return torch.tensor(found, dtype=torch.float64)
 
@@ -46,15 +46,14 @@ def top_overlap(maps: Tensor, others: Tensor, share: float = SHARE) -> Tensor:
         maps, others: (N, H, W), signed.
         share: k as a share of the pixels, in (0, 1].
     """
-    _same(maps, others)
-    checks.number("share", share, low=1e-9, high=1)
-    k = max(1, round(share * maps[0].numel()))
+    constant = _constant(maps, others)
+    k = max(1, round(checks.number("share", share, low=1e-9, high=1) * maps[0].numel()))
     chosen = []
-    for found in (maps, others):
-        order = found.flatten(1).argsort(dim=1, descending=True, stable=True)[:, :k]
-        chosen.append(torch.zeros_like(found.flatten(1), dtype=torch.bool).scatter(1, order, True))
+    for found in (maps.flatten(1), others.flatten(1)):
+        order = found.argsort(dim=1, descending=True, stable=True)[:, :k]
+        chosen.append(torch.zeros_like(found, dtype=torch.bool).scatter(1, order, True))
     shares = (chosen[0] & chosen[1]).sum(1).double() / k
-    return shares.masked_fill(_constant(maps, others), torch.nan)
+    return shares.masked_fill(constant, torch.nan)
 
 
 def agreement_rows(cases: Iterable[Case]) -> pd.DataFrame:
@@ -73,11 +72,11 @@ def agreement_rows(cases: Iterable[Case]) -> pd.DataFrame:
             predicted = int(found.target[0])
             asked = case.asking(predicted)
             faithful = METRICS["idsds"](asked, METHODS["hybrid"], attribution=found.hybrid[0])
-        chooses = case.classifier.chooses
-        unknown = "" if chooses else "the network predicts no class"
-        right = float(predicted == case.target) if chooses else torch.nan
-        likely = case.classifier.probabilities(found.logits.double())[0, predicted]
-        probability = float(likely) if chooses else torch.nan
+        right, probability, unknown = torch.nan, torch.nan, "the network predicts no class"
+        if case.classifier.chooses:
+            right, unknown = float(predicted == case.target), ""
+            likely = case.classifier.probabilities(found.logits.double())
+            probability = float(likely[0, predicted])
         agreement = float(rank_agreement(found.cam, found.relevance))
         overlap = float(top_overlap(found.cam, found.relevance))
         constant = "" if isfinite(agreement) else "a map is the same everywhere"
@@ -95,11 +94,8 @@ def agreement_rows(cases: Iterable[Case]) -> pd.DataFrame:
 
 def _constant(maps: Tensor, others: Tensor) -> Tensor:
     """(N,) bool, where either map has one value everywhere."""
-    first, second = ((one == one[:, :1, :1]).flatten(1).all(1) for one in (maps, others))
-    return first | second
-
-
-def _same(maps: Tensor, others: Tensor) -> None:
     checks.maps("maps", maps)
     checks.maps("others", others)
     checks.same_shape("maps", maps, "others", others)
+    first, second = ((one == one[:, :1, :1]).flatten(1).all(1) for one in (maps, others))
+    return first | second

@@ -1,35 +1,45 @@
-"""Claims of a paper in a form that scores can answer, read from YAML and checked."""
+"""Claims of a paper in a form that scores can answer: read from YAML, and judged by a table."""
 
 from __future__ import annotations
 
 import datetime
 import re
 from collections import Counter
-from collections.abc import Collection, Hashable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
+from xaiutils.metrics.score_table import checked, compare, lowest, spread
+from xaiutils.metrics.stats import Pair, equivalent
 from xaiutils.support import checks
 
-RELATIONS = ("better", "worse", "near", "not_better", "better_than_one")
-STATISTICS = {"spread": ("draws", "methods"), "lowest": ()}  # their rows, or "always" and methods
+# Each relation, in words; they are what `verdict_of` knows.
+RELATIONS: Mapping[str, str] = {
+    "better": "{of} better than {others}, by more than {margin}",
+    "worse": "{of} worse than {others}, by more than {margin}",
+    "near": "{of} within {margin} of {others}",
+    "not_better": "{of} not better than {others} by {margin}",
+    "better_than_one": "{of} better than at least one of {others}, by more than {margin}",
+}
+# Each statistic, and the names of its rows, where they are not "always" and the methods.
+STATISTICS = {"spread": (spread, ("draws", "methods")), "lowest": (lowest, ())}
 LINK = re.compile(r"\d\d_\w+\.ipynb(#[\w.-]+)?")
 WITHDRAWN, ADDED, CORRECTED = KINDS = ("withdrawn", "added", "corrected")
+HOLDS, FAILS, UNDECIDED = VERDICTS = ("holds", "fails", "undecided")
+MIN_IMAGES = 20
 
 
 @dataclass(frozen=True)
 class Amendment:
     """What became of a claim after the test split was opened.
 
-    Attributes:
-        date: Of the change, such as 2026-11-30.
-        kind: One of `KINDS`: a claim that is ``withdrawn`` stays on the page, struck through, and
-            is not counted; one ``added`` came after that; of one ``corrected`` words were changed,
-            and nothing that is tested.
-        why: What was wrong; of an added claim also whether its result was known.
+    A claim that is ``withdrawn`` stays on the page, struck through, and is not counted; one
+    ``added`` came after that; of one ``corrected`` words were changed, and nothing that is tested.
     """
 
     date: str
@@ -42,20 +52,14 @@ class Claim:
     """A statement of the paper, in a form that scores can answer.
 
     Attributes:
-        id: Unique.
-        gist: What is claimed, in our words.
-        where: In the paper, such as "Table I, complexity".
-        paper: Its numbers, as text.
-        table: The experiment whose table decides.
-        metric: The metric that decides.
-        of: The method that is claimed to be something.
-        against: The methods that it is held against; the claim is about each of them, or, of
-            ``better_than_one``, about at least one.
+        id, gist, note: A unique name, what is claimed, and what a reader should know besides.
+        where, paper: In the paper, such as "Table I, complexity", and its numbers, as text.
+        table, metric: The experiment and the metric that decide.
+        of, against: The method that is claimed to be something, and those that it is held against;
+            the claim is about each of them, or, of ``better_than_one``, about at least one.
         relation: One of `RELATIONS`.
         margin: In the metric's unit, >= 0; above 0 for ``near`` and ``not_better``.
-        workloads: Where it is tested.
-        cell: The notebook that shows it, such as "11_metrics.ipynb#table".
-        note: What a reader should know besides.
+        workloads, cell: Where it is tested, and where shown, such as "11_metrics.ipynb#table".
         statistic: One of `STATISTICS`: what is judged in place of the scores themselves, see
             `xaiutils.metrics.score_table`; ``of`` and ``against`` are then names of its rows.
         among: The methods whose scores the statistic is of.
@@ -84,47 +88,50 @@ class Claim:
         """Whether it is no claim any more."""
         return self.amended is not None and self.amended.kind == WITHDRAWN
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods whose scores decide."""
+        return self.among or (self.of, *self.against)
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys without a word; this one refuses them.
 
-    And aliases, for a few lines of them stand for more text than any machine holds.
+@dataclass(frozen=True)
+class Outcome:
+    """A verdict, one of `VERDICTS`, and why there is no other."""
+
+    verdict: str
+    why: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What the scores say of one claim: its id, and the outcome of each workload.
+
+    ``pairs`` are the rows of `xaiutils.metrics.score_table.compare`, with their ``verdict``.
     """
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            event = self.peek_event()
-            raise yaml.composer.ComposerError(
-                problem=f"*{event.anchor} must be written out: aliases are not read",
-                problem_mark=event.start_mark,
-            )
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        for key, count in Counter(str(key.value) for key, _ in node.value).items():
-            if count > 1:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"key {key!r} stands twice", problem_mark=node.start_mark
-                )
-        return super().construct_mapping(node, deep)
+    claim: str
+    outcomes: dict[str, Outcome]
+    pairs: pd.DataFrame
 
 
-def load_claims(
-    path: str | Path, metrics: Collection[str] = (), methods: Collection[str] = ()
-) -> list[Claim]:
+def load_claims(path: str | Path, metrics: Collection[str] = ()) -> list[Claim]:
     """Read a list of claims from YAML.
 
     Args:
         path: A file with a list of mappings, whose keys are the attributes of `Claim`.
-        metrics, methods: Known names; where they are given, a claim must use them.
+        metrics: Known names; where they are given, a claim must use them.
 
     Raises:
         TypeError, ValueError: The message names the claim, the key, the rule and what came.
     """
-    checks.regular("path", Path(path))
+    text = checks.regular("path", Path(path)).read_text(encoding="utf-8")
     try:
-        # A subclass of SafeLoader: it makes plain values only.
-        found = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
+        found = yaml.load(text, Loader=_Loader)
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):  # a few stand for more text than memory holds
+                raise ValueError(
+                    f"{path}: *{event.anchor} must be written out: aliases are not read"
+                )
     except RecursionError:
         raise ValueError(f"{path} must be a list of claims, it is nested too deeply") from None
     except yaml.YAMLError as error:
@@ -135,61 +142,56 @@ def load_claims(
     for name, count in Counter(claim.id for claim in claims).items():
         if count > 1:
             raise ValueError(f"claim {name!r}: id must be unique, got it {count} times")
-    for claim in claims:
-        if metrics:
-            checks.choice(f"claim {claim.id!r}: metric", claim.metric, metrics)
-        named = {"of": (claim.of,), "against": claim.against}
-        for key, names in ({"among": claim.among} if claim.statistic else named).items():
-            for name in names if methods else ():
-                checks.choice(f"claim {claim.id!r}: {key}", name, methods)
+    for claim in claims if metrics else ():
+        checks.choice(f"claim {claim.id!r}: metric", claim.metric, metrics)
     return claims
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys without a word; this one refuses them."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        for key, count in Counter(str(key.value) for key, _ in node.value).items():
+            if count > 1:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"key {key!r} stands twice", problem_mark=node.start_mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 def _claim(place: int, entry: dict[str, Any]) -> Claim:
     title = f"claim {entry['id']!r}" if "id" in entry else f"claim number {place + 1}"
-    known = [field.name for field in fields(Claim)]
+    known = {field.name: field.default is MISSING for field in fields(Claim)}
     for key in entry:
         checks.choice(f"{title}: key", key, known)
-    optional = ("note", "statistic", "among", "amended")
-    missing = [key for key in known if key not in entry and key not in optional]
+    missing = [key for key, needed in known.items() if needed and key not in entry]
     if missing:
         raise ValueError(f"{title}: keys must be complete, got none named {', '.join(missing)}")
-    values = dict(entry)
-    for key in known:
-        argument = f"{title}: {key}"
-        if key in ("against", "workloads") or (key == "among" and key in entry):
-            values[key] = _names(argument, entry[key])
-        elif key == "amended":
-            values[key] = _amendment(argument, entry[key]) if key in entry else None
-        elif key != "margin" and key in entry:
-            values[key] = _text(argument, entry[key])
-    checks.choice(f"{title}: relation", values["relation"], RELATIONS)
-    values["margin"] = checks.number(f"{title}: margin", entry["margin"], low=0)
-    if values["relation"] in ("near", "not_better") and values["margin"] == 0:
-        raise ValueError(f"{title}: margin must be > 0 for {values['relation']!r}, got 0")
-    _check_against(title, values)
-    if not LINK.fullmatch(values["cell"]):
-        rule = 'a notebook such as "11_metrics.ipynb#table"'
-        raise ValueError(f"{title}: cell must be {rule}, got {values['cell']!r}")
-    return Claim(**values)
-
-
-def _check_against(title: str, values: dict[str, Any]) -> None:
-    """What is compared with what: rows of the table, or those of a statistic."""
-    if values["of"] in values["against"]:
-        raise ValueError(f"{title}: against must name other methods, got {values['of']!r}")
-    if values["relation"] == "better_than_one" and len(values["against"]) < 2:
+    readers: dict[str, Callable[[str, Any], Any]] = {"amended": _amendment}
+    readers |= dict.fromkeys(("against", "workloads", "among"), _names)
+    readers["margin"] = partial(checks.number, low=0)
+    claim = Claim(**{k: readers.get(k, _text)(f"{title}: {k}", v) for k, v in entry.items()})
+    checks.choice(f"{title}: relation", claim.relation, RELATIONS)
+    if claim.relation in ("near", "not_better") and claim.margin == 0:
+        raise ValueError(f"{title}: margin must be > 0 for {claim.relation!r}, got 0")
+    if claim.of in claim.against:
+        raise ValueError(f"{title}: against must name other methods, got {claim.of!r}")
+    if claim.relation == "better_than_one" and len(claim.against) < 2:
         rule = "against must name two or more for 'better_than_one'"
-        raise ValueError(f"{title}: {rule}, got {list(values['against'])}")
-    if ("statistic" in values) != ("among" in values):
+        raise ValueError(f"{title}: {rule}, got {list(claim.against)}")
+    if bool(claim.statistic) != bool(claim.among):
         raise ValueError(f"{title}: statistic and among must stand together, got one of them")
-    if "statistic" in values:
-        checks.choice(f"{title}: statistic", values["statistic"], STATISTICS)
-        if len(values["among"]) < 2:
-            raise ValueError(f"{title}: among must name two or more, got {list(values['among'])}")
-        rows = STATISTICS[values["statistic"]] or ("always", *values["among"])
-        for name in (values["of"], *values["against"]):
-            checks.choice(f"{title}: row of {values['statistic']}", name, rows)
+    if claim.statistic:
+        checks.choice(f"{title}: statistic", claim.statistic, STATISTICS)
+        if len(claim.among) < 2:
+            raise ValueError(f"{title}: among must name two or more, got {list(claim.among)}")
+        rows = STATISTICS[claim.statistic][1] or ("always", *claim.among)
+        for name in (claim.of, *claim.against):
+            checks.choice(f"{title}: row of {claim.statistic}", name, rows)
+    if not LINK.fullmatch(claim.cell):
+        rule = 'a notebook such as "11_metrics.ipynb#table"'
+        raise ValueError(f"{title}: cell must be {rule}, got {claim.cell!r}")
+    return claim
 
 
 def _amendment(argument: str, value: Any) -> Amendment:
@@ -217,3 +219,95 @@ def _names(argument: str, value: Any) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise ValueError(f"{argument} must name each once, got {list(names)}")
     return names
+
+
+def verdict_of(relation: str, pair: Pair, margin: float) -> str:
+    """The verdict, one of `VERDICTS`, on one pair of methods, by the table of `judge`."""
+    low, high = pair.low, pair.high
+    holds, fails = {
+        "better": (low > margin, high <= margin),
+        "better_than_one": (low > margin, high <= margin),
+        "worse": (high < -margin, low >= -margin),
+        "near": (equivalent(pair, margin), low >= margin or high <= -margin),
+        "not_better": (high < margin, low >= margin),
+    }[relation]
+    return HOLDS if holds else FAILS if fails else UNDECIDED
+
+
+def judge(claim: Claim, table: pd.DataFrame, better: str) -> Verdict:
+    r"""Hold one claim against a score table.
+
+    With the mean difference :math:`d` per image, positive where ``of`` is better, its 95 %
+    interval :math:`[l, h]` and the claim's margin :math:`m`:
+
+    ==========  ======================================  =============================
+    relation    holds                                   fails
+    ==========  ======================================  =============================
+    better      :math:`l > m`                           :math:`h \le m`
+    worse       :math:`h < -m`                          :math:`l \ge -m`
+    near        90 % interval inside :math:`(-m, m)`    :math:`l \ge m`, :math:`h \le -m`
+    not_better  :math:`h < m`                           :math:`l \ge m`
+    ==========  ======================================  =============================
+
+    Anything else, and fewer than `MIN_IMAGES` paired images, is undecided. On one network a claim
+    holds if it does against every method and fails if it does against any; ``better_than_one``,
+    each pair of which is judged as ``better``, holds if it does against any and fails if it does
+    against every one. On a workload a claim holds or fails if it does so on every network.
+
+    Intervals decide, and no p value: an interval knows the margin and is about the mean, where the
+    Wilcoxon test asks whether the differences are symmetric about 0. A claim that must hold
+    against all methods and on all networks needs no correction for their number.
+
+    Args:
+        claim: From `load_claims`.
+        table: With the columns `xaiutils.metrics.score_table.COLUMNS`.
+        better: Direction of the claim's metric, ``"higher"`` or ``"lower"``; a statistic in its
+            place is higher where there is more of it.
+    """
+    scores = checked(table)[table["metric"] == claim.metric]
+    outcomes: dict[str, Outcome] = {}
+    found: list[pd.DataFrame] = []
+    for workload in claim.workloads:
+        rows = scores[scores["workload"] == workload]
+        missing = [name for name in claim.methods if name not in set(rows["method"])]
+        if missing:
+            outcomes[workload] = Outcome(UNDECIDED, f"not scored: {', '.join(missing)}")
+            continue
+        turned = better
+        if claim.statistic:
+            measure, _ = STATISTICS[claim.statistic]
+            rows, turned = measure(rows, claim.metric, claim.among, better), "higher"
+        pairs = compare(rows, claim.metric, claim.of, claim.against, turned)
+        splits = sorted(pairs["split"].unique())
+        if len(splits) > 1:
+            raise ValueError(
+                f"claim {claim.id!r}: table must hold one split of {workload}, got {splits}"
+            )
+        pairs["verdict"] = [
+            verdict_of(claim.relation, pair, claim.margin) if pair.n >= MIN_IMAGES else UNDECIDED
+            for pair in pairs.itertuples(index=False)
+        ]
+        outcomes[workload] = _over_networks(pairs, claim.relation)
+        found.append(pairs)
+    pairs = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+    return Verdict(claim.id, outcomes, pairs)
+
+
+def _over_networks(pairs: pd.DataFrame, relation: str) -> Outcome:
+    decisive = (HOLDS, FAILS) if relation == "better_than_one" else (FAILS, HOLDS)
+    said = Counter(_together(rows["verdict"], *decisive) for _, rows in pairs.groupby("network"))
+    fewest = pairs["n"].min()
+    few = f"{fewest} paired images, {MIN_IMAGES} needed" if fewest < MIN_IMAGES else ""
+    if len(said) == 1:
+        (verdict,) = said
+        return Outcome(verdict, few if verdict == UNDECIDED else "")
+    counts = ", ".join(f"{verdict} on {said[verdict]}" for verdict in VERDICTS if said[verdict])
+    whys = [f"{counts} of {said.total()} networks", few]
+    return Outcome(UNDECIDED, "; ".join(why for why in whys if why))
+
+
+def _together(verdicts: Sequence[str], one: str, every: str) -> str:
+    """``one`` if any verdict against a method is that, ``every`` if all are that."""
+    if one in set(verdicts):
+        return one
+    return every if set(verdicts) == {every} else UNDECIDED

@@ -15,6 +15,7 @@ import pandas as pd
 
 from xaiutils.methods import METHODS, combine
 from xaiutils.methods.probes import at_block, removed
+from xaiutils.methods.record import Method
 from xaiutils.metrics.scoring import ORACLE, Contender, contender
 
 CALIBRATION = "calibration"
@@ -52,8 +53,6 @@ class Experiment:
     """A table to be made.
 
     Attributes:
-        name: Of its file.
-        about: What it is for.
         split: Of the scenes; other workloads have one split.
         networks: On scenes; other workloads have one network.
         images: The first ones of the split; on other workloads all with boxes that are classified
@@ -64,8 +63,6 @@ class Experiment:
         real: Whether it makes sense on photographs with boxes.
     """
 
-    name: str
-    about: str
     split: str
     networks: tuple[str, ...]
     images: int
@@ -77,6 +74,11 @@ class Experiment:
 
 def _metrics(*names: str, **settings: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     return MappingProxyType({name: {} for name in names} | settings)
+
+
+def _rows(*rows: str | Contender) -> Callable[[int, Chosen | None], Sequence[str | Contender]]:
+    """The same rows whatever the pictures' height and the chosen settings."""
+    return lambda height, chosen: rows
 
 
 def grid(height: int, chosen: Chosen | None = None) -> list[Contender]:
@@ -102,18 +104,8 @@ def calibrated(height: int, chosen: Chosen) -> Contender:
 
 def _table_one(height: int, chosen: Chosen | None) -> list[str | Contender]:
     extra = [calibrated(height, chosen)] if chosen else []
-    return [
-        *PAPER,
-        *extra,
-        "grad_cam",
-        contender("hybrid", "hybrid(cam=grad_cam)", cam="grad_cam"),
-        *CONTROLS,
-        *BASELINES,
-    ]
-
-
-def _few(height: int, chosen: Chosen | None) -> list[str | Contender]:
-    return [*PAPER, "bounded_noise", "lrp_smoothed", "random_map"]
+    other = contender("hybrid", "hybrid(cam=grad_cam)", cam="grad_cam")
+    return [*PAPER, *extra, "grad_cam", other, *CONTROLS, *BASELINES]
 
 
 def _ablation(height: int, chosen: Chosen | None) -> list[str | Contender]:
@@ -133,32 +125,16 @@ def _ablation(height: int, chosen: Chosen | None) -> list[str | Contender]:
 
 
 def _combinations(height: int, chosen: Chosen | None) -> list[str | Contender]:
-    cam = METHODS["grad_cam_plus_plus"]
     partners = ("deep_lift", "integrated_gradients", "guided_backprop", "feature_ablation")
-    found = [combine(cam, METHODS[name]) for name in partners]
-    return [
-        *PAPER,
-        "bounded_noise",
-        "bounded_edges",
-        *partners,
-        *(Contender(one.name, one) for one in found),
-    ]
+    found = [combine(METHODS["grad_cam_plus_plus"], METHODS[name]) for name in partners]
+    return [*PAPER, "bounded_noise", "bounded_edges", *partners, *_records(found)]
 
 
 def _forensics(height: int, chosen: Chosen | None) -> list[str | Contender]:
     published = [name for name, one in METHODS.items() if one.family == "as published, faulty"]
-    signed = ("lrp_paper", "hybrid")
-    return [
-        *PAPER,
-        *(contender(name, f"{name}(start=logit)", start="logit") for name in signed),
-        *published,
-        *("lrp_z", "bounded_cam", "bounded_noise", "random_map", "sobel_edges", "centre_prior"),
-    ]
-
-
-def _probes(names: Sequence[str], numbers: Sequence[int]) -> list[Contender]:
-    records = [at_block(name, block) for block in numbers for name in names]
-    return [Contender(one.name, one) for one in records]
+    logit = [contender(name, f"{name}(start=logit)", start="logit") for name in PAPER[1:]]
+    rest = ("lrp_z", "bounded_cam", "bounded_noise", "random_map", "sobel_edges", "centre_prior")
+    return [*PAPER, *logit, *published, *rest]
 
 
 def _depth(height: int, chosen: Chosen | None) -> list[str | Contender]:
@@ -177,170 +153,104 @@ def _removed(height: int, chosen: Chosen | None) -> list[str | Contender]:
     return ["hybrid", *(Contender(name, removed(name)) for name in names)]
 
 
+def _probes(names: Sequence[str], numbers: Sequence[int]) -> list[Contender]:
+    return _records([at_block(name, block) for block in numbers for name in names])
+
+
+def _records(records: Sequence[Method]) -> list[Contender]:
+    return [Contender(one.name, one) for one in records]
+
+
+_FOUR = ("srg", "relevance_rank_accuracy", "relevance_mass", "sparseness")
 EXPERIMENTS: dict[str, Experiment] = {
-    one.name: one
-    for one in (
-        Experiment(
-            "calibration",
-            "Settings are chosen here and reported elsewhere: one setting changed at a time.",
-            CALIBRATION,
-            VGG,
-            30,
-            grid,
-            _metrics("srg", "relevance_rank_accuracy", "relevance_mass", "sparseness"),
-            real=False,
+    # Settings are chosen here and reported elsewhere: one setting changed at a time.
+    "calibration": Experiment(CALIBRATION, VGG, 30, grid, _metrics(*_FOUR), real=False),
+    # Table I and Fig. 7: Quantus' five metrics.
+    "table_one": Experiment("test", VGG, 200, _table_one, _metrics(*TABLE_ONE)),
+    # Fig. 6: captum's infidelity, normalised and raw, 20 draws of the perturbations each.
+    "infidelity": Experiment(
+        "test",
+        VGG,
+        200,
+        _rows(*PAPER, "bounded_noise", "lrp_smoothed", "random_map"),
+        _metrics("infidelity", "infidelity_raw"),
+        seeds=tuple(range(20)),
+    ),
+    # What Table I leaves out: does the network need what the map marks?
+    "faithfulness": Experiment(
+        "test",
+        VGG,
+        60,
+        _table_one,
+        _metrics(
+            *("srg", "morf", "lerf", "deletion", "insertion", "idsds", "sensitivity_n"),
+            "counterfactual",
         ),
-        Experiment(
-            "table_one",
-            "Table I and Fig. 7: Quantus' five metrics.",
-            "test",
-            VGG,
-            200,
-            _table_one,
-            _metrics(*TABLE_ONE),
-        ),
-        Experiment(
-            "infidelity",
-            "Fig. 6: captum's infidelity, normalised and raw, 20 draws of the perturbations each.",
-            "test",
-            VGG,
-            200,
-            _few,
-            _metrics("infidelity", "infidelity_raw"),
-            seeds=tuple(range(20)),
-        ),
-        Experiment(
-            "faithfulness",
-            "What Table I leaves out: does the network need what the map marks?",
-            "test",
-            VGG,
-            60,
-            _table_one,
-            _metrics(
-                *("srg", "morf", "lerf", "deletion", "insertion", "idsds", "sensitivity_n"),
-                "counterfactual",
-            ),
-        ),
-        Experiment(
-            "localisation",
-            "Does the map lie on the object?",
-            "test",
-            VGG,
-            200,
-            _table_one,
-            _metrics(
-                *("relevance_mass", "pointing_game", "energy_pointing_game", "auc", "box_iou")
-            ),
-        ),
-        Experiment(
-            "classes",
-            "Two objects in each picture: does the map tell them apart?",
-            "duo",
-            VGG,
-            200,
-            _table_one,
-            _metrics("own_share", "class_discrimination", "random_logit"),
-            real=False,
-        ),
-        Experiment(
-            "randomisation",
-            "Does the map change when the network's weights do?",
-            "test",
-            VGG,
-            100,
-            _table_one,
-            _metrics("mprt_spearman", "mprt_ssim", "emprt"),
-        ),
-        Experiment(
-            "road",
-            "Faithfulness with imputed pixels; 40 pictures, since each map needs 18 imputations.",
-            "test",
-            VGG[:1],
-            40,
-            _table_one,
-            _metrics("road"),
-            real=False,
-        ),
-        Experiment(
-            "samples",
-            "Do 10 samples of AvgSensitivity do for 200?",
-            "test",
-            VGG[:1],
-            16,
-            lambda height, chosen: [*PAPER, "bounded_noise"],
-            _metrics(avg_sensitivity={"samples": 200}),
-            real=False,
-        ),
-        Experiment(
-            "forensics",
-            "Table I with each suspected fault switched on.",
-            "test",
-            VGG[:1],
-            100,
-            _forensics,
-            _metrics(*TABLE_ONE),
-        ),
-        Experiment(
-            "ablation",
-            "What each step buys, and what the settings do.",
-            "test",
-            VGG,
-            60,
-            _ablation,
-            _metrics(
-                *("srg", "relevance_rank_accuracy", "relevance_mass", "sparseness"),
-                "avg_sensitivity",
-            ),
-        ),
-        Experiment(
-            "combinations",
-            "Fig. 3: other methods inside the bounding figure.",
-            "test",
-            VGG[:1],
-            60,
-            _combinations,
-            _metrics("relevance_mass", "relevance_rank_accuracy", "sparseness", "srg"),
-        ),
-        Experiment(
-            "relatives",
-            "Composite LRP, SGLRP and CLRP: do their maps tell classes apart?",
-            "duo",
-            VGG,
-            60,
-            lambda height, chosen: ["hybrid", "lrp_paper", "lrp_z", "sglrp", "clrp1", "clrp2"],
-            _metrics("own_share", "relevance_rank_accuracy", "random_logit"),
-        ),
-        Experiment(
-            "depth",
-            "Does noise on the picture change relevance at a block less than it does gradients?",
-            "test",
-            VGG,
-            60,
-            _depth,
-            _metrics(avg_sensitivity={"samples": 5}),
-        ),
-        Experiment(
-            "blocks",
-            "FG-CAM, Relevance-CAM and other CAMs block by block, and LRP at the picture.",
-            "test",
-            VGG,
-            60,
-            _by_block,
-            _metrics("idsds", "relevance_rank_accuracy", "relevance_mass"),
-        ),
-        Experiment(
-            "removed",
-            "Is it noise, what the bounding figure takes from LRP?",
-            "test",
-            VGG,
-            60,
-            _removed,
-            _metrics("relevance_mass", srg={"steps": 10}),
-        ),
-    )
+    ),
+    # Does the map lie on the object?
+    "localisation": Experiment(
+        "test",
+        VGG,
+        200,
+        _table_one,
+        _metrics("relevance_mass", "pointing_game", "energy_pointing_game", "auc", "box_iou"),
+    ),
+    # Two objects in each picture: does the map tell them apart?
+    "classes": Experiment(
+        "duo",
+        VGG,
+        200,
+        _table_one,
+        _metrics("own_share", "class_discrimination", "random_logit"),
+        real=False,
+    ),
+    # Does the map change when the network's weights do?
+    "randomisation": Experiment(
+        "test", VGG, 100, _table_one, _metrics("mprt_spearman", "mprt_ssim", "emprt")
+    ),
+    # Faithfulness with imputed pixels; 40 pictures, since each map needs 18 imputations.
+    "road": Experiment("test", VGG[:1], 40, _table_one, _metrics("road"), real=False),
+    # Do 10 samples of AvgSensitivity do for 200?
+    "samples": Experiment(
+        "test",
+        VGG[:1],
+        16,
+        _rows(*PAPER, "bounded_noise"),
+        _metrics(avg_sensitivity={"samples": 200}),
+        real=False,
+    ),
+    # Table I with each suspected fault switched on.
+    "forensics": Experiment("test", VGG[:1], 100, _forensics, _metrics(*TABLE_ONE)),
+    # What each step buys, and what the settings do.
+    "ablation": Experiment("test", VGG, 60, _ablation, _metrics(*_FOUR, "avg_sensitivity")),
+    # Fig. 3: other methods inside the bounding figure.
+    "combinations": Experiment(
+        "test",
+        VGG[:1],
+        60,
+        _combinations,
+        _metrics("relevance_mass", "relevance_rank_accuracy", "sparseness", "srg"),
+    ),
+    # Composite LRP, SGLRP and CLRP: do their maps tell classes apart?
+    "relatives": Experiment(
+        "duo",
+        VGG,
+        60,
+        _rows("hybrid", "lrp_paper", "lrp_z", "sglrp", "clrp1", "clrp2"),
+        _metrics("own_share", "relevance_rank_accuracy", "random_logit"),
+    ),
+    # Does noise on the picture change relevance at a block less than it does gradients?
+    "depth": Experiment("test", VGG, 60, _depth, _metrics(avg_sensitivity={"samples": 5})),
+    # FG-CAM, Relevance-CAM and other CAMs block by block, and LRP at the picture.
+    "blocks": Experiment(
+        "test", VGG, 60, _by_block, _metrics("idsds", "relevance_rank_accuracy", "relevance_mass")
+    ),
+    # Is it noise, what the bounding figure takes from LRP?
+    "removed": Experiment("test", VGG, 60, _removed, _metrics("relevance_mass", srg={"steps": 10})),
 }
-AGREEMENT, AGREEMENT_SPLIT, AGREEMENT_IMAGES = "agreement", "hard", 2000
-TABLES = (*EXPERIMENTS, AGREEMENT)
+AGREEMENT = "agreement"
+# Does agreement of CAM and LRP tell when the network errs? See `agreement_rows`.
+TABLES = EXPERIMENTS | {AGREEMENT: Experiment("hard", VGG[:1], 2000, _rows(), {})}
 
 
 def choose(table: pd.DataFrame) -> Chosen:

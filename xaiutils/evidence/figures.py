@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from xaiutils.cases.workloads import PLACED, Workload, load_workload, with_objects
-from xaiutils.evidence import fingerprint, results
+from xaiutils.evidence import fingerprint, markdown, results
 from xaiutils.evidence.experiments import CALIBRATION, TABLE_ONE
 from xaiutils.evidence.notebooks import Made, make_notebooks
-from xaiutils.evidence.tables import make_table
+from xaiutils.evidence.tables import make_all
 from xaiutils.methods import METHODS
 from xaiutils.metrics import METRICS
 from xaiutils.metrics.score_table import summarise
@@ -96,125 +95,88 @@ def make_figures(
         raise FileExistsError(f"out must be new or of earlier figures, {out} has a README.md")
     out.mkdir(parents=True, exist_ok=True)
     note = ""
-    with alone(out, (1, 1)), _environment(workload, model, weights, root), ExitStack() as more:
+    with alone(out, (1, 1)), _set(_asked(workload, model, weights, root)), ExitStack() as held:
         work = load_workload(workload, CALIBRATION)  # nothing is read off the test split here
         if work.name not in ("photographs", "imagenet") and (model or weights or root):
             raise ValueError(f"model, weights and root must be left out on {work.name}")
         tables = out / "tables"
         for place in (out, out / ".made", tables, *tables.glob("*")):
             sweep(place)
-        _copy_scenes(tables)
+        own = results.base() / "scenes"  # which notebooks show beside those of other pictures
+        own = own if own.is_dir() else shipped("results") / "scenes"
+        shutil.copytree(own, tables / "scenes", dirs_exist_ok=True)
         if work.name == "scenes":
             if images is not None:
                 raise ValueError(f"images must be left out on scenes, got {images}: see evidence")
         else:
             known = with_objects(work)
             if 0 < len(known.samples) < len(work.samples):
-                more.enter_context(_set({PLACED: "1"}))  # in every process and kernel
+                held.enter_context(_set({PLACED: "1"}))  # in every process and kernel
                 note = f"{len(known.samples)} of {len(work.samples)} pictures have boxes or masks"
                 note += ": only these are used"
                 say(note)
                 work = known
-            found, reasons = _feasible(found, work, everything, len(known.samples) > 0)
-            for reason in reasons:
-                say(reason)
-            _make_tables(found, work, workload, images or IMAGES, workers, tables, say)
+            found = [
+                one for one in found if _can(one, work, len(known.samples) > 0, everything, say)
+            ]
+            needed = tuple(dict.fromkeys(name for path in found for name in _names(path)))
+            if needed:
+                more: dict[str, Any] = {"workers": workers, "out": tables, "say": say}
+                make_all(needed, workload, images=images or IMAGES, parts=tables / "parts", **more)
         home = results.folder(work, tables)
         table = _write_table_one(out, work, tables, say)
         with _set({"XAIUTILS_RESULTS": str(tables.resolve())}):
-            made = make_notebooks(found, work, partial(_reads, home), out, workers)
+            reads = {path: [home / f"{name}.parquet" for name in _names(path)] for path in found}
+            made = make_notebooks(reads, work, out, workers)
         _write_index(out, work, note, table, made, say)
     failed = [f"{path.name}: {made[path].error}" for path in found if made[path].error]
     if failed:
         raise ChildProcessError("\n".join([f"{len(failed)} notebooks failed", *failed]))
 
 
-@contextmanager
-def _environment(
+def _asked(
     workload: str | None, model: str | None, weights: str | None, root: str | None
-) -> Iterator[None]:
-    """The environment as the notebooks read it."""
+) -> dict[str, str]:
+    """The environment as the notebooks read it, from any working folder."""
+    if weights and Path(weights).is_file():
+        weights = str(Path(weights).resolve())
     asked = {
         "XAIUTILS_WORKLOAD": workload,
         "XAIUTILS_MODEL": model,
-        "XAIUTILS_WEIGHTS": weights
-        and (str(Path(weights).resolve()) if Path(weights).is_file() else weights),
+        "XAIUTILS_WEIGHTS": weights,
         "XAIUTILS_IMAGENET": root and str(Path(root).resolve()),
     }
-    with _set({key: value for key, value in asked.items() if value is not None}):
-        yield
+    return {key: value for key, value in asked.items() if value is not None}
 
 
 @contextmanager
 def _set(values: Mapping[str, str]) -> Iterator[None]:
-    before = {key: os.environ.get(key) for key in values}
+    before = dict(os.environ)
     os.environ.update(values)
     try:
         yield
     finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
+        for key in values:
+            os.environ.pop(key)
+        os.environ.update({key: before[key] for key in values if key in before})
 
 
-def _feasible(
-    found: list[Path], work: Workload, everything: bool, known: bool
-) -> tuple[list[Path], list[str]]:
-    """The notebooks that can be executed, and why the others are not.
-
-    ``known``: there are pictures whose object is.
-    """
-    kept, reasons = [], []
-    for path in found:
-        number = path.name[:2]
-        if number in TABLES and not known:
-            reasons.append(f"left out {path.name}: {work.name} has no boxes or masks to score by")
-        elif number in BEYOND and not everything:
-            reasons.append(f"left out {path.name}: ask for it by --all, its tables cost most")
-        else:
-            kept.append(path)
-    return kept, reasons
+def _can(
+    path: Path, work: Workload, known: bool, everything: bool, say: Callable[[str], None]
+) -> bool:
+    """Whether a notebook can be executed; ``known``: there are pictures whose object is."""
+    reason = ""
+    if path.name[:2] in TABLES and not known:
+        reason = f"{work.name} has no boxes or masks to score by"
+    elif path.name[:2] in BEYOND and not everything:
+        reason = "ask for it by --all, its tables cost most"
+    if reason:
+        say(f"left out {path.name}: {reason}")
+    return not reason
 
 
-def _reads(home: Path, notebook: Path) -> list[Path]:
-    return [home / f"{name}.parquet" for name in TABLES.get(notebook.name[:2], ())]
-
-
-def _copy_scenes(tables: Path) -> None:
-    """The stored tables of the scenes, which notebooks show beside those of other pictures."""
-    own = results.base() / "scenes"
-    source = own if own.is_dir() else shipped("results") / "scenes"
-    shutil.copytree(source, tables / "scenes", dirs_exist_ok=True)
-
-
-def _make_tables(
-    found: list[Path],
-    work: Workload,
-    workload: str | None,
-    images: int,
-    workers: int,
-    tables: Path,
-    say: Callable[[str], None],
-) -> None:
-    """The tables that the notebooks read."""
-    needed = dict.fromkeys(name for path in found for name in TABLES.get(path.name[:2], ()))
-    for name in needed:
-        started = time.perf_counter()
-        table = make_table(
-            name,
-            workload,
-            images=images,
-            workers=workers,
-            progress=True,
-            out=tables,
-            parts=tables / "parts",
-        )
-        path = results.store(table, tables, workload)
-        seconds = time.perf_counter() - started
-        count = table["image"].nunique()
-        say(f"{path}: {len(table)} scores of {count} pictures, {seconds:.0f} s")
+def _names(path: Path) -> tuple[str, ...]:
+    return TABLES.get(path.name[:2], ())
 
 
 def table_one(work: Workload, tables: Path) -> pd.DataFrame:
@@ -224,15 +186,15 @@ def table_one(work: Workload, tables: Path) -> pd.DataFrame:
     return summarise(rows[rows["metric"].isin(SCORES)])
 
 
-def markdown(summary: pd.DataFrame) -> list[str]:
+def lines_of(summary: pd.DataFrame) -> list[str]:
     """Means with their 95 % intervals over pictures; over several networks their range instead."""
-    heads = [f"{METRICS[name].title} {METRICS[name].arrow}" for name in SCORES]
-    lines = [f"| map | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
-    for method, rows in summary.groupby("method", sort=False):
-        cells = rows.groupby("metric").apply(_cell, include_groups=False)
+    rows = []
+    for method, own in summary.groupby("method", sort=False):
+        cells = own.groupby("metric").apply(_cell, include_groups=False)
         title = METHODS[method].title if method in METHODS else method
-        lines.append(f"| {title} | {' | '.join(cells.get(name, '') for name in SCORES)} |")
-    return lines
+        rows.append([title, *(cells.get(name, "") for name in SCORES)])
+    heads = (f"{METRICS[name].title} {METRICS[name].arrow}" for name in SCORES)
+    return markdown.table(("map", *heads), rows)
 
 
 def _cell(rows: pd.DataFrame) -> str:
@@ -256,9 +218,9 @@ def _write_table_one(
         f"Table I and the mass on the object, {int(summary['n'].max())} pictures: mean, BCa 95 % "
         "interval over pictures; over several networks the range of their means.",
         "",
-        *markdown(summary),
+        *lines_of(summary),
     ]
-    _write(out / "table_1.md", lines)
+    markdown.write(out / "table_1.md", lines)
     say("\n".join(lines))
     return lines
 
@@ -271,7 +233,18 @@ def _write_index(
     made: dict[Path, Made],
     say: Callable[[str], None],
 ) -> None:
-    paper = {tag: (path, name) for path, one in made.items() for tag, name in one.tagged.items()}
+    tagged = {tag: (path, name) for path, one in made.items() for tag, name in one.tagged.items()}
+    paper = [
+        (title, f"[{tagged[tag][1]}]({tagged[tag][1]})", tagged[tag][0].stem)
+        for tag, title in PAPER.items()
+        if tag in tagged
+    ]
+    if table:
+        paper.append(("Table I", "[table_1.md](table_1.md), [.csv](table_1.csv)", "11_metrics"))
+    books = []
+    for path, one in made.items():
+        names = " ".join(f"[{i}]({name})" for i, name in enumerate(one.figures, start=1))
+        books.append((path.stem, one.error or names, f"{one.seconds:.0f}"))
     lines = [
         f"# {work.name}, {work.classifier.name}",
         "",
@@ -282,26 +255,11 @@ def _write_index(
         "The texts and summaries in the notebooks speak of the generated scenes; on other pictures "
         "read the printed numbers and the figures. Sections on scenes stay on scenes.",
         "",
-        "| in the paper | file | notebook |",
-        "|---|---|---|",
-        *(
-            f"| {title} | [{paper[tag][1]}]({paper[tag][1]}) | {paper[tag][0].stem} |"
-            for tag, title in PAPER.items()
-            if tag in paper
-        ),
+        *markdown.table(("in the paper", "file", "notebook"), paper),
+        *(["", *table] if table else []),
+        "",
+        *markdown.table(("notebook", "figures", "seconds"), books),
     ]
-    if table:
-        lines += ["| Table I | [table_1.md](table_1.md), [.csv](table_1.csv) | 11_metrics |"]
-        lines += ["", *table]
-    lines += ["", "| notebook | figures | seconds |", "|---|---|---|"]
-    for path, one in made.items():
-        names = " ".join(f"[{i}]({name})" for i, name in enumerate(one.figures, start=1))
-        lines.append(f"| {path.stem} | {one.error or names} | {one.seconds:.0f} |")
-    _write(out / "README.md", lines)
+    markdown.write(out / "README.md", lines)
     figures = sum(len(one.figures) for one in made.values())
     say(f"{figures} figures from {len(made)} notebooks in {out}; {out / 'README.md'} is the index")
-
-
-def _write(path: Path, lines: list[str]) -> None:
-    text = "\n".join(lines) + "\n"
-    write_whole(path, lambda stream: stream.write(text.encode()))

@@ -8,14 +8,13 @@ range would weigh chance most.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-
-from xaiutils.support import checks
 
 ROWS = ("CAM", "LRP", "hybrid")
 SCALED = ("avg_sensitivity", "sparseness", "relevance_rank_accuracy", "random_logit")
@@ -28,23 +27,17 @@ TABLE_ONE: Mapping[str, tuple[float, ...]] = MappingProxyType(
     }
 )
 PAPER = np.array([TABLE_ONE[row] for row in ROWS])
-PAIRS = ((0, 1), (0, 2), (1, 2))
 NO_TARGET, LIBRARY = "grad_cam_plus_plus_no_target", "library_grad_cam_plus_plus"
 FIRST_CALL, RULES_LOST = "captum_lrp_first_call", "captum_lrp_second_call"
+PUBLISHED = "published_hybrid"
 TRIOS: Mapping[str, tuple[str, str, str]] = MappingProxyType(  # the suspects: CAM, LRP and hybrid
     {
         "as defined": ("grad_cam_plus_plus", "lrp_paper", "hybrid"),
         "start: logit": ("grad_cam_plus_plus", "lrp_paper(start=logit)", "hybrid(start=logit)"),
-        "captum's α-β": (LIBRARY, FIRST_CALL, "published_hybrid_target_first_call"),
-        "rules lost": (LIBRARY, RULES_LOST, "published_hybrid_target_second_call"),
-        "no target, captum's α-β": (
-            *(NO_TARGET, FIRST_CALL),
-            "published_hybrid_no_target_first_call",
-        ),
-        "no target, rules lost": (
-            *(NO_TARGET, RULES_LOST),
-            "published_hybrid_no_target_second_call",
-        ),
+        "captum's α-β": (LIBRARY, FIRST_CALL, f"{PUBLISHED}_target_first_call"),
+        "rules lost": (LIBRARY, RULES_LOST, f"{PUBLISHED}_target_second_call"),
+        "no target, captum's α-β": (NO_TARGET, FIRST_CALL, f"{PUBLISHED}_no_target_first_call"),
+        "no target, rules lost": (NO_TARGET, RULES_LOST, f"{PUBLISHED}_no_target_second_call"),
     }
 )
 CONTROLS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
@@ -56,13 +49,9 @@ CONTROLS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
 
 
 class Nearness(NamedTuple):
-    """How near one trio comes.
+    """How near the mean rows of one trio come: `distance`, its 95 % interval, `orders`.
 
-    Attributes:
-        distance: See `distance`, of the mean rows, over the scaled columns.
-        low, high: Its 95 % percentile interval over resamples of the images.
-        orders: See `orders`, of the mean rows, over all columns.
-        share: Of the resamples, those in which no other trio is nearer.
+    ``share`` is that of the resamples in which no other trio is nearer.
     """
 
     distance: float
@@ -72,39 +61,25 @@ class Nearness(NamedTuple):
     share: float
 
 
-def deviations(rows: ArrayLike, paper: ArrayLike = PAPER) -> NDArray[np.float64]:
-    r"""Signed deviations from the paper, in units of the paper's own differences.
+def distance(rows: ArrayLike, paper: ArrayLike = PAPER) -> NDArray[np.float64]:
+    r"""The mean magnitude of the deviations from the paper, (...); 0 for the paper's own rows.
 
     .. math:: d_{rc} = \frac{v_{rc} - p_{rc}}{\max_r p_{rc} - \min_r p_{rc}}
+
+    1 means: wrong on average by as much as the paper's best and worst row differ.
 
     Args:
         rows: v, (..., 3, C): CAM, LRP and hybrid in the order of `ROWS`, columns as in ``paper``.
         paper: p, (3, C); by default Table I in the order of `COLUMNS`.
 
     Raises:
-        TypeError, ValueError: No numbers, not finite, another shape, or a column of the paper in
-            which all rows are equal.
+        ValueError: Another shape, or a column of the paper in which all rows are equal.
     """
-    told = _numbers("paper", paper)
-    values = _numbers("rows", rows)
-    if told.ndim != 2 or len(told) != len(ROWS):
-        raise ValueError(f"paper must be ({len(ROWS)}, columns), got {told.shape}")
-    if values.shape[-2:] != told.shape:
-        raise ValueError(
-            f"rows must be (..., {told.shape[0]}, {told.shape[1]}), got {values.shape}"
-        )
+    values, told = _alike(rows, paper)
     spread = np.ptp(told, axis=0)
     if not spread.all():
         raise ValueError(f"paper must have a range in each column, got ranges {spread.tolist()}")
-    return (values - told) / spread
-
-
-def distance(rows: ArrayLike, paper: ArrayLike = PAPER) -> NDArray[np.float64]:
-    """The mean magnitude of the `deviations`, (...); 0 for the paper's own rows.
-
-    1 means: wrong on average by as much as the paper's best and worst row differ.
-    """
-    return np.abs(deviations(rows, paper)).mean((-2, -1))
+    return np.abs((values - told) / spread).mean((-2, -1))
 
 
 def orders(rows: ArrayLike, paper: ArrayLike = PAPER) -> NDArray[np.int64]:
@@ -112,24 +87,30 @@ def orders(rows: ArrayLike, paper: ArrayLike = PAPER) -> NDArray[np.int64]:
 
     A tie in one of the two and not in the other is no agreement.
     """
-    deviations(rows, paper)  # its checks
-    values, told = np.asarray(rows, float), np.asarray(paper, float)
+    values, told = _alike(rows, paper)
     agree = [
         np.sign(values[..., a, :] - values[..., b, :]) == np.sign(told[a] - told[b])
-        for a, b in PAIRS
+        for a, b in combinations(range(len(ROWS)), 2)
     ]
     return np.stack(agree).sum((0, -1))
+
+
+def _alike(rows: ArrayLike, paper: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    values, told = np.asarray(rows, float), np.asarray(paper, float)
+    if told.ndim != 2 or len(told) != len(ROWS):
+        raise ValueError(f"paper must be ({len(ROWS)}, columns), got {told.shape}")
+    if values.shape[-2:] != told.shape:
+        raise ValueError(
+            f"rows must be (..., {told.shape[0]}, {told.shape[1]}), got {values.shape}"
+        )
+    return values, told
 
 
 def trio_scores(table: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
     """Scores of the suspects and controls, each (N, 3, 5), for `nearest`.
 
-    Args:
-        table: Of the experiment ``forensics``, on one network. An image without one of the scores
-            is left out for all.
-
-    Raises:
-        ValueError: A suspect is not scored.
+    ``table`` is of the experiment ``forensics``, on one network, and has every suspect. An image
+    without one of the scores is left out for all.
     """
     trios = {**TRIOS, **CONTROLS}
     missing = {method for trio in trios.values() for method in trio} - set(table["method"])
@@ -157,50 +138,26 @@ def nearest(
         scores: Name to (N, 3, C), the scores of the same N >= 2 images, finite.
         paper: (3, C).
         scaled: So many columns, from the first, make the distance; the orders take all.
-        resamples: Bootstrap samples of the images, >= 1.
-        seed: Decides them.
+        resamples, seed: Bootstrap samples of the images, and what decides them.
 
     Raises:
-        TypeError, ValueError: No trio, or arrays that `deviations` refuses or of different N.
+        ValueError: No trio, or arrays of different or of other shapes.
     """
-    if not scores:
-        raise ValueError("scores must hold at least one trio, got none")
-    count = int(checks.number("resamples", resamples, low=1))
-    most = int(checks.number("scaled", scaled, low=1))
-    values = np.stack(
-        _alike({name: _numbers(f"scores[{name!r}]", v) for name, v in scores.items()})
-    )
-    whole = values.mean(1)
-    agree = orders(whole, paper)
-    values, paper = values[..., :most], _numbers("paper", paper)[:, :most]
+    shapes = {np.shape(one) for one in scores.values()}
+    if len(shapes) != 1 or len(shape := next(iter(shapes))) != 3 or shape[0] < 2:
+        got = sorted(shapes)
+        raise ValueError(f"scores must be (N, 3, C) of the same N >= 2 images, got {got}")
+    values = np.stack([np.asarray(one, float) for one in scores.values()])
+    agree = orders(values.mean(1), paper)
+    values, paper = values[..., :scaled], np.asarray(paper, float)[:, :scaled]
     found = distance(values.mean(1), paper)
-    rng = np.random.default_rng(seed)
     n = values.shape[1]
-    weights = rng.multinomial(n, np.full(n, 1 / n), count) / n  # (resamples, N)
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), resamples) / n
     drawn = distance(np.einsum("bn,tnrc->tbrc", weights, values), paper)
     low, high = np.quantile(drawn, (0.025, 0.975), axis=1)
     first = (drawn == drawn.min(0)).mean(1)
-    order = np.argsort(found, kind="stable")
-    names = list(scores)
-    return {
-        names[i]: Nearness(
-            float(found[i]), float(low[i]), float(high[i]), int(agree[i]), float(first[i])
-        )
-        for i in order
-    }
-
-
-def _alike(arrays: Mapping[str, NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-    shapes = {value.shape for value in arrays.values()}
-    (shape, *others) = shapes
-    if others or len(shape) != 3 or shape[0] < 2:
-        got = sorted(shapes)
-        raise ValueError(f"scores must be (N, 3, C) of the same N >= 2 images, got {got}")
-    return list(arrays.values())
-
-
-def _numbers(argument: str, value: ArrayLike) -> NDArray[np.float64]:
-    result = checks.numbers_of(argument, value)
-    if not np.isfinite(result).all():
-        raise ValueError(f"{argument} must be finite, got NaN or infinity")
-    return result
+    columns = (found, low, high, agree, first)
+    each = dict(
+        zip(scores, zip(*(column.tolist() for column in columns), strict=True), strict=True)
+    )
+    return {name: Nearness(*one) for name, one in sorted(each.items(), key=lambda item: item[1][0])}

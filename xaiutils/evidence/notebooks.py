@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import base64
-import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from tqdm import tqdm
 
@@ -28,10 +26,8 @@ class Made:
 
     Attributes:
         key: A hash of all that decides it.
-        figures: File names, in the notebook's order.
-        tagged: A figure by each tag of its cell.
-        seconds: It took.
-        error: Why there is nothing; empty where there is.
+        figures, tagged: File names, in the notebook's order, and one by each tag of its cell.
+        seconds, error: It took, or why there is nothing.
         files: A hash of each file that was written, by its name.
     """
 
@@ -44,18 +40,13 @@ class Made:
 
 
 def make_notebooks(
-    found: Sequence[Path],
-    work: Workload,
-    reads: Callable[[Path], Sequence[Path]],
-    out: Path,
-    workers: int,
+    reads: Mapping[Path, Sequence[Path]], work: Workload, out: Path, workers: int
 ) -> dict[Path, Made]:
     """Execute what has not been executed with this network, these pictures, tables and code.
 
     Args:
-        found: The notebooks.
+        reads: The notebooks, each with the files whose content decides what it shows.
         work: What the environment makes them explain.
-        reads: The files whose content decides what a notebook shows.
         out: Folder for their pictures, their executed copies, and ``.made``, the notes on them.
         workers: Executed at a time.
     """
@@ -63,13 +54,14 @@ def make_notebooks(
         "workload": [work.name, len(work.samples), work.samples[0].id],
         "weights": fingerprint.weights(work.classifier),
         "network": fingerprint.network(work.classifier),
-        "code": _hash(*sorted(Path(__file__).parents[1].rglob("*.py"))),
+        "code": _code(Path(__file__).parents[1]),
         "versions": fingerprint.versions(),
         "environment": {k: v for k, v in os.environ.items() if k == "XAIUTILS_MODELS"},
     }
 
     def one(path: Path) -> Made:
-        key = fingerprint.of(about | {"notebook": _hash(path), "reads": _hash(*reads(path))})
+        files = {"notebook": fingerprint.files(path), "reads": fingerprint.files(*reads[path])}
+        key = fingerprint.of(about | files)
         stamp = out / ".made" / f"{path.stem}.json"
         kept = _kept(stamp, key, out)
         if kept is not None:
@@ -81,17 +73,29 @@ def make_notebooks(
             stamp.parent.mkdir(exist_ok=True)
             told = asdict(made)
             note = json.dumps({"made": told, "sha256": fingerprint.of(told, 64)}, indent=1)
-            write_whole(stamp, lambda stream: stream.write(note.encode()))
+            _write(stamp, note.encode())
         return made
 
     with ThreadPoolExecutor(workers) as pool:
         try:
-            bar = tqdm(pool.map(one, found), total=len(found), unit="notebook")
-            return dict(zip(found, bar, strict=True))
+            bar = tqdm(pool.map(one, reads), total=len(reads), unit="notebook")
+            return dict(zip(reads, bar, strict=True))
         except KeyboardInterrupt:
             tqdm.write("stopping, minutes perhaps: notebooks that run are finished and kept")
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _code(package: Path) -> str:
+    """A hash of what a package does: its layout, comments and docstrings decide nothing."""
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        tree = ast.parse(path.read_bytes())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                node.value.value = None
+        found.append(f"{path.relative_to(package)} {ast.dump(tree)}\n".encode())
+    return fingerprint.digest(found)
 
 
 def _kept(stamp: Path, key: str, out: Path) -> Made | None:
@@ -114,19 +118,12 @@ def _kept(stamp: Path, key: str, out: Path) -> Made | None:
     whole = True
     for name, told in made.files.items():
         path = out / name
-        if not path.is_file():
-            whole = False
-        elif _hash(path) != told:
+        if path.is_file() and fingerprint.files(path) == told:
+            continue
+        whole = False
+        if path.is_file():
             tqdm.write(f"{path} was changed; it was moved to {set_aside(path)} and is made anew")
-            whole = False
     return made if whole else None
-
-
-def _hash(*paths: Path) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _execute(path: Path, key: str, out: Path) -> Made:
@@ -153,13 +150,12 @@ def _execute(path: Path, key: str, out: Path) -> Made:
         for output in cell.get("outputs", ()):
             if "image/png" in output.get("data", {}):
                 figures.append(f"{path.stem}_{len(figures) + 1}.png")
-                picture = base64.b64decode(output["data"]["image/png"])
-                write_whole(out / figures[-1], partial(_put, picture))
+                _write(out / figures[-1], base64.b64decode(output["data"]["image/png"]))
                 tagged |= dict.fromkeys(cell.metadata.get("tags", ()), figures[-1])
-    write_whole(out / path.name, partial(_put, (nbformat.writes(notebook) + "\n").encode()))
-    files = {name: _hash(out / name) for name in (*figures, path.name)}
+    _write(out / path.name, (nbformat.writes(notebook) + "\n").encode())
+    files = {name: fingerprint.files(out / name) for name in (*figures, path.name)}
     return Made(key, figures, tagged, time.perf_counter() - started, files=files)
 
 
-def _put(content: bytes, stream: BinaryIO) -> None:
-    stream.write(content)
+def _write(path: Path, content: bytes) -> None:
+    write_whole(path, lambda stream: stream.write(content))

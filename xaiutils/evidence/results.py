@@ -1,7 +1,6 @@
 """Where the tables of the experiments are kept: ``results/<workload>/<experiment>.parquet``.
 
-Each file carries its configuration, the hash of that, and the versions of all libraries that have
-a say.
+Each file carries its configuration and the hash of that.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from xaiutils.cases.workloads import Workload, load_workload
+from xaiutils.cases.workloads import Workload
 from xaiutils.evidence.experiments import CALIBRATION, TABLES, Chosen, choose
 from xaiutils.metrics.score_table import KEYS
 from xaiutils.support import checks
@@ -32,24 +31,24 @@ def base(out: Path | None = None) -> Path:
 
     The last is the checkout's, or that of the working directory if the package was installed.
     """
-    asked = os.environ.get("XAIUTILS_RESULTS")
-    own = shipped("results") if is_checkout() else Path("results")
-    return out or (Path(asked) if asked else own)
+    return _homes(out)[0]
 
 
 def _homes(out: Path | None) -> tuple[Path, ...]:
-    """Where tables are looked for: `base`, and behind it those that came with the package.
-
-    The second are the same in a checkout, and left out where a folder was named.
-    """
+    """Where tables are looked for; where no folder is named, behind it those of the package."""
     asked = out or os.environ.get("XAIUTILS_RESULTS")
-    return (base(out),) if asked else (base(), shipped("results"))
+    if asked:
+        return (Path(asked),)
+    return (shipped("results"),) if is_checkout() else (Path("results"), shipped("results"))
 
 
 def folder(workload: Workload, out: Path | None = None) -> Path:
     """Where a workload's tables are: ``results/scenes``, or with the name of its network."""
-    name = workload.name
-    return base(out) / (name if name == "scenes" else f"{name}_{workload.classifier.name}")
+    return base(out) / _named(workload.name, workload.classifier.name)
+
+
+def _named(workload: str, network: str) -> str:
+    return workload if workload == "scenes" else f"{workload}_{network}"
 
 
 def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.DataFrame:
@@ -65,22 +64,22 @@ def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.Dat
         TypeError, ValueError: An unknown name.
         BrokenPart: It is not what was written.
     """
+    return _load(name, _named(workload.name, workload.classifier.name), workload.source, out)
+
+
+def _load(name: str, home: str, source: str, out: Path | None) -> pd.DataFrame:
     checks.choice("name", name, TABLES)
-    found = [folder(workload, home) / f"{name}.parquet" for home in _homes(out)]
+    found = [one / home / f"{name}.parquet" for one in _homes(out)]
     path = next((path for path in found if path.is_file()), found[0])
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} must exist: make it with xaiutils evidence --workload {workload.source} {name}"
+            f"{path} must exist: make it with xaiutils evidence --workload {source} {name}"
         )
     return _read(path)
 
 
 def stored(name: str, out: Path | None = None) -> list[pd.DataFrame]:
-    """The tables of an experiment on every workload that has one, scenes first.
-
-    Raises:
-        TypeError, ValueError: An unknown name.
-    """
+    """The tables of an experiment on every workload that has one, scenes first."""
     checks.choice("name", name, TABLES)
     every = ([*home.glob(f"*/{name}.parquet")] for home in _homes(out))
     found = next(filter(None, every), [])
@@ -101,40 +100,31 @@ def _read(path: Path) -> pd.DataFrame:
             f"{told}. Move it away, and make it anew: xaiutils evidence {path.stem}"
         ) from None
     table = read.to_pandas()
-    for column in table.columns:
-        if table[column].dtype == "category":
-            table[column] = table[column].astype(str)
-    table["value"] = table["value"].astype("float64")
+    names = table.select_dtypes("category").columns
+    table = table.astype(dict.fromkeys(names, str) | {"value": "float64"})
     table.attrs = about
     return table
 
 
-def store(table: pd.DataFrame, out: Path | None = None, workload: str | None = None) -> Path:
-    """Write a table of `make_table`; it is there whole or not at all.
-
-    Args:
-        table: With its configuration in ``attrs``.
-        out: Where the tables are, see `base`.
-        workload: See `load_workload`.
-    """
+def store(table: pd.DataFrame, out: Path | None = None) -> Path:
+    """Write a table of `make_table` under `base`; it is there whole or not at all."""
     import pyarrow as pa
 
-    path = folder(load_workload(workload, CALIBRATION), out) / f"{table.attrs['name']}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    small = table.copy()
-    small["value"] = small["value"].astype("float32")
-    small["seed"] = small["seed"].astype("int16")
-    for column in ("workload", "network", "split", "image", "method", "metric", "why"):
-        small[column] = small[column].astype("category")
+    about = table.attrs
+    path = base(out) / _named(about["workload"], table["network"].iloc[0])
+    path.mkdir(parents=True, exist_ok=True)
+    path /= f"{about['name']}.parquet"
+    names = dict.fromkeys((*KEYS[:-1], "why"), "category")
+    small = table.astype(names | {"value": "float32", "seed": "int16"})
     written = pa.Table.from_pandas(small, preserve_index=False)
     sweep(path.parent, path.name, older=3600)  # another run may write beside this one
-    write_checked(path, written, table.attrs)
+    write_checked(path, written, about)
     return path
 
 
 def chosen(out: Path | None = None) -> Chosen:
     """The settings that the stored calibration table chooses."""
-    return choose(load_table("calibration", load_workload("scenes", CALIBRATION), out))
+    return choose(_load(CALIBRATION, "scenes", "scenes", out))
 
 
 def largest_difference(live: pd.DataFrame, stored: pd.DataFrame) -> float:
@@ -144,10 +134,9 @@ def largest_difference(live: pd.DataFrame, stored: pd.DataFrame) -> float:
         ValueError: A row is missing in the stored table, or only one of the two has a score.
     """
     both = live.merge(stored, on=KEYS, how="left", suffixes=("", "_stored"), indicator=True)
-    if (both["_merge"] != "both").any():
-        raise ValueError(
-            f"{int((both['_merge'] != 'both').sum())} rows are not in the stored table"
-        )
+    lost = int((both["_merge"] != "both").sum())
+    if lost:
+        raise ValueError(f"{lost} rows are not in the stored table")
     if (both["value"].isna() != both["value_stored"].isna()).any():
         raise ValueError("a row has a score in one table and none in the other")
     return float((both["value"] - both["value_stored"]).abs().max())

@@ -8,7 +8,7 @@ import torch
 from xaiutils.evidence.study import create_study, run_study, write_result
 
 ASKED = {
-    "methods": ["hybrid", "grad_cam_plus_plus*deep_lift", "random_map", "hybrid:threshold=0.4"],
+    "methods": ["hybrid", "grad_cam_plus_plus*sobel_edges", "random_map", "hybrid:threshold=0.4"],
     "metrics": ["sparseness", "relevance_mass"],
     "images": 10,
     "seeds": [0, 1],

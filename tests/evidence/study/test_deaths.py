@@ -208,7 +208,7 @@ def test_a_cluster_without_a_worker_ends_the_run_with_its_parts(begin, tmp_path)
 
 PARENT = """
 import sys, time
-from xaiutils.processes import Worker
+from xaiutils.support.processes import Worker
 def main():
     workers = [Worker(number, time.sleep, {}) for number in range(2)]
     for worker in workers:

@@ -28,10 +28,10 @@ from tests.evidence.study.conftest import ASKED, table
 from tests.evidence.study.own_workload import NAME, make_pictures
 from xaiutils import METHODS, Classifier, load_model
 from xaiutils.apps.cli import __main__ as cli
+from xaiutils.evidence import runner
 from xaiutils.evidence.study import (
     Unfinished,
     create_study,
-    engines,
     load_study,
     merge_studies,
     open_study,
@@ -40,7 +40,7 @@ from xaiutils.evidence.study import (
     study_status,
     work,
 )
-from xaiutils.evidence.study.work import BROKEN, CHANGED, MISSING, Done
+from xaiutils.evidence.study.work import BROKEN, CHANGED, MISSING
 from xaiutils.metrics import scoring
 from xaiutils.pictures import scenes
 from xaiutils.support import asking
@@ -50,14 +50,14 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_any_number_of_workers_gives_the_same_bytes(fresh, result, workers, monkeypatch):
-    sockets, real = [], engines.ready
+    sockets, real = [], runner.ready
 
     def look(busy):
         for worker in busy:
             sockets.extend(psutil.Process(worker.process.pid).net_connections())
         return real(busy)
 
-    monkeypatch.setattr(engines, "ready", look)
+    monkeypatch.setattr(runner, "ready", look)
     run_study(fresh, workers=workers)
     assert table(fresh) == result
     assert not sockets  # no port is open
@@ -196,9 +196,7 @@ def test_two_copies_on_one_cluster_are_both_whole(fresh, result, tmp_path, runni
 
 
 def test_parts_that_are_nowhere_end_the_run(fresh, monkeypatch):
-    monkeypatch.setattr(
-        "xaiutils.evidence.study.engines.score_part", lambda **k: Done(k["index"], 0, 0, 0)
-    )
+    monkeypatch.setattr("xaiutils.evidence.study.engines.score_part", lambda **question: 0)
     with pytest.raises(Unfinished, match=r"parts \[0, 1, 2\] were scored and are not in"):
         run_study(fresh)
 
@@ -303,10 +301,14 @@ def _damage(path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "code"),
-    [("missing", MISSING), ("swapped", CHANGED), ("cut", CHANGED), ("text", CHANGED)],
+    ("how", "code", "reopened"),
+    [
+        *(("missing", MISSING, reopened) for reopened in (True, False)),
+        ("swapped", CHANGED, True),
+        ("cut", CHANGED, False),
+        ("text", CHANGED, True),
+    ],
 )
-@pytest.mark.parametrize("reopened", [True, False])
 def test_a_picture_that_is_lost_during_the_run(own, how, code, reopened):
     opened, pictures, expected = own
     good = (pictures / "02.png").read_bytes()
@@ -476,15 +478,19 @@ class Unprintable(Exception):
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"),
+    ("error", "reason", "where"),
     [
-        (Unprintable, "its text cannot be printed: ZeroDivisionError"),
-        (lambda: ValueError("\udcff"), "\\udcff"),
-        (lambda: SystemExit("enough"), "enough"),
-        (lambda: RuntimeError(Unprintable()), "its text cannot be printed: ZeroDivisionError"),
+        (Unprintable, "its text cannot be printed: ZeroDivisionError", "method"),
+        (lambda: ValueError("\udcff"), "\\udcff", "picture"),
+        (lambda: SystemExit("enough"), "enough", "method"),
+        (lambda: SystemExit("enough"), "enough", "picture"),
+        (
+            lambda: RuntimeError(Unprintable()),
+            "its text cannot be printed: ZeroDivisionError",
+            "picture",
+        ),
     ],
 )
-@pytest.mark.parametrize("where", ["method", "picture"])
 def test_an_error_of_any_kind_is_a_row(own, monkeypatch, error, reason, where):
     opened, *_ = own
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -24,14 +25,11 @@ class Study:
     """The configuration; two studies with one hash have the same result table.
 
     Attributes:
-        workload: A name in `WORKLOADS`, or ``module:function``, a function of yours that returns
-            a `Workload`.
-        split: Of the pictures.
-        model: Name of the network. weights: A hash of its parameters and buffers.
+        workload, split: See `load_workload`.
+        model, weights: Name of the network, and a hash of its parameters and buffers.
         network: A hash of its operations, its CAM layer and its preprocessing.
-        pictures: A hash of all pictures with their labels. images: How many there are.
-        methods: Rows, as `parse_method` reads them.
-        metrics: Columns, as `parse_metric` reads them.
+        pictures, images: A hash of all pictures with their labels, and how many there are.
+        methods, metrics: Rows and columns, as `parse_method` and `parse_metric` read them.
         seeds: Each gives a row of its own.
         part: Pictures in a part.
         batch: The most pictures that the network gets at once; None as the metrics ask; ``"auto"``
@@ -39,8 +37,7 @@ class Study:
         threads: Of the process that scores; their number changes last bits.
         device: ``"cpu"`` or ``"cuda"``.
         autocast: Whether the network computes in bfloat16 where torch thinks that it may.
-        settings: All settings of the methods and metrics, defaults included.
-        versions: Of the libraries.
+        settings, versions: Of the methods and metrics, defaults included, and of the libraries.
     """
 
     workload: str
@@ -80,11 +77,7 @@ class Study:
         return dict(parse_metric(text) for text in self.metrics)
 
     def require(self, work: Workload) -> None:
-        """Refuse to go on with another network, other settings or other libraries.
-
-        Raises:
-            ValueError: Says what differs: a table must not mix two.
-        """
+        """Refuse to go on with another network, other settings or other libraries."""
         live = {
             "model": work.classifier.name,
             "weights": fingerprint.weights(work.classifier),
@@ -105,13 +98,7 @@ class Study:
 
 
 def parse_method(text: str) -> Contender:
-    """A row: ``name``, ``name:setting=value,setting=value``, or ``cam*method``.
-
-    The last is the method inside the bounding figure of the CAM, see `combine`.
-
-    Raises:
-        ValueError: An unknown name or setting.
-    """
+    """A row: ``name``, ``name:setting=value,setting=value``, or ``cam*method``, see `combine`."""
     name, settings = _parse(text)
     if "*" not in name:
         return contender(name, **settings)
@@ -136,20 +123,15 @@ def parse_metric(text: str) -> tuple[str, dict[str, Any]]:
 
 def settings_of(methods: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
     """All settings in full, so that a changed default is a changed study."""
-    rows = [parse_method(text) for text in methods]
-    columns = [parse_metric(text) for text in metrics]
-    for argument, names in (
-        ("methods", [str(row.label) for row in rows]),
-        ("metrics", [name for name, _ in columns]),
-    ):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice or not names:
+    rows = [(row.label, fingerprint.method(row)) for row in map(parse_method, methods)]
+    columns = [(name, fingerprint.metric(name, own)) for name, own in map(parse_metric, metrics)]
+    for argument, found in (("methods", rows), ("metrics", columns)):
+        counts = Counter(name for name, _ in found)
+        twice = sorted(name for name, count in counts.items() if count > 1)
+        if twice or not found:
             given = f"{', '.join(twice)} twice" if twice else "none"
             raise ValueError(f"{argument} must be one or more, each once, got {given}")
-    return {
-        "methods": {row.label: fingerprint.method(row) for row in rows},
-        "metrics": {name: fingerprint.metric(name, given) for name, given in columns},
-    }
+    return {"methods": dict(rows), "metrics": dict(columns)}
 
 
 def check_engine(part: int, batch: int | str | None, threads: int, device: str) -> None:

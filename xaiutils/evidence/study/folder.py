@@ -1,8 +1,7 @@
-"""The folder of a study: its manifest, its pictures, its parts.
+"""The folder of a study: ``study.json``, ``pictures.parquet``, and its parts.
 
-``study.json`` holds the configuration and its hash, and where weights and pictures were, which
-may change; ``pictures.parquet`` the pictures. Both are written once and checked whenever the
-folder is opened; nothing in it is ever unpickled.
+The first holds the configuration and its hash, and where weights and pictures were, which may
+change. Both are written once and checked whenever the folder is opened; nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -37,11 +36,7 @@ MANIFEST, PICTURES = "study.json", "pictures.parquet"
 
 @dataclass(frozen=True)
 class Place:
-    """Where network and pictures are; not a part of the configuration, whose hashes check them.
-
-    Attributes:
-        model: For `load_model`. weights: A published name or a file. root: Of ImageNet.
-    """
+    """Where network and pictures are; not a part of the configuration, whose hashes check them."""
 
     model: str | None = None
     weights: str | None = None
@@ -53,9 +48,7 @@ class StudyFolder:
     """An opened folder.
 
     Attributes:
-        path: Where it is.
-        study: The configuration.
-        place: Where network and pictures are.
+        path, study, place: Where it is, the configuration, where network and pictures are.
         pictures: All of them, in the order of the table.
         asked: How many pictures were asked for; None for all.
         code: The function of a model that the manifest names and nobody asked for, or empty.
@@ -85,9 +78,10 @@ class StudyFolder:
                 f"model must be named by whoever runs the study where it is code: {MANIFEST} of "
                 f"{self.path} names {self.code}. If you trust it, say --model {self.code}"
             )
-        work = _load(self.study.workload, self.study.split, self.place, allow_missing=True)
-        self.study.require(work)
-        if self.study.device == "cuda":
+        study = self.study
+        work = load_workload(study.workload, study.split, **asdict(self.place), allow_missing=True)
+        study.require(work)
+        if study.device == "cuda":
             work.classifier.module.to(_own_gpu())
         return work
 
@@ -126,35 +120,32 @@ def create_study(
         ValueError: An unknown name, a wrong number or setting, no pictures.
     """
     check_engine(part, batch, threads, device)
-    given = tuple(methods), tuple(metrics)
     own = check_seeds(seeds)
     path = Path(folder)
     _require_empty(path)
-    name = workload or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
-    place = _absolute(Place(model, weights, root), name)
-    work = _load(name, split, place)
+    source = workload or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
+    place = _absolute(Place(model, weights, root), source)
+    work = load_workload(source, split, **asdict(place))
     if split not in ("test", work.split):
-        raise ValueError(f"split must be left out for {name}, which has one, got {split!r}")
-    settings = settings_of(*given)  # after the workload, which may have added methods of its own
-    require_settings(
-        work, [parse_method(text) for text in methods], dict(map(parse_metric, metrics))
-    )
+        raise ValueError(f"split must be left out for {source}, which has one, got {split!r}")
+    settings = settings_of(methods, metrics)  # after the workload, which may have added some
+    require_settings(work, [*map(parse_method, methods)], dict(map(parse_metric, metrics)))
     count = len(work.samples)
     if images is not None:
         count = min(checks.whole("images", images), count)
     if not count:
-        raise ValueError(f"workload must have pictures, {name} has none")
+        raise ValueError(f"workload must have pictures, {source} has none")
     pictures = listing(work, progress(range(count)))
     study = Study(
-        workload=name,
+        workload=source,
         split=work.split,
         model=work.classifier.name,
         weights=fingerprint.weights(work.classifier),
         network=fingerprint.network(work.classifier),
         pictures=digest(pictures),
         images=len(pictures),
-        methods=given[0],
-        metrics=given[1],
+        methods=tuple(methods),
+        metrics=tuple(metrics),
         seeds=own,
         part=part,
         batch=batch,
@@ -164,11 +155,10 @@ def create_study(
         settings=settings,
         versions=fingerprint.versions(),
     )
-    path.mkdir(parents=True, exist_ok=True)
+    for name in ("parts", "log"):
+        (path / name).mkdir(parents=True, exist_ok=True)
     with FileLock(path / GUARD, timeout=START):  # of two who begin at once one is refused
         _require_empty(path)
-        for one in (path / "parts", path / "log"):
-            one.mkdir(exist_ok=True)
         write_pictures(path / PICTURES, pictures)
         about = {"study": asdict(study), "hash": study.hash, "place": asdict(place)}
         text = json.dumps(about | {"images": images}, indent=2, sort_keys=True).encode()
@@ -199,9 +189,8 @@ def open_study(
         raise FileNotFoundError(f"folder must hold a study, {path} has no {MANIFEST}")
     try:
         about = json.loads((path / MANIFEST).read_text("utf-8"))
-        study, place, asked = _read(about["study"]), Place(**about["place"]), about["images"]
+        study, place, asked = _parsed(about)
         told, own = about["hash"], study.hash
-        _require_sound(study, place, asked)
     except (ValueError, LookupError, TypeError, RecursionError, AttributeError) as error:
         raise ValueError(f"{path / MANIFEST} cannot be read: {error!r}") from None
     if own != told:
@@ -223,50 +212,51 @@ def open_study(
     return StudyFolder(path.resolve(), study, place, tuple(pictures), asked, code)
 
 
-def _require_sound(study: Study, place: Place, asked: Any) -> None:
-    """Refuse what no study was begun with, whatever its hash."""
+def _parsed(about: dict[str, Any]) -> tuple[Study, Place, int | None]:
+    """A manifest's study; what no study was begun with is refused, whatever its hash."""
+    values, place, asked = about["study"], Place(**about["place"]), about["images"]
+    known = {field.name for field in fields(Study)}
+    if set(values) != known:
+        raise ValueError(f"its study has {sorted(set(values) ^ known)} too many or too few")
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    study = Study(**{**values, **lists})
     check_engine(study.part, study.batch, study.threads, study.device)
     check_seeds(study.seeds)
-    checks.whole("images", study.images)
-    if asked is not None:
-        checks.whole("images", asked)
+    for count in (study.images, 1 if asked is None else asked):
+        checks.whole("images", count)
     texts = (study.workload, study.split, study.model, *study.methods, *study.metrics)
     for value in (*texts, *(one for one in vars(place).values() if one is not None)):
         if not isinstance(value, str):
             raise TypeError(f"text expected, got {checks.describe(value)}")
+    return study, place, asked
 
 
 def _require_empty(path: Path) -> None:
     """A folder may hold what was left of a beginning that was killed, and nothing else."""
+    left = {GUARD, PICTURES, "parts", "log"}
     if not path.exists():
         return
-    left = {GUARD, PICTURES, "parts", "log"}
-    if path.is_dir():
-        found = [one for one in path.iterdir() if one.name not in left and one.suffix != TEMPORARY]
-        parts = path / "parts"
-        if not found and not (parts.is_dir() and any(parts.iterdir())):
-            return
-    raise FileExistsError(f"folder must be new or empty, {path} is neither")
+    if not path.is_dir() or any(
+        one.name not in left and one.suffix != TEMPORARY
+        for one in (*path.iterdir(), *(path / "parts").glob("*"))
+    ):
+        raise FileExistsError(f"folder must be new or empty, {path} is neither")
 
 
 def check_asked(opened: StudyFolder, asked: dict[str, Any]) -> None:
-    """Refuse to resume a study with other options than it began with.
-
-    Raises:
-        ValueError: Names the first option that differs, and both values.
-    """
+    """Refuse to resume a study with other options than it began with."""
     for key, value in asked.items():
         now = opened.asked if key == "images" else getattr(opened.study, key)
-        value = tuple(value) if isinstance(now, tuple) else value  # noqa: PLW2901
-        if value != now:
+        given = tuple(value) if isinstance(now, tuple) else value
+        if given != now:
             raise ValueError(
-                f"{key} must be as the study began, {_text(now)}, got {_text(value)}; take "
+                f"{key} must be as the study began, {_text(now)}, got {_text(given)}; take "
                 "another folder for another study, or leave the option out to go on"
             )
 
 
-def _load(name: str, split: str, place: Place, *, allow_missing: bool = False) -> Workload:
-    return load_workload(name, split, **asdict(place), allow_missing=allow_missing)
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _absolute(place: Place, name: str) -> Place:
@@ -283,14 +273,6 @@ def _absolute(place: Place, name: str) -> Place:
     return Place(model, weights, str(Path(root).expanduser().resolve()) if root else None)
 
 
-def _read(values: dict[str, Any]) -> Study:
-    known = {field.name for field in fields(Study)}
-    if set(values) != known:
-        raise ValueError(f"its study has {sorted(set(values) ^ known)} too many or too few")
-    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    return Study(**{**values, **lists})
-
-
 def _own_gpu() -> str:
     """A GPU for this process: workers of this machine, which are numbered, take turns."""
     import torch
@@ -304,7 +286,3 @@ def _own_gpu() -> str:
         number = multiprocessing.current_process().name.rpartition("worker-")[2]
         name = int(number) if number.isdigit() else 0
     return f"cuda:{name % torch.cuda.device_count() if isinstance(name, int) else 0}"
-
-
-def _text(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,33 +27,18 @@ from xaiutils.support.files import (
 )
 
 KEY = ("image_id", "method", "metric", "seed")
-RESULT = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("wnid", pa.string()),
-        ("model", pa.string()),
-        ("method", pa.string()),
-        ("metric", pa.string()),
-        ("value", pa.float64()),
-        ("seed", pa.int32()),
-        ("error_code", pa.string()),
-    ]
-)
-LOG = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("method", pa.string()),
-        ("metric", pa.string()),
-        ("seed", pa.int32()),
-        ("seconds", pa.float64()),
-        ("error_code", pa.string()),
-        ("reason", pa.string()),
-        ("traceback", pa.string()),
-        ("host", pa.string()),
-        ("process", pa.int64()),
-        ("instructions", pa.string()),
-        ("finished", pa.string()),
-    ]
+_NUMBERS = {"value": pa.float64(), "seconds": pa.float64(), "seed": pa.int32()}
+_NUMBERS |= {"process": pa.int64()}
+
+
+def _schema(names: str) -> pa.Schema:
+    return pa.schema([(name, _NUMBERS.get(name, pa.string())) for name in names.split()])
+
+
+RESULT = _schema("image_id wnid model method metric value seed error_code")
+LOG = _schema(
+    "image_id method metric seed seconds error_code reason traceback host process instructions "
+    "finished"
 )
 _NAME = re.compile(r"part-(\d{5,})\.parquet")
 
@@ -118,15 +103,12 @@ def read_part(folder: Path, study: str, index: int) -> pa.Table:
     return table
 
 
-def remove_temporary(folder: Path, mine: Callable[[int], bool]) -> int:
-    """Remove what killed writers left of the parts that ``mine(index)`` is true of; how many."""
-    count = 0
+def remove_temporary(folder: Path, mine: Container[int]) -> None:
+    """Remove what killed writers left of these parts."""
     for path in (path for name in ("parts", "log") for path in (folder / name).glob(".part-*")):
         number = re.search(r"part-(\d+)", path.name)
-        if path.name.endswith(TEMPORARY) and number and mine(int(number[1])):
+        if path.name.endswith(TEMPORARY) and number and int(number[1]) in mine:
             path.unlink(missing_ok=True)
-            count += 1
-    return count
 
 
 def merge_studies(out: Path, folders: Sequence[StudyFolder]) -> int:
@@ -136,8 +118,16 @@ def merge_studies(out: Path, folders: Sequence[StudyFolder]) -> int:
         ValueError: They are not of one study, or two of them disagree about a part.
         FileExistsError: ``out`` holds something else.
     """
-    first = folders[0]
-    _require_one(out, folders)
+    first, own = folders[0], folders[0].study.hash
+    for one in folders:
+        if one.study.hash != own:
+            raise ValueError(
+                f"folders must be of one study, {first.path} is of {own}, "
+                f"{one.path} of {one.study.hash}"
+            )
+    begun = (out / MANIFEST).is_file()
+    if open_study(out).study.hash != own if begun else out.exists() and any(out.iterdir()):
+        raise FileExistsError(f"{out} must be new or of study {own}")
     for name in ("parts", "log"):
         (out / name).mkdir(parents=True, exist_ok=True)
     with alone(out, (1, 1)):
@@ -146,30 +136,15 @@ def merge_studies(out: Path, folders: Sequence[StudyFolder]) -> int:
                 _copy(first.path / name, out / name)
         for one in folders:
             for index in found_parts(one.path):
-                rows = read_part(one.path, first.study.hash, index)
+                rows = read_part(one.path, own, index)
                 if not part_path(out, index).is_file():
                     _copy(part_path(one.path, index), part_path(out, index))
-                elif not read_part(out, first.study.hash, index).equals(rows):
+                elif not read_part(out, own, index).equals(rows):
                     raise ValueError(f"{one.path} and {out} disagree about part {index}")
             for path in log_paths(one.path):
                 _copy(path, out / "log" / path.name)
     return len(list(found_parts(out)))
 
 
-def _require_one(out: Path, folders: Sequence[StudyFolder]) -> None:
-    own = folders[0].study.hash
-    for one in folders:
-        if one.study.hash != own:
-            raise ValueError(
-                f"folders must be of one study, {folders[0].path} is of {own}, "
-                f"{one.path} of {one.study.hash}"
-            )
-    begun = (out / MANIFEST).is_file()
-    other = open_study(out).study.hash != own if begun else out.exists() and any(out.iterdir())
-    if other:
-        raise FileExistsError(f"{out} must be new or of study {own}")
-
-
 def _copy(source: Path, target: Path) -> None:
-    content = source.read_bytes()
-    write_whole(target, lambda stream: stream.write(content))
+    write_whole(target, lambda stream: stream.write(source.read_bytes()))

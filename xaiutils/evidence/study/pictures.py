@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xaiutils.cases.workloads import Workload
+from xaiutils.evidence import fingerprint
 from xaiutils.pictures import scenes
 from xaiutils.pictures.imagenet import ImageNetFolder
 from xaiutils.pictures.images import Sample
 from xaiutils.support.checks import printable
 from xaiutils.support.files import write_table
 
-FIELDS = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("index", pa.int64()),
-        ("wnid", pa.string()),
-        ("label", pa.int64()),
-        ("sha256", pa.string()),
-    ]
-)
+TEXTS = dict.fromkeys(("image_id", "wnid", "sha256"), pa.string())
 
 
 @dataclass(frozen=True)
@@ -39,6 +30,9 @@ class Picture:
     wnid: str
     label: int | None
     sha256: str
+
+
+FIELDS = pa.schema([(name, TEXTS.get(name, pa.int64())) for name in Picture.__dataclass_fields__])
 
 
 def look(work: Workload, index: int) -> Picture:
@@ -64,9 +58,9 @@ def listing(work: Workload, indices: Iterable[int]) -> list[Picture]:
         ValueError: Two pictures have one name.
     """
     found = sorted((look(work, index) for index in indices), key=lambda one: one.image_id)
-    for one, other in pairwise(found):
-        if one.image_id == other.image_id:
-            raise ValueError(f"pictures must have names of their own, got {one.image_id} twice")
+    for name, count in Counter(one.image_id for one in found).items():
+        if count > 1:
+            raise ValueError(f"pictures must have names of their own, got {name} twice")
     return found
 
 
@@ -83,8 +77,7 @@ def write_pictures(path: Path, pictures: Iterable[Picture]) -> None:
 def read_pictures(path: Path) -> list[Picture]:
     """The list that was written."""
     with path.open("rb") as stream:
-        rows: list[dict[str, Any]] = pq.read_table(stream).to_pylist()
-    return [Picture(**row) for row in rows]
+        return [Picture(**row) for row in pq.read_table(stream).to_pylist()]
 
 
 def _of_imagenet(folder: ImageNetFolder, index: int) -> Picture:
@@ -94,8 +87,7 @@ def _of_imagenet(folder: ImageNetFolder, index: int) -> Picture:
         about = repr((wnid, label, found and found.objects))
     except (OSError, ValueError) as error:  # the picture will be scored as broken
         wnid, label, about = entry.folder, None, f"unreadable: {type(error).__name__}"
-    with folder.file(index).open("rb") as stream:
-        content = hashlib.file_digest(stream, "sha256").digest()
+    content = bytes.fromhex(fingerprint.digest([folder.file(index).read_bytes()], 64))
     names = printable(entry.id), index, printable(wnid or "")
     return Picture(*names, label, _hash(content, about.encode()))
 
@@ -107,8 +99,5 @@ def _content(sample: Sample) -> Iterator[bytes]:
 
 
 def _hash(*parts: bytes) -> str:
-    found = hashlib.sha256()
-    for part in parts:
-        found.update(f"{len(part)}:".encode())
-        found.update(part)
-    return found.hexdigest()
+    """Of parts that cannot be taken for others: each says how long it is."""
+    return fingerprint.digest((b"%d:%b" % (len(part), part) for part in parts), 64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xaiutils.evidence.claims import load_claims
+from xaiutils.evidence.claims import Verdict, judge, load_claims
 from xaiutils.evidence.study.folder import StudyFolder
 from xaiutils.evidence.study.parts import LOG, RESULT, found_parts, log_paths, read_part
 from xaiutils.evidence.study.work import ACCIDENTS, NETWORK, RIGHT
-from xaiutils.evidence.verdicts import Verdict, judge
 from xaiutils.metrics import METRICS
 from xaiutils.metrics.score_table import compare, summarise
 from xaiutils.support import checks
@@ -32,13 +30,12 @@ class Status:
     """How far a study is.
 
     Attributes:
-        parts, done: Of the study, and those that are there and whole. broken: Those that are not.
-        rows: In the parts that are done. scored: Of methods that have a score. failed: That met
-            an accident. codes: How many rows have each error code.
-        where: How many have each (error code, method, metric).
-        reasons: The first reason that the log gives for each of these.
-        seconds: Spent on all attempts, as the log has it. unread: Logs that cannot be read.
-        machines: Hosts with the instructions that torch used there; more than one kind of them
+        parts, done, broken: Of the study; those that are there and whole; those that are not.
+        rows, scored, failed: In the parts that are done; of methods with a score; with an accident.
+        codes, where: How many rows have each error code; each (error code, method, metric).
+        reasons: The first that the log gives for each of these.
+        seconds, unread: Spent on all attempts, as the log has it; logs that cannot be read.
+        machines: Hosts with the instructions that torch used there, of which more than one kind
             can differ in last bits.
     """
 
@@ -58,8 +55,8 @@ class Status:
 
 def study_status(opened: StudyFolder) -> Status:
     """Read every part and log; nothing is written, so that a read-only folder will do."""
-    done, rows, scored, broken = 0, 0, 0, []
-    where: Counter[tuple[str, str, str]] = Counter()
+    done, broken = 0, []
+    counts: Counter[tuple[str, str, str]] = Counter()
     for index in found_parts(opened.path):
         try:
             part = read_part(opened.path, opened.study.hash, index)
@@ -67,16 +64,13 @@ def study_status(opened: StudyFolder) -> Status:
             broken.append(index)
             continue
         done += 1
-        rows += len(part)
         columns = (part[name].to_pylist() for name in ("error_code", "method", "metric"))
-        for key in zip(*columns, strict=True):
-            if key[0]:
-                where[key] += 1
-            else:
-                scored += key[1] != NETWORK
+        counts.update(zip(*columns, strict=True))
+    where = {key: count for key, count in counts.items() if key[0]}
     codes: Counter[str] = Counter()
     for (code, _, _), count in where.items():
         codes[code] += count
+    own = [(code, count) for (code, method, _), count in counts.items() if method != NETWORK]
     seconds, unread = 0.0, []
     reasons: dict[tuple[str, str, str], str] = {}
     machines: dict[tuple[str, str], None] = {}
@@ -98,13 +92,11 @@ def study_status(opened: StudyFolder) -> Status:
         parts=opened.study.parts,
         done=done,
         broken=tuple(broken),
-        rows=rows,
-        scored=scored,
-        failed=sum(
-            n for (code, method, _), n in where.items() if code in ACCIDENTS and method != NETWORK
-        ),
+        rows=counts.total(),
+        scored=sum(count for code, count in own if not code),
+        failed=sum(count for code, count in own if code in ACCIDENTS),
         codes=dict(codes),
-        where=dict(where),
+        where=where,
         reasons=reasons,
         seconds=seconds,
         unread=tuple(unread),
@@ -124,26 +116,19 @@ def write_result(opened: StudyFolder, path: Path) -> int:
 
     def write(stream: Any) -> None:
         nonlocal count
-        with pq.ParquetWriter(
-            stream, schema, compression="zstd", write_page_checksum=True
-        ) as writer:
-            for table in _groups(opened):
-                writer.write_table(table.replace_schema_metadata(schema.metadata))
-                count += len(table)
+        waiting: list[pa.Table] = []
+        options = {"compression": "zstd", "write_page_checksum": True}
+        with pq.ParquetWriter(stream, schema, **options) as writer:
+            for index in range(opened.study.parts):
+                waiting.append(read_part(opened.path, opened.study.hash, index))
+                if sum(map(len, waiting)) >= ROWS or index == opened.study.parts - 1:
+                    group = pa.concat_tables(waiting).combine_chunks()
+                    writer.write_table(group.replace_schema_metadata(schema.metadata))
+                    count += len(group)
+                    waiting.clear()
 
     write_whole(path, write)
     return count
-
-
-def _groups(opened: StudyFolder) -> Iterator[pa.Table]:
-    waiting: list[pa.Table] = []
-    for index in range(opened.study.parts):
-        waiting.append(read_part(opened.path, opened.study.hash, index))
-        if sum(map(len, waiting)) >= ROWS:
-            yield pa.concat_tables(waiting).combine_chunks()
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting).combine_chunks()
 
 
 def load_study(
@@ -162,20 +147,18 @@ def load_study(
     found = []
     for index in range(opened.study.parts):
         try:
-            part = read_part(opened.path, opened.study.hash, index)
+            part = read_part(opened.path, opened.study.hash, index).drop(["wnid", "model"])
         except (FileNotFoundError, BrokenPart):
             if not partial:
                 raise
             continue
-        # Names once and a number for each row: 40 bytes a score in all.
-        found.append(
-            part.select([name for name in RESULT.names if name not in ("wnid", "model")])
-            .to_pandas(strings_to_categorical=True)
-            .astype({"seed": "int32"})
-        )
+        texts = [i for i, kind in enumerate(part.schema.types) if pa.types.is_string(kind)]
+        for i in texts:  # names once and a number for each row: 40 bytes a score in all
+            part = part.set_column(i, part.column_names[i], part[i].dictionary_encode())
+        found.append(part)
     if not found:
         raise FileNotFoundError(f"{opened.path} must have a part, it has none")
-    table = _joined(found)
+    table = pa.concat_tables(found).unify_dictionaries().to_pandas()
     network = table["method"] == NETWORK
     if right_only:
         right = table.loc[network & (table["metric"] == RIGHT) & (table["value"] == 1), "image_id"]
@@ -191,19 +174,6 @@ def load_study(
             "why": table["error_code"],
         }
     ).reset_index(drop=True)
-
-
-def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    from pandas.api.types import union_categoricals
-
-    columns = {}
-    for name in tables[0].columns:
-        parts = [table[name] for table in tables]
-        if isinstance(parts[0].dtype, pd.CategoricalDtype):
-            columns[name] = pd.Series(union_categoricals(parts))
-        else:
-            columns[name] = pd.concat(parts, ignore_index=True)
-    return pd.DataFrame(columns)
 
 
 def read_log(opened: StudyFolder) -> pd.DataFrame:
@@ -246,25 +216,18 @@ def against(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     for key, names in shared.items():
         if not names:
             raise ValueError(f"other must share images, metrics and seeds, no {key} is in both")
-    metrics = [name for name in own["metric"].unique() if name in shared["metric"]]
+    own, other = (
+        _plain(t[t["image"].isin(shared["image"]) & t["seed"].isin(shared["seed"])])
+        for t in (own, other)
+    )
     found = []
-    for metric in metrics:
-        one, two = (
-            _plain(
-                t[
-                    (t["metric"] == metric)
-                    & t["image"].isin(shared["image"])
-                    & t["seed"].isin(shared["seed"])
-                ]
-            )
-            for t in (own, other)
-        )
+    for metric in filter(shared["metric"].__contains__, own["metric"].unique()):
+        one, two = (t[t["metric"] == metric] for t in (own, other))
         twice = set(one["method"]) & set(two["method"])
-        two["method"] = [f"{m} (other)" if m in twice else m for m in two["method"]]
-        table = pd.concat([one, two])
-        better = METRICS[checks.choice("metric", str(metric), METRICS)].better
-        rivals = list(two["method"].unique())
-        found += [compare(table, str(metric), m, rivals, better) for m in one["method"].unique()]
+        two = two.assign(method=[f"{m} (other)" if m in twice else m for m in two["method"]])
+        table, rivals = pd.concat([one, two]), list(two["method"].unique())
+        better = METRICS[checks.choice("metric", metric, METRICS)].better
+        found += [compare(table, metric, m, rivals, better) for m in one["method"].unique()]
     return pd.concat(found, ignore_index=True)
 
 
@@ -286,11 +249,7 @@ def study_verdicts(opened: StudyFolder, claims: Path) -> list[Verdict]:
 
 
 def require_comparable(own: StudyFolder, other: StudyFolder) -> None:
-    """Refuse to pair scores of two networks, or of pictures that only share their names.
-
-    Raises:
-        ValueError: Weights, network or a picture of both differ, or they have none in common.
-    """
+    """Refuse to pair scores of two networks, or of pictures that only share their names."""
     for key in ("weights", "network"):
         one, two = (getattr(opened.study, key) for opened in (own, other))
         if one != two:

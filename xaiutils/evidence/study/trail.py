@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 TIMES = 3  # deaths over one picture and method, after which both together are left
 
@@ -25,11 +25,9 @@ class Deadly(RuntimeError):
 
 
 class Doing(NamedTuple):
-    """What a process computes; without a picture it opens the network and the pictures.
+    """What a process computes, and how it ended, where that is known.
 
-    Attributes:
-        image, method, metric, seed: Of the row.
-        how: The process ended, where that is known.
+    Without a picture it opens the network and the pictures.
     """
 
     image: str = ""
@@ -46,12 +44,9 @@ class Doing(NamedTuple):
 
 
 class Trail(NamedTuple):
-    """What is on the disk of a part.
+    """What is on the disk of a part of a run.
 
-    Attributes:
-        run: Whose it is.
-        doing: What is being computed, or was when the process died; None if that is known.
-        deaths: What was, whenever a process died.
+    ``doing`` is being computed, or was when the process died; None if that is among ``deaths``.
     """
 
     run: str
@@ -71,20 +66,15 @@ class Trail(NamedTuple):
     def guilty(self) -> dict[tuple[str, str], str]:
         """The reason of each picture and method that are left, as they have cost their share."""
         found = {}
-        for (image, method), count in self._counted().items():
-            if count < TIMES:
-                continue
-            last = [one for one in self.deaths if (one.image, one.method) == (image, method)][-1]
-            how = f", the last {last.how}" if last.how else ""
-            found[image, method] = f"{count} processes died while each {last}{how}"
+        last = {(one.image, one.method): one for one in self.deaths}
+        for key, count in self._counted().items():
+            if count >= TIMES:
+                how = f", the last {last[key].how}" if last[key].how else ""
+                found[key] = f"{count} processes died while each {last[key]}{how}"
         return found
 
     def require_begun(self, index: int) -> None:
-        """Refuse to go on where processes die before they reach a picture.
-
-        Raises:
-            Unfinished: Too many have.
-        """
+        """Refuse to go on where processes die, again and again, before they reach a picture."""
         reason = self.guilty().get(("", ""))
         if reason:
             raise Unfinished(f"part {index} is missing: {reason}")
@@ -120,12 +110,10 @@ def write_trail(folder: Path, index: int, trail: Trail) -> None:
 
 
 class Pen:
-    """Writes what is being computed over what was."""
+    """Writes what is being computed over what was, into an open file without a buffer."""
 
     def __init__(self, file: BinaryIO, trail: Trail) -> None:
-        """Into an open file, without a buffer."""
-        self._file, self._trail = file, trail
-        self._guilty = trail.guilty()
+        self._file, self._trail, self._guilty = file, trail, trail.guilty()
 
     def at(self, doing: Doing) -> None:
         """From now on this is computed."""
@@ -133,11 +121,7 @@ class Pen:
         self._file.write(_line(self._trail._replace(doing=doing)))
 
     def require_harmless(self, doing: Doing) -> None:
-        """Refuse what has cost its share of processes.
-
-        Raises:
-            Deadly: With what is known of it.
-        """
+        """Refuse what has cost its share of processes."""
         reason = self._guilty.get((doing.image, doing.method))
         if reason:
             raise Deadly(reason)
@@ -145,12 +129,7 @@ class Pen:
 
 @contextmanager
 def leave_trail(folder: Path, index: int, run: str) -> Iterator[Pen]:
-    """Say on the disk what is being computed; whatever ends inside with an error is no death.
-
-    Raises:
-        Unfinished: Processes of this run have died again and again before the first picture.
-        OSError: The trail cannot be written.
-    """
+    """Say on the disk what is being computed; whatever ends inside with an error is no death."""
     trail = own_trail(folder, index, run).mourn()
     path = trail_path(folder, index)
     try:
@@ -164,5 +143,4 @@ def leave_trail(folder: Path, index: int, run: str) -> Iterator[Pen]:
 
 
 def _line(trail: Trail) -> bytes:
-    content: list[Any] = [trail.run, trail.doing, trail.deaths]
-    return json.dumps(content).encode() + b"\n"
+    return json.dumps(trail).encode() + b"\n"

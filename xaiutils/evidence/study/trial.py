@@ -43,8 +43,8 @@ def require_settings(
         return
     for one in methods:
         assert one.method is not None
-        method = partial(one.method, case.classifier, case.x, case.targets)
-        _require("methods", one.label, method, one.settings)
+        ask = partial(one.method, case.classifier, case.x, case.targets)
+        _require("methods", one.label, ask, one.settings)
     for name, settings in given.items():
         _require("metrics", name, partial(METRICS[name], case, _ramp), settings)
 
@@ -81,14 +81,13 @@ def _picture(work: Workload) -> Case | None:
             (case,) = load_cases(work, [index])
         except Exception:  # it will be a row of the study
             continue
-        half = torch.zeros(case.size, dtype=torch.bool)
-        half[: case.size[0] // 2] = True
         mask, boxes = case.mask, case.boxes
         if mask is None or not mask.any() or mask.all():
-            mask, boxes = half, ((0.0, 0.0, float(case.size[1]), float(case.size[0] // 2)),)
-        return replace(
-            case, mask=mask, rival=~mask if case.rival is None else case.rival, boxes=boxes
-        )
+            height, width = case.size
+            mask = torch.arange(height)[:, None].expand(height, width) < height // 2
+            boxes = ((0.0, 0.0, float(width), float(height // 2)),)
+        rival = ~mask if case.rival is None else case.rival
+        return replace(case, mask=mask, rival=rival, boxes=boxes)
     return None
 
 

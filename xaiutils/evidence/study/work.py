@@ -17,10 +17,10 @@ from threading import Lock
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
 
 from xaiutils.cases.case import Case, load_cases
 from xaiutils.cases.workloads import Workload
+from xaiutils.evidence.runner import threads
 from xaiutils.evidence.study.configuration import HALVE, Study
 from xaiutils.evidence.study.folder import Place, StudyFolder, open_study
 from xaiutils.evidence.study.parts import KEY, read_part, write_log, write_part
@@ -46,6 +46,13 @@ ACCIDENTS = (
 NETWORK, RIGHT = "network", "right"  # method and metric of the row: was the picture's label said?
 
 
+class _Changed(ValueError):
+    """A picture that is not the one that the study began with."""
+
+
+CODES = ((_Changed, CHANGED), (FileNotFoundError, MISSING), (OSError, BROKEN), (ValueError, BROKEN))
+
+
 @dataclass(frozen=True)
 class _Opened:
     """What a process keeps between parts."""
@@ -57,13 +64,13 @@ class _Opened:
 
     def index(self, picture: Picture) -> int:
         """Where a picture is in the workload now; a folder may have lost others before it."""
-        if self.places is None:
-            if picture.index >= len(self.work.samples):
-                raise FileNotFoundError(f"{picture.image_id} must be among the workload's pictures")
-            return picture.index
-        if picture.image_id not in self.places:
-            raise FileNotFoundError(f"{picture.image_id} must be in the folder of pictures")
-        return self.places[picture.image_id]
+        many = len(self.work.samples)
+        now = picture.index if picture.index < many else None
+        if self.places is not None:
+            now = self.places.get(picture.image_id)
+        if now is None:
+            raise FileNotFoundError(f"{picture.image_id} must be among the workload's pictures")
+        return now
 
 
 @dataclass
@@ -74,67 +81,54 @@ class _Rows:
     pen: Pen
     rows: list[dict[str, Any]] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
+    doing: Doing = field(default_factory=Doing)
+    started: float = 0.0
+
+    def begin(self, doing: Doing) -> None:
+        """From now on this row is computed."""
+        self.doing, self.started = doing, time.perf_counter()
+        self.pen.at(doing)
+
+    def end(
+        self, picture: Picture, value: float, code: str, error: BaseException | str = ""
+    ) -> None:
+        """The row that was begun, and what the log says of it."""
+        seconds = time.perf_counter() - self.started
+        image, method, metric, seed, _ = self.doing
+        self.add(picture, method, metric, seed, value, code)
+        lines = traceback.format_exception(error) if isinstance(error, BaseException) else []
+        about = {"image_id": image, "method": method, "metric": metric, "seed": seed}
+        self.log.append(
+            about
+            | {
+                "seconds": seconds,
+                "error_code": code,
+                "reason": text_of(error),
+                "traceback": printable("".join(lines)),
+                "host": platform.node(),
+                "process": os.getpid(),
+                "instructions": torch.backends.cpu.get_cpu_capability(),
+                "finished": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            }
+        )
 
     def add(
-        self, picture: Picture, method: str, metric: str, seed: int, value: float, code: str = ""
+        self, picture: Picture, method: str, metric: str, seed: int, value: float, code: str
     ) -> None:
         """One result row."""
         key = {"image_id": picture.image_id, "method": method, "metric": metric, "seed": seed}
         about = {"wnid": picture.wnid, "model": printable(self.study.model)}
         self.rows.append(key | about | {"value": value, "error_code": code})
 
-    def note(
-        self,
-        place: tuple[str, str, str, int],
-        seconds: float,
-        code: str = "",
-        error: BaseException | str = "",
-    ) -> None:
-        """One row of the log."""
-        image, method, metric, seed = place
-        lines = traceback.format_exception(error) if isinstance(error, BaseException) else []
-        where: dict[str, Any] = {"host": platform.node(), "process": os.getpid()}
-        where["instructions"] = torch.backends.cpu.get_cpu_capability()
-        self.log.append(
-            where
-            | {
-                "image_id": image,
-                "method": method,
-                "metric": metric,
-                "seed": seed,
-                "seconds": seconds,
-                "error_code": code,
-                "reason": text_of(error),
-                "traceback": printable("".join(lines)),
-                "finished": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            }
-        )
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a part took and gave."""
-
-    part: int
-    seconds: float
-    rows: int
-    errors: int
-
 
 def score_part(
     folder: str | Path, study: str, index: int, place: Place, *, run: str, retry: bool = False
-) -> Done:
-    """Score a part and write it; with ``retry`` only its pictures that met an accident.
+) -> int:
+    """Score a part and write it; its accidents.
 
-    A score that is there is never given up for an accident of the second attempt.
-
-    Args:
-        folder: Of the study, as this process sees it.
-        study: Its hash, which must be what the folder says.
-        index: Of the part.
-        place: Where network and pictures are.
-        run: A name of the run; each looks at network and pictures anew.
-        retry: Keep the rows of the other pictures.
+    With ``retry`` only its pictures that met an accident; a score that is there is never given up
+    for one of the second attempt. ``study`` is the hash that the folder must have; each ``run``
+    looks at network and pictures anew.
 
     Raises:
         ValueError: Folder, network, pictures or libraries are not those of the study.
@@ -142,35 +136,25 @@ def score_part(
         Unfinished: Processes of this run have died of it before its first picture.
     """
     with _ALONE, leave_trail(Path(folder), index, run) as pen:
-        return _score_part(str(folder), study, index, place, run, retry, pen)
-
-
-def _score_part(
-    folder: str, study: str, index: int, place: Place, run: str, retry: bool, pen: Pen
-) -> Done:
-    started = time.perf_counter()
-    tools = _tools(folder, study, place, run)
-    opened = tools.folder
-    book = _Rows(opened.study, pen)
-    before: list[dict[str, Any]] = []
-    pictures: Sequence[Picture] = opened.part(index)
-    if retry:
-        before = read_part(opened.path, study, index).to_pylist()
-        again = {row["image_id"] for row in before if row["error_code"] in ACCIDENTS}
-        pictures = [picture for picture in pictures if picture.image_id in again]
-    with _engine(opened.study), cache.remember():
-        for picture in pictures:
-            _score_picture(tools, picture, book)
-    write_log(opened.path, index, book.log)
-    kept = {_key(row): row for row in before}
-    for row in book.rows:
-        old = kept.get(_key(row))
-        if old is None or old["error_code"] in ACCIDENTS or row["error_code"] not in ACCIDENTS:
-            kept[_key(row)] = row
-    rows = list(kept.values())
-    write_part(opened.path, study, index, rows)
-    errors = sum(row["error_code"] in ACCIDENTS for row in rows)
-    return Done(index, time.perf_counter() - started, len(rows), errors)
+        tools = _tools(str(folder), study, place, run)
+        opened = tools.folder
+        book = _Rows(opened.study, pen)
+        pictures: Sequence[Picture] = opened.part(index)
+        kept: dict[tuple[Any, ...], dict[str, Any]] = {}
+        if retry:
+            kept = {_key(row): row for row in read_part(opened.path, study, index).to_pylist()}
+            again = {row["image_id"] for row in kept.values() if row["error_code"] in ACCIDENTS}
+            pictures = [picture for picture in pictures if picture.image_id in again]
+        with _engine(opened.study), cache.remember():
+            for picture in pictures:
+                _score_picture(tools, picture, book)
+        write_log(opened.path, index, book.log)
+        for row in book.rows:
+            old = kept.get(_key(row))
+            if old is None or old["error_code"] in ACCIDENTS or row["error_code"] not in ACCIDENTS:
+                kept[_key(row)] = row
+        write_part(opened.path, study, index, list(kept.values()))
+        return sum(row["error_code"] in ACCIDENTS for row in kept.values())
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -179,30 +163,16 @@ def _key(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def _score_picture(tools: _Opened, picture: Picture, book: _Rows) -> None:
     study = book.study
-    started = time.perf_counter()
-    code = FAILED
-    error: BaseException | None = None
     doing = Doing(picture.image_id, NETWORK, RIGHT, study.seeds[0])
-    book.pen.at(doing)
+    book.begin(doing)
     try:
         book.pen.require_harmless(doing)
         case = _case(tools, picture)
         chooses = case.classifier.chooses
         said = int(case.classifier.predicted(case.classifier.predict(case.x))) if chooses else -1
-    except _Changed as reason:
-        code, error = CHANGED, reason
-    except FileNotFoundError as reason:
-        code, error = MISSING, reason
-    except (OSError, ValueError) as reason:
-        code, error = BROKEN, reason
     except (Exception, SystemExit) as reason:  # whatever pictures or a network of the user's raise
-        code, error = _code(reason), reason
-    seconds = time.perf_counter() - started
-    place = picture.image_id, NETWORK, RIGHT
-    first = study.seeds[0]
-    if error is not None:
-        book.add(picture, NETWORK, RIGHT, first, torch.nan, code)
-        book.note((*place, first), seconds, code, error)
+        code = next((code for kind, code in CODES if isinstance(reason, kind)), _code(reason))
+        book.end(picture, torch.nan, code, reason)
         for seed in study.seeds:
             for one in tools.entrants:
                 for metric in study.scores():
@@ -212,8 +182,7 @@ def _score_picture(tools: _Opened, picture: Picture, book: _Rows) -> None:
     unknown = "" if chooses else "the network predicts no class"
     unknown = "without a label" if picture.label is None else unknown
     right = torch.nan if unknown else float(said == case.target)
-    book.add(picture, NETWORK, RIGHT, first, right, UNDEFINED if unknown else "")
-    book.note((*place, first), seconds, *((UNDEFINED, unknown) if unknown else ()))
+    book.end(picture, right, UNDEFINED if unknown else "", unknown)
     for seed in study.seeds:
         ask = partial(_ask, picture=picture, seed=seed, book=book)
         score_case(case, tools.entrants, study.scores(), seed, ask)
@@ -229,10 +198,9 @@ def _ask(
     book: _Rows,
 ) -> Score:
     """One score, timed; an error becomes a row and ends nothing."""
-    started = time.perf_counter()
     error: BaseException | str
     doing = Doing(picture.image_id, label, metric, seed)
-    book.pen.at(doing)
+    book.begin(doing)
     try:
         book.pen.require_harmless(doing)
         found = score()
@@ -243,9 +211,7 @@ def _ask(
         code, error = (UNDEFINED if found.why else ""), found.why
         if isnan(found.value) and not found.why:
             code, error = FAILED, "NaN without a reason"
-    seconds = time.perf_counter() - started
-    book.add(picture, label, metric, seed, found.value, code)
-    book.note((picture.image_id, label, metric, seed), seconds, code, error)
+    book.end(picture, found.value, code, error)
     return found
 
 
@@ -254,10 +220,6 @@ def _code(error: BaseException) -> str:
         return MEMORY if asking.out_of_memory(error) else FAILED
     except Exception:  # its text cannot be printed
         return FAILED
-
-
-class _Changed(ValueError):
-    """A picture that is not the one that the study began with."""
 
 
 def _case(tools: _Opened, picture: Picture) -> Case:
@@ -291,13 +253,7 @@ def _tools(folder: str, study: str, place: Place, run: str) -> _Opened:
 @contextmanager
 def _engine(study: Study) -> Iterator[None]:
     """Threads, batches and precision as the configuration names them, here only."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(study.threads)
     most = study.batch if isinstance(study.batch, int) else None
     kind = torch.autocast(study.device, torch.bfloat16) if study.autocast else nullcontext()
-    blas = threadpool_limits(study.threads, user_api="blas")
-    try:
-        with asking.at_most(most, halve=study.batch == HALVE), kind, blas:
-            yield
-    finally:
-        torch.set_num_threads(threads)
+    with threads(study.threads), asking.at_most(most, halve=study.batch == HALVE), kind:
+        yield
