@@ -213,7 +213,8 @@ def test_a_module_of_the_working_directory_replaces_none_of_a_library(tmp_path):
     (tmp_path / "yaml.py").write_text("raise SystemExit('not the library')")
     (tmp_path / "mine.py").write_text("def made():\n    return 'mine'")
     asks = (
-        "import subprocess, sys; from xaiutils import cli; cli.main = lambda: 0; cli.run();"
+        "import subprocess, sys; from xaiutils.apps.cli import __main__ as cli; "
+        "cli.main = lambda: 0; cli.run();"
         "subprocess.run([sys.executable, '-c', sys.argv[1]], cwd=sys.argv[2], check=True)"
     )
     child = (

@@ -22,7 +22,6 @@ from xaiutils import METHODS, METRICS, combine, explain, explore, load_model, wr
 from xaiutils.apps.explorer import Subject, View, compute, tiles
 from xaiutils.apps.explorer.output import arrays, code, link, spent, tile_html
 from xaiutils.apps.explorer.sources import networks, pictures, uploaded
-from xaiutils.apps.explorer.subject import with_maps
 from xaiutils.apps.explorer.view import chance, curves
 from xaiutils.cases.workloads import Workload, load_workload
 from xaiutils.lrp.composites import paper
@@ -116,7 +115,7 @@ def test_other_methods_alone_and_inside_the_figure():
     name = "occlusion"
     map = METHODS[name](CLASSIFIER, SUBJECT.case.x, 1)[0]
     view = View(target=1, methods=(name,), threshold=0.3)
-    factors = with_maps(compute(SUBJECT, view), {name: map})
+    factors = replace(compute(SUBJECT, view), maps={name: map})
     np.testing.assert_array_equal(by_key(view, factors)[f"method-{name}"].panel.map, map.double())
     inside = View(target=1, methods=(name,), threshold=0.3, inside=True)
     both = combine(METHODS["grad_cam_plus_plus"], METHODS[name])
@@ -335,7 +334,7 @@ def test_curves_are_those_of_the_metrics():
 
 def test_a_map_of_zeros_has_no_curve():
     view = View(target=1, methods=("random_map",))
-    factors = with_maps(compute(SUBJECT, view), {"random_map": torch.zeros(128, 128)})
+    factors = replace(compute(SUBJECT, view), maps={"random_map": torch.zeros(128, 128)})
     assert "random" not in " ".join(curves(SUBJECT, view, factors, steps=4)).lower()
 
 
