@@ -18,10 +18,3 @@ def add_command(
     parser.epilog = f"example: {parser.prog} {example}".rstrip()
     parser.set_defaults(run=run)
     return parser
-
-
-def add_network(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name a network."""
-    add = parser.add_argument
-    add("--model", default="scenes_vgg_seed0", help="a name in MODELS, or module:function")
-    add("--weights", help="published name, state-dict file, or random")

@@ -13,8 +13,12 @@ from typing import Any
 PACKAGE = Path(__file__).parents[2]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, folder: str | None = None) -> int:
     """Run one command; an error is one line on stderr, or with ``--debug`` its traceback.
+
+    Args:
+        arguments: By default those of the process.
+        folder: Of modules of the user's, which this process and its children can name.
 
     Returns:
         0; 2 for a wrong argument, picture or file; 1 for a TypeError that none of our checks
@@ -22,6 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     command, again, debug = "", "", False
     try:
+        # Here and not above, so that Ctrl-C while modules load is answered in words, too.
+        if folder is not None:
+            from xaiutils.support.plugins import find_modules
+
+            find_modules(folder)
         options = vars(_parser().parse_args(arguments))
         debug, run, name = (options.pop(key) for key in ("debug", "run", "command"))
         options.pop("verb", None)
@@ -49,9 +58,8 @@ def _checked(error: Exception) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    # Here and not above, so that Ctrl-C while modules load is answered in words, too.
     from xaiutils import __version__
-    from xaiutils.apps.cli import add_command, add_network
+    from xaiutils.apps.cli import add_command
     from xaiutils.apps.cli.explain import add_explain
     from xaiutils.apps.cli.study import add_study
     from xaiutils.apps.cli.user_study import add_user_study
@@ -68,7 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     add_explain(commands)
 
     about = "list the explainers, and which suit a network"
-    add_network(add_command(commands, "methods", about, "--model resnet18", _methods))
+    example = "--model resnet18 --weights random"
+    add = add_command(commands, "methods", about, example, _methods).add_argument
+    add("--model", default="scenes_vgg_seed0", help="a name in MODELS, or module:function")
+    add("--weights", help="published name, state-dict file, or random")
 
     about = "list the metrics: direction, needs, cost"
     add_command(commands, "metrics", about, "", _metrics)
@@ -160,15 +171,8 @@ def _train(architecture: str, seed: int, out: Path) -> None:
 
 
 def run() -> int:
-    """The console script: modules of the working directory can be named, also by its children."""
-    try:
-        from xaiutils.support.plugins import find_modules
-
-        find_modules(os.getcwd())
-    except KeyboardInterrupt:
-        print("xaiutils: interrupted", file=sys.stderr)
-        return 130
-    return main()
+    """The console script: modules of the working directory can be named."""
+    return main(folder=os.getcwd())
 
 
 if __name__ == "__main__":

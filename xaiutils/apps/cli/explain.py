@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from xaiutils.apps.cli import add_command, add_network
+import numpy as np
+
+from xaiutils.apps.cli import add_command
+from xaiutils.support import checks
+from xaiutils.support.files import plain, write_whole
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
     from xaiutils.methods import Method
@@ -45,11 +48,11 @@ def add_explain(commands: Any) -> None:
     """Add the command to the subparsers ``commands``."""
     about = "explain pictures: a figure, an overlay and an NPZ for each"
     example = "sample:chelsea --model resnet18 --out maps"
-    explain = add_command(commands, "explain", about, example, _explain)
-    add = explain.add_argument
+    add = add_command(commands, "explain", about, example, _explain).add_argument
     about = "a file, a folder, or sample:chelsea; an .npy file for a network of arrays"
     add("pictures", nargs="+", metavar="PICTURE", help=about)
-    add_network(explain)
+    add("--model", default="scenes_vgg_seed0", help="a name in MODELS, or module:function")
+    add("--weights", help="published name, state-dict file, or random")
     add("--preset", help="preprocessing of which published weights")
     add("--target", help="class name or index; the predicted class by default")
     add("--threshold", type=float, default=0.2, help="in [0, 1)")
@@ -62,8 +65,8 @@ def add_explain(commands: Any) -> None:
         "figure: NAME_METHOD.png and .npz"
     )
     add("--method", help=about)
-    setting = {"metavar": "SETTING=VALUE", "help": "of --method, repeatable"}
-    add("--set", action="append", default=[], **setting)
+    about = "of --method, repeatable"
+    add("--set", action="append", default=[], metavar="SETTING=VALUE", help=about)
     add("--full-scale", type=float, help="the value that is white, such as 4095 for 12 bits")
     about = (
         "of the maps in figure and NPZ: as the network saw the picture, or the picture's own "
@@ -73,24 +76,32 @@ def add_explain(commands: Any) -> None:
     add("--out", type=Path, default=Path("results/explained"), help="folder")
 
 
-def _explain(**given: Any) -> None:
+def _explain(**chosen: Any) -> None:
     from tqdm import tqdm
 
     from xaiutils.methods import CannotExplain, method_named
     from xaiutils.network import classifier as models
+    from xaiutils.pictures.decode import pictures_in
 
-    options = argparse.Namespace(**given)
+    options = argparse.Namespace(**chosen)
     if options.set and options.method is None:
         raise ValueError(f"--set must go with --method, whose setting it is, got {options.set[0]}")
     classifier = models.load_model(
         options.model, options.weights, preset=options.preset, cam_layer=options.cam_layer
     )
     target = None if options.target is None else classifier.class_index(options.target)
-    pictures = _files(options.pictures)
+    if "" in options.pictures:
+        raise ValueError("PICTURE must be a file, a folder or sample:NAME, got an empty name")
+    pictures: list[str] = []
+    for one in options.pictures:
+        pictures += map(str, pictures_in(Path(one))) if Path(one).is_dir() else [one]
     names = _file_names(pictures)
     if options.method is not None:
         names = [f"{name}_{method_named(options.method).name}" for name in names]
-    _keep(pictures, [options.out / f"{name}{end}" for name in names for end in (".png", OVERLAY)])
+    given = {Path(picture).resolve() for picture in pictures}
+    for path in (options.out / f"{name}{end}" for name in names for end in (".png", OVERLAY)):
+        if path.resolve() in given:
+            raise ValueError(f"out must be another folder, {path} is one of the pictures")
     options.out.mkdir(parents=True, exist_ok=True)
     explained = _by_hybrid if options.method is None else _by_method
     failed = 0
@@ -111,19 +122,6 @@ def _explain(**given: Any) -> None:
         raise ValueError(f"{failed} of {len(pictures)} pictures could not be explained")
 
 
-def _files(pictures: Sequence[str]) -> list[str]:
-    """The pictures of the folders among ``pictures``, in the order of their names, and the rest."""
-    from xaiutils.pictures.decode import pictures_in
-
-    if "" in pictures:
-        raise ValueError("PICTURE must be a file, a folder or sample:NAME, got an empty name")
-    found = [
-        [str(path) for path in pictures_in(Path(one))] if Path(one).is_dir() else [one]
-        for one in pictures
-    ]
-    return [path for paths in found for path in paths]
-
-
 def _file_names(pictures: Sequence[str]) -> list[str]:
     """A file name for each picture; two pictures of one name would overwrite each other."""
     names = [Path(picture).stem.replace("sample:", "") for picture in pictures]
@@ -135,22 +133,11 @@ def _file_names(pictures: Sequence[str]) -> list[str]:
     return names
 
 
-def _keep(pictures: Sequence[str], written: Sequence[Path]) -> None:
-    """Refuse to write over a picture that is explained."""
-    given = {Path(picture).resolve() for picture in pictures}
-    for path in written:
-        if path.resolve() in given:
-            raise ValueError(f"out must be another folder, {path} is one of the pictures")
-
-
 def _taken(classifier: Classifier, picture: str, full_scale: float | None) -> tuple[Any, Tensor]:
     """The picture, or the array of an .npy file, and what the network gets of it."""
-    import numpy as np
-
     from xaiutils.methods import CannotExplain
     from xaiutils.pictures.arrays import Arrays
     from xaiutils.pictures.images import load_image
-    from xaiutils.support import checks
 
     try:
         if isinstance(classifier.transform, Arrays):
@@ -177,11 +164,8 @@ def _by_hybrid(
     options: argparse.Namespace, classifier: Classifier, x: Tensor, target: int | None
 ) -> _Found:
     """One picture by the five steps of the hybrid."""
-    import numpy as np
-
     from xaiutils import hybrid
     from xaiutils.network.classifier import VALUE
-    from xaiutils.support.files import plain
 
     found = hybrid.explain(
         classifier,
@@ -219,7 +203,6 @@ def _by_method(
     """One picture by a method of `METHODS`, alone and inside the bounding figure."""
     from xaiutils import hybrid
     from xaiutils.methods import method_named
-    from xaiutils.support.files import plain
 
     method = method_named(options.method)
     logits = classifier.predict(x)
@@ -252,8 +235,6 @@ def _by_method(
 
 def _settings(options: argparse.Namespace, method: Method) -> dict[str, Any]:
     """The settings of ``method`` that the command names; one that it has not is an error."""
-    from xaiutils.support import checks
-
     given: dict[str, Any] = {
         key: checks.literal(f"--set {key}", text)
         for key, _, text in (pair.partition("=") for pair in options.set)
@@ -269,46 +250,34 @@ def _write(
     path: Path, classifier: Classifier, image: Any, found: _Found, said: str, size: str
 ) -> None:
     """The figure, the map over the picture, and the NPZ; maps in the size that is asked for."""
-    import numpy as np
-
     from xaiutils import plots
     from xaiutils.plots.panel import Panel
     from xaiutils.plots.raster import pixels, quick_png
-    from xaiutils.support.files import write_whole
 
     seen = classifier.picture(image)  # by the network
     whole = seen if isinstance(image, np.ndarray) else np.asarray(image)
     own = size == ORIGINAL
-    maps = {
+    arrays: dict[str, Any] = {
         key: classifier.to_picture(map, image) if own else map.detach().cpu().numpy()
         for key, map in found.maps.items()
     }
     title = "\n".join((f"{classifier.name}: {said}", *found.notes))
-    figure = _figure(classifier.transform.dimensions, whole if own else seen, maps, found, title)
+    figure = _figure(classifier.transform.dimensions, whole if own else seen, arrays, found, title)
     plots.save(figure, Path(f"{path}.png"), scale=2)
     if classifier.transform.dimensions == 2:
         placed = classifier.to_picture(found.maps[found.main], image)
         drawn = pixels(Panel(whole, np.nan_to_num(placed), clip=99.5))
         drawn[~np.isfinite(placed)] //= 2  # dark where nobody looked
         write_whole(Path(f"{path}{OVERLAY}"), lambda stream: stream.write(quick_png(drawn)))
-    about = {
-        "target": found.target,
-        "target_name": classifier.classes[found.target],
-        "model": classifier.name,
-        "setting_size": size,
-    }
-    write_whole(
-        Path(f"{path}.npz"),
-        lambda stream: np.savez_compressed(stream, **maps, **about, **found.about),
-    )
+    arrays |= {"target": found.target, "target_name": classifier.classes[found.target]}
+    arrays |= {"model": classifier.name, "setting_size": size, **found.about}
+    write_whole(Path(f"{path}.npz"), lambda stream: np.savez_compressed(stream, **arrays))
 
 
 def _figure(
     dimensions: int, picture: np.ndarray, maps: dict[str, np.ndarray], found: _Found, title: str
 ) -> Any:
     """The stages of the hybrid, or other maps; of a signal lines, of a volume slices."""
-    import numpy as np
-
     from xaiutils import plots
 
     drawn = {name: maps[key] for key, name in found.titles.items()}

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xaiutils.apps.cli import add_command
+from xaiutils.support import checks
+from xaiutils.support.files import write_whole
 
 if TYPE_CHECKING:
     from xaiutils.evidence.study.folder import StudyFolder
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 def add_study(commands: Any) -> None:
     """Add ``study`` to the subcommands of argparse."""
     about, example = "images x methods x metrics, in parts, resumable", "status mine"
-    verbs = add_command(commands, "study", about, example)
-    verbs = verbs.add_subparsers(dest="verb", required=True)
+    study = add_command(commands, "study", about, example)
+    verbs = study.add_subparsers(dest="verb", required=True)
 
     about = "begin a study, or go on with it"
     example = "mine --methods hybrid lime --metrics deletion --images 20"
@@ -87,8 +89,6 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def _say(text: str) -> None:
-    from xaiutils.support import checks
-
     print(checks.printable(text))
 
 
@@ -97,17 +97,25 @@ def _run(
     scheduler: str | None, wait: float, shard: tuple[int, int], retry_failed: bool, **asked: Any,
 ) -> None:  # fmt: skip
     """Begin or go on; an interrupted run says how to."""
+    from tqdm import tqdm
+
     from xaiutils.evidence.study.engines import run_study
-    from xaiutils.evidence.study.folder import MANIFEST, check_asked, open_study
+    from xaiutils.evidence.study.folder import MANIFEST, check_asked, create_study, open_study
     from xaiutils.evidence.study.trail import Unfinished
 
-    place = {"model": model, "weights": weights, "root": root}
+    place: dict[str, Any] = {"model": model, "weights": weights, "root": root}
     asked = {key: value for key, value in asked.items() if value is not None}
     if (folder / MANIFEST).is_file():
         opened = open_study(folder, **place)
         check_asked(opened, asked)
     else:
-        opened = _begin(folder, **asked, **place)
+        missing = [name for name in ("methods", "metrics") if name not in asked]
+        if missing:
+            raise ValueError(
+                f"{folder} holds no study yet: a new one needs --{' and --'.join(missing)}"
+            )
+        bar = partial(tqdm, unit="picture", desc="hashing", file=sys.stderr)
+        opened = create_study(folder, progress=bar, **asked, **place)
     try:
         run_study(
             opened, workers=workers, scheduler=scheduler, wait=wait, shard=shard,
@@ -125,20 +133,6 @@ def _run(
             f"no row of {opened.path} has a score, {found.failed} failed: {reason}. Mend that and "
             "add --retry-failed, or begin another study"
         )
-
-
-def _begin(folder: Path, **asked: Any) -> StudyFolder:
-    from tqdm import tqdm
-
-    from xaiutils.evidence.study.folder import create_study
-
-    missing = [name for name in ("methods", "metrics") if name not in asked]
-    if missing:
-        raise ValueError(
-            f"{folder} holds no study yet: a new one needs --{' and --'.join(missing)}"
-        )
-    bar = partial(tqdm, unit="picture", desc="hashing", file=sys.stderr)
-    return create_study(folder, progress=bar, **asked)
 
 
 def _status(folder: Path) -> None:
@@ -174,7 +168,6 @@ def _table(
     """Summary, comparison, or the result table as a file."""
     from xaiutils.evidence.study import tables
     from xaiutils.evidence.study.folder import open_study
-    from xaiutils.support.files import write_whole
 
     opened = open_study(folder)
     _load_own(opened)
@@ -183,13 +176,13 @@ def _table(
             raise ValueError(f"--out must lie in a folder that exists, got {out}")
         if against is not None:
             raise ValueError("--out must be left out with --against, which is printed")
-        if out.suffix not in (".parquet", ".csv"):
-            raise ValueError(f"--out must end in .parquet or .csv, got {out}")
         if out.suffix == ".parquet":
             if right_only or partial:
                 raise ValueError("--out FILE.parquet must be the whole table; take FILE.csv")
             _say(f"{out}: {tables.write_result(opened, out)} rows")
             return
+        if out.suffix != ".csv":
+            raise ValueError(f"--out must end in .parquet or .csv, got {out}")
     own = tables.load_study(opened, right_only=right_only, partial=partial)
     if out is not None:
         write_whole(out, lambda stream: own.to_csv(stream, index=False))

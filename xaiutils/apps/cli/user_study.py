@@ -13,8 +13,8 @@ from xaiutils.apps.cli import add_command
 def add_user_study(commands: Any) -> None:
     """Add ``user-study`` to the subcommands of argparse."""
     about, example = "a blinded study with people, in the browser", "serve mine"
-    verbs = add_command(commands, "user-study", about, example)
-    verbs = verbs.add_subparsers(dest="verb", required=True)
+    study = add_command(commands, "user-study", about, example)
+    verbs = study.add_subparsers(dest="verb", required=True)
 
     about = "draw the pictures and freeze the design"
     build = add_command(verbs, "build", about, "mine --methods hybrid lrp_paper", _build)
@@ -36,7 +36,7 @@ def add_user_study(commands: Any) -> None:
     about = "accuracy, Bradley-Terry and usability"
     analyse = add_command(verbs, "analyse", about, "mine", _analyse)
     about = "delete a participant's answers"
-    withdraw = add_command(verbs, "withdraw", about, "mine ABCD-EFGH", _withdraw)
+    withdraw = add_command(verbs, "withdraw", about, "mine ABCD-EFGH-JKLM", _withdraw)
     for verb in (build, serve, export, analyse, withdraw):
         verb.add_argument("folder", type=Path, metavar="FOLDER", help="of the user study")
     withdraw.add_argument("code", metavar="CODE", help="as the participant has it")
