@@ -1,6 +1,8 @@
 """The command line, the workloads, and the figures that the demo makes."""
 
+import argparse
 import json
+import shlex
 import subprocess
 import sys
 
@@ -10,6 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+import xaiutils
+from xaiutils import plots
 from xaiutils.apps.cli import __main__ as cli
 from xaiutils.cases import workloads
 from xaiutils.hybrid import explain
@@ -26,6 +30,12 @@ def picture(tmp_path):
     return path
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures take most of a command's time, and are not looked at."""
+    monkeypatch.setattr(plots, "save", lambda figure, path, scale: path.touch())
+
+
 def test_explain_writes_the_maps_that_explain_computes(picture, tmp_path, capsys):
     assert cli.main(["explain", str(picture), "--out", str(tmp_path / "out")]) == 0
     classifier = load_model("scenes_vgg_seed0")
@@ -40,7 +50,7 @@ def test_explain_writes_the_maps_that_explain_computes(picture, tmp_path, capsys
     assert classifier.classes[int(found.target[0])] in capsys.readouterr().out
 
 
-def test_pictures_of_one_name_get_their_endings(picture, tmp_path):
+def test_pictures_of_one_name_get_their_endings(picture, tmp_path, undrawn):
     with PIL.Image.open(picture) as image:
         image.save(tmp_path / "three.bmp")
     (tmp_path / "folder.png").mkdir()
@@ -50,7 +60,9 @@ def test_pictures_of_one_name_get_their_endings(picture, tmp_path):
     assert names == ["three_bmp", "three_png"]
 
 
-def test_a_picture_that_a_method_cannot_explain_does_not_stop_the_others(picture, tmp_path, capsys):
+def test_a_picture_that_a_method_cannot_explain_does_not_stop_the_others(
+    picture, tmp_path, capsys, undrawn
+):
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     PIL.Image.fromarray(noise).save(tmp_path / "noise.png")
     command = ["explain", str(tmp_path / "noise.png"), str(picture)]
@@ -62,7 +74,7 @@ def test_a_picture_that_a_method_cannot_explain_does_not_stop_the_others(picture
         assert saved["setting_feature_ablation_batch_size"] == 8
 
 
-def test_explain_takes_a_class_by_name_and_every_setting(picture, tmp_path):
+def test_explain_takes_a_class_by_name_and_every_setting(picture, tmp_path, undrawn):
     options = ["--target", "ring", "--threshold", "0.4", "--sigma", "0", "--composite", "epsilon"]
     options += ["--cam", "layer_cam", "--cam-layer", "features.9", "--out", str(tmp_path / "out")]
     assert cli.main(["explain", str(picture), *options]) == 0
@@ -72,7 +84,7 @@ def test_explain_takes_a_class_by_name_and_every_setting(picture, tmp_path):
         assert str(saved["setting_cam_layer"]) == "features.9"
 
 
-def test_a_picture_that_cannot_be_read_does_not_stop_the_others(picture, tmp_path, capsys):
+def test_a_picture_that_cannot_be_read_does_not_stop_the_others(picture, tmp_path, capsys, undrawn):
     folder = tmp_path / "pictures"
     folder.mkdir()
     (folder / "broken.png").write_bytes(b"no picture")
@@ -187,7 +199,7 @@ def test_another_method_is_drawn_alone_and_inside_the_figure(picture, tmp_path, 
     assert "method must be a known name, got 'lpr'" in capsys.readouterr().err
 
 
-def test_no_setting_is_pickled_into_the_maps(picture, tmp_path):
+def test_no_setting_is_pickled_into_the_maps(picture, tmp_path, undrawn):
     command = ["explain", str(picture), "--method", "layer_cam", "--set", "layer=None"]
     assert cli.main([*command, "--out", str(tmp_path)]) == 0
     with np.load(tmp_path / "three_layer_cam.npz") as saved:  # refuses pickled objects
@@ -197,7 +209,7 @@ def test_no_setting_is_pickled_into_the_maps(picture, tmp_path):
         assert saved["setting_layer_cam_layer"] == "None"
 
 
-def test_full_scale_of_12_bits(tmp_path, capsys):
+def test_full_scale_of_12_bits(tmp_path, undrawn):
     values = np.linspace(0, 4095, 128 * 128).astype(np.uint16).reshape(128, 128)
     PIL.Image.fromarray(values).save(tmp_path / "twelve.png")
     command = ["explain", str(tmp_path / "twelve.png"), "--full-scale", "4095"]
@@ -213,9 +225,13 @@ def test_a_module_of_the_working_directory_replaces_none_of_a_library(tmp_path):
     (tmp_path / "yaml.py").write_text("raise SystemExit('not the library')")
     (tmp_path / "mine.py").write_text("def made():\n    return 'mine'")
     asks = (
-        "import subprocess, sys; from xaiutils.apps.cli import __main__ as cli; "
-        "cli.main = lambda: 0; cli.run();"
-        "subprocess.run([sys.executable, '-c', sys.argv[1]], cwd=sys.argv[2], check=True)"
+        "import subprocess, sys\n"
+        "from xaiutils.apps.cli.__main__ import run\n"
+        "child, folder = sys.argv[1:]\n"
+        "sys.argv[1:] = ['--unknown']\n"
+        "try:\n    run()\n"
+        "except SystemExit:\n"
+        "    subprocess.run([sys.executable, '-c', child], cwd=folder, check=True)"
     )
     child = (
         "import yaml; from xaiutils.support.plugins import made_by;"
@@ -248,6 +264,55 @@ def test_an_interruption_while_modules_load_is_said_in_words(tmp_path):
         check=False,
     )
     assert (done.returncode, done.stderr) == (130, "xaiutils: interrupted\n")
+
+
+def test_the_version_needs_no_torch():
+    asks = (
+        "import sys\nfrom xaiutils.apps.cli.__main__ import main\n"
+        "try:\n    main(['--version'])\n"
+        "except SystemExit as end:\n"
+        "    print(end.code, [n for n in ('torch', 'pandas', 'matplotlib') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+    assert done.stdout == f"xaiutils {xaiutils.__version__}\n0 []\n"
+
+
+def test_every_command_has_an_example_that_it_takes():
+    found, commands = [], {"xaiutils": cli._parser()}
+    while commands:
+        name, parser = commands.popitem()
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                commands |= {f"{name} {verb}": one for verb, one in action.choices.items()}
+        if parser.epilog:
+            found.append(name)
+            assert parser.epilog.startswith(f"example: {name}")
+            cli._parser().parse_args(shlex.split(parser.epilog)[2:])
+    assert {"xaiutils explain", "xaiutils study merge", "xaiutils user-study power"} <= {*found}
+
+
+def wrong(*_):
+    return METHODS["hybrid"](None, None)
+
+
+@pytest.mark.parametrize(
+    ("fails", "code", "said"),
+    [
+        (wrong, 2, "classifier must be"),  # by a check of ours
+        (lambda *_: len(3), 1, "object of type 'int' has no len(); a fault of the program: "),
+    ],
+)
+def test_a_fault_is_told_from_a_wrong_argument(fails, code, said, monkeypatch, capsys):
+    monkeypatch.setattr("xaiutils.network.classifier.load_model", fails)
+    assert cli.main(["methods"]) == code
+    told = capsys.readouterr().err
+    assert said in told
+    assert "Traceback" not in told
+    assert ("xaiutils --debug methods shows where" in told) == (code == 1)
+    assert cli.main(["--debug", "methods"]) == code
+    told = capsys.readouterr().err
+    assert told.startswith("Traceback")
+    assert "test_cli.py" in told
 
 
 def test_methods_lists_what_suits_a_network(capsys):

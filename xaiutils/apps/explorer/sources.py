@@ -26,13 +26,7 @@ UPLOAD = 64_000_000  # pixels; a larger picture is refused from its header
 
 @dataclass(frozen=True)
 class Choice:
-    """Something to choose.
-
-    Attributes:
-        label: What the list calls it.
-        open: Gives it.
-        code: A Python expression that gives it again, after ``import xaiutils as xai``.
-    """
+    """Something to choose, by its label; ``code`` is Python after ``import xaiutils as xai``."""
 
     label: str
     open: Callable[[], Any]
@@ -42,9 +36,8 @@ class Choice:
 def pictures(source: Any, work: Workload | None) -> list[Choice]:
     """What ``source`` says, then the workload's pictures, then scikit-image's photographs.
 
-    Args:
-        source: None, a `Sample`, a folder, or whatever `load_image` reads.
-        work: From `load_workload`; None where the network is not its own.
+    ``source`` is None, a `Sample`, a folder, or whatever `load_image` reads; ``work`` is None where
+    the network is not its own.
 
     Raises:
         ValueError, FileNotFoundError: A folder without pictures; what `load_image` raises.
@@ -105,15 +98,12 @@ def uploaded(name: str, content: bytes) -> Choice:
 def networks(classifier: Any, models: Sequence[Any], work: Workload | None) -> list[Choice]:
     """The network that was given, or the workload's, then the others.
 
-    Args:
-        classifier: A `Classifier`, a name in `MODELS`, or None.
-        models: Further ones, of either kind.
-        work: From `load_workload`, where it gives the network.
+    Each is a `Classifier` or a name in `MODELS`; ``classifier`` is None where ``work`` brings it.
 
     Raises:
         TypeError, ValueError: Something that is neither; two of one name.
     """
-    given = [*([] if classifier is None else [classifier]), *models]
+    given = [*(() if classifier is None else (classifier,)), *models]
     if work is not None:
         more = SCENE_NETWORKS if work.name == "scenes" else ()
         given = [work.classifier, *given, *(n for n in more if n != work.classifier.name)]

@@ -108,12 +108,7 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A picture as a network sees it.
-
-    Attributes:
-        classifier: The network.
-        sample: The picture, with its mask or boxes where they are known.
-    """
+    """A picture as a network sees it, with its mask or boxes where they are known."""
 
     classifier: Classifier
     sample: Sample
@@ -240,13 +235,7 @@ class Tile:
 
 
 def tiles(subject: Subject, view: View, factors: Factors) -> list[Tile]:
-    """The picture, the five stages, the contrast, and the other methods that are there.
-
-    Args:
-        subject: The picture and the network.
-        view: What is chosen.
-        factors: What the network was asked for.
-    """
+    """The picture, the five stages, the contrast, and the other methods that are there."""
     mask = subject.mask(view.region)
     name = subject.classifier.classes[factors.target]
     outlined = None if mask is None else mask.numpy()
