@@ -112,7 +112,7 @@ def test_a_contrast_is_the_other_classes_hybrid_and_the_difference():
 
 
 def test_other_methods_alone_and_inside_the_figure():
-    name = "occlusion"
+    name = "lrp_epsilon"
     map = METHODS[name](CLASSIFIER, SUBJECT.case.x, 1)[0]
     view = View(target=1, methods=(name,), threshold=0.3)
     factors = replace(compute(SUBJECT, view), maps={name: map})
@@ -244,29 +244,6 @@ def test_the_arrays_are_the_maps_as_they_are():
     assert json.loads(str(found["view"]))["positive"] is True
 
 
-def test_the_code_makes_the_same_figure():
-    view = {"threshold": 0.4, "contrast": 2, "methods": ("sobel_edges",), "positive": True}
-    text = code(
-        View(**view),
-        'xai.load_workload("scenes", "duo").samples[3]',
-        'xai.load_model("scenes_vgg_seed0")',
-    )
-    assert "alpha" not in text  # only what was chosen
-    lines = text.replace("xai.explore(", "found = xai.explore(")
-    space = {}
-    exec(lines, space)
-    expected = explore(SUBJECT.sample, CLASSIFIER, static=True, **view)
-    assert png_bytes(space["found"]) == png_bytes(expected)
-
-
-def run(text, *before):
-    """In a process of its own, as a downloaded view.py is."""
-    lines = "\n".join((*before, text))
-    return subprocess.run(
-        [sys.executable, "-c", lines], capture_output=True, text=True, cwd=ROOT, check=False
-    )
-
-
 def expressions(classifier, work=None):
     given = None if work is not None and classifier is work.classifier else classifier
     return networks(given, (), work)[0].code
@@ -301,7 +278,9 @@ def test_code_for_what_only_its_owner_has_says_what_to_fill_in():
         work = load_workload("scenes", "duo") if source is None else None
         picture = pictures(source, work)[0].code
         text = code(View(), picture, networks(mine, (), None)[0].code)
-        done = run(text)
+        done = subprocess.run(  # in a process of its own, as a downloaded view.py is
+            [sys.executable, "-c", text], capture_output=True, text=True, cwd=ROOT, check=False
+        )
         missing = "classifier" if source is None else "picture"
         assert done.returncode == 1
         last = done.stderr.splitlines()[-1]

@@ -257,20 +257,20 @@ def test_two_pictures_of_one_name_are_both_there():
 
 def test_methods_are_computed_in_the_background(explorer):
     c = explorer.controls
-    c.methods.value = ("occlusion", "sobel_edges")
+    c.methods.value = ("saliency", "sobel_edges")
     c.run.click()
     explorer.wait()
-    assert {"method-occlusion", "method-sobel_edges"} <= set(explorer.tiles)
+    assert {"method-saliency", "method-sobel_edges"} <= set(explorer.tiles)
     assert (c.run.disabled, c.stop.disabled, c.progress.description) == (False, True, "idle")
-    expected = METHODS["occlusion"](CLASSIFIER, explorer.subject.case.x)[0]
-    np.testing.assert_array_equal(explorer.tiles["method-occlusion"].panel.map, expected.double())
+    expected = METHODS["saliency"](CLASSIFIER, explorer.subject.case.x)[0]
+    np.testing.assert_array_equal(explorer.tiles["method-saliency"].panel.map, expected.double())
     with asking.watch() as seen:
         c.inside.value = True
     assert seen.images == 0
-    assert "in figure" in explorer.tiles["method-occlusion"].title
+    assert "in figure" in explorer.tiles["method-saliency"].title
     c.methods.value = ()
     c.inside.value = False
-    assert "method-occlusion" not in explorer.tiles
+    assert "method-saliency" not in explorer.tiles
 
 
 def test_nothing_chosen_is_said(explorer):
@@ -346,6 +346,7 @@ def test_the_static_view_is_the_code_and_the_code_is_the_view():
     explorer = explore(threshold=0.3, contrast=2, methods=["sobel_edges"])
     explorer.wait()
     explorer.controls.positive.value = True
+    assert "alpha" not in explorer.controls.code.value  # only what was chosen
     space = {}
     exec(explorer.controls.code.value.replace("xai.explore(", "found = xai.explore("), space)
     assert png_bytes(space["found"]) == png_bytes(explorer.static())
@@ -407,7 +408,7 @@ def test_the_callers_network_and_random_state_stay_as_they_were():
     before = {key: value.clone() for key, value in module.state_dict().items()}
     torch.manual_seed(3)
     state = torch.get_rng_state()
-    explorer = explore(scenes.sample("duo", 3), CLASSIFIER, methods=["lime"])
+    explorer = explore(scenes.sample("duo", 3), CLASSIFIER, methods=["gradient_shap"])
     explorer.wait()
     explorer.controls.draw.click()
     assert torch.equal(torch.get_rng_state(), state)
