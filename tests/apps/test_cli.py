@@ -315,6 +315,16 @@ def test_a_fault_is_told_from_a_wrong_argument(fails, code, said, monkeypatch, c
     assert "test_cli.py" in told
 
 
+def test_a_library_that_is_missing_is_named_with_its_extra(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert cli.main(["explain", "sample:chelsea"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "xaiutils explain: tqdm is not installed, and this needs it: pip install"
+    )
+    assert said.endswith("'xaiutils[all]'\n")
+
+
 def test_methods_lists_what_suits_a_network(capsys):
     assert cli.main(["methods"]) == 0
     told = capsys.readouterr().out

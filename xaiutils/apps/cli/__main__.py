@@ -21,24 +21,26 @@ def main(arguments: Sequence[str] | None = None, folder: str | None = None) -> i
         folder: Of modules of the user's, which this process and its children can name.
 
     Returns:
-        0; 2 for a wrong argument, picture or file; 1 for a TypeError that none of our checks
-        raised, which is a fault of a program; 130 for Ctrl-C.
+        0; 2 for a wrong argument, picture or file, or a library of an extra that is missing; 1 for
+        a TypeError that none of our checks raised, which is a fault of a program; 130 for Ctrl-C.
     """
     command, again, debug = "", "", False
     try:
         # Here and not above, so that Ctrl-C while modules load is answered in words, too.
-        if folder is not None:
-            from xaiutils.support.plugins import find_modules
+        from xaiutils.support.extras import extras_named
+        from xaiutils.support.plugins import find_modules
 
+        if folder is not None:
             find_modules(folder)
         options = vars(_parser().parse_args(arguments))
         debug, run, name = (options.pop(key) for key in ("debug", "run", "command"))
         options.pop("verb", None)
         command = f" {name}"
         again = "; the same command again goes on" if name == "figures" else ""
-        run(**options)
-    except (ValueError, TypeError, OSError) as error:
-        fault = isinstance(error, TypeError) and not _checked(error)
+        with extras_named():
+            run(**options)
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+        fault = isinstance(error, TypeError | ModuleNotFoundError) and not _checked(error)
         if debug:
             traceback.print_exc()
         else:
