@@ -48,9 +48,7 @@ class Explorer(w.VBox):
     subject: Subject
     factors: Factors
 
-    def __init__(
-        self, pictures: Sequence[Choice], networks: Sequence[Choice], view: View, **options: Any
-    ) -> None:
+    def __init__(self, pictures: Sequence[Choice], networks: Sequence[Choice], view: View) -> None:
         c = self.controls = Controls()
         self.tiles: dict[str, Tile] = {}
         self.message = ""
@@ -71,7 +69,7 @@ class Explorer(w.VBox):
         self._gallery = w.Box().add_class("xai-tiles")
         tools = w.HBox([c.draw, c.pack, c.reset])
         rows = [style(), self._head, self._gallery, self._ledger, self._say, c.boxes()]
-        super().__init__([*rows, tools, self._chart, self._links, c.code], **options)
+        super().__init__([*rows, tools, self._chart, self._links, c.code])
         self.add_class("xai-explorer")
         with self._set():
             choose(c.picture, list(self._pictures))
