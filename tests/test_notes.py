@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from xaiutils import plots
 from xaiutils.apps.cli import __main__ as cli
-from xaiutils.apps.explorer import View, compute, explore
+from xaiutils.apps.explorer import Subject, View, compute, explore
 from xaiutils.apps.explorer.output import figure, notes
 from xaiutils.apps.explorer.sources import pictures as of_explorer
-from xaiutils.apps.explorer.subject import Subject
 from xaiutils.hybrid import explain, relevance
 from xaiutils.lrp.composites import Composite, Row, paper
 from xaiutils.lrp.rules import gamma, z

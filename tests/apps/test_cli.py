@@ -1,17 +1,18 @@
-"""The command line, the workloads, and the figures that the demo makes."""
+"""The command line: what it writes, says and refuses."""
 
-import json
+import argparse
+import shlex
 import subprocess
 import sys
 
 import numpy as np
 import PIL.Image
 import pytest
-import torch
 from torch import nn
 
+import xaiutils
+from xaiutils import plots
 from xaiutils.apps.cli import __main__ as cli
-from xaiutils.cases import workloads
 from xaiutils.hybrid import explain
 from xaiutils.methods import METHODS
 from xaiutils.network.classifier import load_model, wrap
@@ -24,6 +25,12 @@ def picture(tmp_path):
     path = tmp_path / "three.png"
     scenes.sample("unit", 3).image.save(path)
     return path
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures take most of a command's time, and are not looked at."""
+    monkeypatch.setattr(plots, "save", lambda figure, path, scale: path.touch())
 
 
 def test_explain_writes_the_maps_that_explain_computes(picture, tmp_path, capsys):
@@ -40,7 +47,7 @@ def test_explain_writes_the_maps_that_explain_computes(picture, tmp_path, capsys
     assert classifier.classes[int(found.target[0])] in capsys.readouterr().out
 
 
-def test_pictures_of_one_name_get_their_endings(picture, tmp_path):
+def test_pictures_of_one_name_get_their_endings(picture, tmp_path, undrawn):
     with PIL.Image.open(picture) as image:
         image.save(tmp_path / "three.bmp")
     (tmp_path / "folder.png").mkdir()
@@ -50,7 +57,9 @@ def test_pictures_of_one_name_get_their_endings(picture, tmp_path):
     assert names == ["three_bmp", "three_png"]
 
 
-def test_a_picture_that_a_method_cannot_explain_does_not_stop_the_others(picture, tmp_path, capsys):
+def test_a_picture_that_a_method_cannot_explain_does_not_stop_the_others(
+    picture, tmp_path, capsys, undrawn
+):
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     PIL.Image.fromarray(noise).save(tmp_path / "noise.png")
     command = ["explain", str(tmp_path / "noise.png"), str(picture)]
@@ -62,7 +71,7 @@ def test_a_picture_that_a_method_cannot_explain_does_not_stop_the_others(picture
         assert saved["setting_feature_ablation_batch_size"] == 8
 
 
-def test_explain_takes_a_class_by_name_and_every_setting(picture, tmp_path):
+def test_explain_takes_a_class_by_name_and_every_setting(picture, tmp_path, undrawn):
     options = ["--target", "ring", "--threshold", "0.4", "--sigma", "0", "--composite", "epsilon"]
     options += ["--cam", "layer_cam", "--cam-layer", "features.9", "--out", str(tmp_path / "out")]
     assert cli.main(["explain", str(picture), *options]) == 0
@@ -72,7 +81,7 @@ def test_explain_takes_a_class_by_name_and_every_setting(picture, tmp_path):
         assert str(saved["setting_cam_layer"]) == "features.9"
 
 
-def test_a_picture_that_cannot_be_read_does_not_stop_the_others(picture, tmp_path, capsys):
+def test_a_picture_that_cannot_be_read_does_not_stop_the_others(picture, tmp_path, capsys, undrawn):
     folder = tmp_path / "pictures"
     folder.mkdir()
     (folder / "broken.png").write_bytes(b"no picture")
@@ -187,7 +196,7 @@ def test_another_method_is_drawn_alone_and_inside_the_figure(picture, tmp_path, 
     assert "method must be a known name, got 'lpr'" in capsys.readouterr().err
 
 
-def test_no_setting_is_pickled_into_the_maps(picture, tmp_path):
+def test_no_setting_is_pickled_into_the_maps(picture, tmp_path, undrawn):
     command = ["explain", str(picture), "--method", "layer_cam", "--set", "layer=None"]
     assert cli.main([*command, "--out", str(tmp_path)]) == 0
     with np.load(tmp_path / "three_layer_cam.npz") as saved:  # refuses pickled objects
@@ -197,7 +206,7 @@ def test_no_setting_is_pickled_into_the_maps(picture, tmp_path):
         assert saved["setting_layer_cam_layer"] == "None"
 
 
-def test_full_scale_of_12_bits(tmp_path, capsys):
+def test_full_scale_of_12_bits(tmp_path, undrawn):
     values = np.linspace(0, 4095, 128 * 128).astype(np.uint16).reshape(128, 128)
     PIL.Image.fromarray(values).save(tmp_path / "twelve.png")
     command = ["explain", str(tmp_path / "twelve.png"), "--full-scale", "4095"]
@@ -213,8 +222,13 @@ def test_a_module_of_the_working_directory_replaces_none_of_a_library(tmp_path):
     (tmp_path / "yaml.py").write_text("raise SystemExit('not the library')")
     (tmp_path / "mine.py").write_text("def made():\n    return 'mine'")
     asks = (
-        "import subprocess, sys; from xaiutils import cli; cli.main = lambda: 0; cli.run();"
-        "subprocess.run([sys.executable, '-c', sys.argv[1]], cwd=sys.argv[2], check=True)"
+        "import subprocess, sys\n"
+        "from xaiutils.apps.cli.__main__ import run\n"
+        "child, folder = sys.argv[1:]\n"
+        "sys.argv[1:] = ['--unknown']\n"
+        "try:\n    run()\n"
+        "except SystemExit:\n"
+        "    subprocess.run([sys.executable, '-c', child], cwd=folder, check=True)"
     )
     child = (
         "import yaml; from xaiutils.support.plugins import made_by;"
@@ -249,58 +263,67 @@ def test_an_interruption_while_modules_load_is_said_in_words(tmp_path):
     assert (done.returncode, done.stderr) == (130, "xaiutils: interrupted\n")
 
 
+def test_the_version_needs_no_torch():
+    asks = (
+        "import sys\nfrom xaiutils.apps.cli.__main__ import main\n"
+        "try:\n    main(['--version'])\n"
+        "except SystemExit as end:\n"
+        "    print(end.code, [n for n in ('torch', 'pandas', 'matplotlib') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+    assert done.stdout == f"xaiutils {xaiutils.__version__}\n0 []\n"
+
+
+def test_every_command_has_an_example_that_it_takes():
+    found, commands = [], {"xaiutils": cli._parser()}
+    while commands:
+        name, parser = commands.popitem()
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                commands |= {f"{name} {verb}": one for verb, one in action.choices.items()}
+        if parser.epilog:
+            found.append(name)
+            assert parser.epilog.startswith(f"example: {name}")
+            cli._parser().parse_args(shlex.split(parser.epilog)[2:])
+    assert {"xaiutils explain", "xaiutils study merge", "xaiutils user-study power"} <= {*found}
+
+
+def wrong(*_):
+    return METHODS["hybrid"](None, None)
+
+
+@pytest.mark.parametrize(
+    ("fails", "code", "said"),
+    [
+        (wrong, 2, "classifier must be"),  # by a check of ours
+        (lambda *_: len(3), 1, "object of type 'int' has no len(); a fault of the program: "),
+    ],
+)
+def test_a_fault_is_told_from_a_wrong_argument(fails, code, said, monkeypatch, capsys):
+    monkeypatch.setattr("xaiutils.network.classifier.load_model", fails)
+    assert cli.main(["methods"]) == code
+    told = capsys.readouterr().err
+    assert said in told
+    assert "Traceback" not in told
+    assert ("xaiutils --debug methods shows where" in told) == (code == 1)
+    assert cli.main(["--debug", "methods"]) == code
+    told = capsys.readouterr().err
+    assert told.startswith("Traceback")
+    assert "test_cli.py" in told
+
+
+def test_a_library_that_is_missing_is_named_with_its_extra(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert cli.main(["explain", "sample:chelsea"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "xaiutils explain: tqdm is not installed, and this needs it: pip install"
+    )
+    assert said.endswith("'xaiutils[all]'\n")
+
+
 def test_methods_lists_what_suits_a_network(capsys):
     assert cli.main(["methods"]) == 0
     told = capsys.readouterr().out
     assert all(f"  {name} " in told for name in METHODS)
     assert "no: it has no attention over patches" in told
-
-
-def test_the_environment_chooses_the_workload(monkeypatch, tmp_path):
-    monkeypatch.setenv("XAIUTILS_WORKLOAD", "photographs")
-    monkeypatch.setenv("XAIUTILS_MODEL", "squeezenet1_0")
-    monkeypatch.setenv("XAIUTILS_WEIGHTS", "random")
-    work = workloads.load_workload()
-    chosen, x = work.batch([0, 1])
-    assert (work.name, tuple(x.shape)) == ("photographs", (2, 3, 224, 224))
-    assert work.picture(chosen[0]).shape == (224, 224, 3)
-    with pytest.raises(ValueError, match="neither"):
-        work.masks(chosen)
-    monkeypatch.setenv("XAIUTILS_WORKLOAD", "photos")
-    with pytest.raises(ValueError, match="did you mean photographs"):
-        workloads.load_workload()
-
-
-def test_scene_workload_counts_and_masks():
-    work = workloads.load_workload("scenes", "duo")
-    assert len(work.samples) == scenes.SPLITS["duo"].count
-    chosen, x = work.batch([0, -1])
-    assert torch.equal(work.masks(chosen)[0], torch.from_numpy(chosen[0].mask))
-    assert x.shape == (2, 3, scenes.SIZE, scenes.SIZE)
-    with pytest.raises(IndexError, match="index must be in"):
-        work.samples[len(work.samples)]
-    with pytest.raises(ValueError, match="split must be a known name"):
-        workloads.load_workload("scenes", "tset")
-
-
-def test_imagenet_workload_reads_boxes(monkeypatch, tmp_path):
-    folder = tmp_path / "ILSVRC/Data/CLS-LOC/val"
-    folder.mkdir(parents=True)
-    PIL.Image.new("RGB", (300, 300), "red").save(folder / "ILSVRC2012_val_00000001.JPEG")
-    (tmp_path / "LOC_val_solution.csv").write_text(
-        "ImageId,PredictionString\nILSVRC2012_val_00000001,n01440764 0 0 300 150 \n"
-    )
-    monkeypatch.setenv("XAIUTILS_IMAGENET", str(tmp_path))
-    monkeypatch.setenv("XAIUTILS_MODEL", "squeezenet1_0")
-    monkeypatch.setenv("XAIUTILS_WEIGHTS", "random")
-    # Class 0 of one would be explained as class 0 of a thousand, whatever that is.
-    with pytest.raises(
-        ValueError, match="root must have the classes of squeezenet1_0, 1000, got 1"
-    ):
-        workloads.load_workload("imagenet")
-    others = "".join(f"n9{i:07} another\n" for i in range(999))
-    (tmp_path / "LOC_synset_mapping.txt").write_text(f"n01440764 tench, Tinca tinca\n{others}")
-    work = workloads.load_workload("imagenet")
-    chosen, _ = work.batch([0])
-    assert float(work.masks(chosen).double().mean()) == pytest.approx(0.5, abs=0.01)
-    assert json.dumps(chosen[0].wnid) == '"n01440764"'

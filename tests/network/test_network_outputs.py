@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from xaiutils.apps.cli import explain as cli_explain
-from xaiutils.apps.explorer import explore, output
-from xaiutils.apps.explorer.subject import Subject
+from xaiutils.apps.explorer import Subject, explore, output
 from xaiutils.apps.userstudy import build
 from xaiutils.cases.case import Case, load_cases
 from xaiutils.cases.workloads import Workload

@@ -22,15 +22,12 @@ from xaiutils import METHODS, METRICS, combine, explain, explore, load_model, wr
 from xaiutils.apps.explorer import Subject, View, compute, tiles
 from xaiutils.apps.explorer.output import arrays, code, link, spent, tile_html
 from xaiutils.apps.explorer.sources import networks, pictures, uploaded
-from xaiutils.apps.explorer.subject import with_maps
 from xaiutils.apps.explorer.view import chance, curves
 from xaiutils.cases.workloads import Workload, load_workload
 from xaiutils.lrp.composites import paper
 from xaiutils.metrics.flipping import flipping_curve
 from xaiutils.pictures import scenes
-from xaiutils.plots import raster
-from xaiutils.plots.panel import Panel, checked_panel, draw
-from xaiutils.plots.style import Figure, png_bytes
+from xaiutils.plots.style import png_bytes
 from xaiutils.support import asking
 
 ROOT = Path(__file__).parents[3]
@@ -113,10 +110,10 @@ def test_a_contrast_is_the_other_classes_hybrid_and_the_difference():
 
 
 def test_other_methods_alone_and_inside_the_figure():
-    name = "occlusion"
+    name = "lrp_epsilon"
     map = METHODS[name](CLASSIFIER, SUBJECT.case.x, 1)[0]
     view = View(target=1, methods=(name,), threshold=0.3)
-    factors = with_maps(compute(SUBJECT, view), {name: map})
+    factors = replace(compute(SUBJECT, view), maps={name: map})
     np.testing.assert_array_equal(by_key(view, factors)[f"method-{name}"].panel.map, map.double())
     inside = View(target=1, methods=(name,), threshold=0.3, inside=True)
     both = combine(METHODS["grad_cam_plus_plus"], METHODS[name])
@@ -161,51 +158,6 @@ def test_a_choice_that_does_not_exist_is_named():
         explore(treshold=0.2)
 
 
-# Pixels
-
-
-@pytest.mark.parametrize("options", [{}, {"clip": 90}, {"opacity": 1.0}], ids=str)
-@pytest.mark.parametrize("signed", [True, False])
-@pytest.mark.parametrize("photo", [True, False])
-def test_pixels_are_what_matplotlib_draws(options, signed, photo):
-    rng = np.random.default_rng(0)
-    map = rng.normal(size=(50, 70))
-    image = rng.integers(0, 256, (50, 70, 3), dtype=np.uint8) if photo else None
-    panel = Panel(image, map if signed else np.abs(map), **options)
-    figure = Figure(figsize=(0.7, 0.5))
-    axes = figure.add_axes((0, 0, 1, 1))
-    draw(axes, checked_panel("panel", panel, {}))
-    axes.set_axis_off()
-    with PIL.Image.open(io.BytesIO(png_bytes(figure))) as drawn:
-        expected = np.asarray(drawn).astype(int)
-    found = raster.pixels(panel).astype(int)
-    assert np.abs(found - expected).max() <= 4  # 256 steps of grey and colour, rounded twice
-    packed = PIL.Image.open(io.BytesIO(raster.quick_png(raster.pixels(panel))))
-    np.testing.assert_array_equal(np.asarray(packed), found)
-
-
-def test_a_picture_stays_as_it_is():
-    np.testing.assert_array_equal(raster.pixels(Panel(SUBJECT.photo)), SUBJECT.photo)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**20 - 1))
-def test_an_outline_has_an_edge_wherever_the_mask_ends(bits):
-    mask = np.array([bits >> i & 1 for i in range(20)], bool).reshape(4, 5)
-    edges = set()
-    for y in range(4):
-        for x in range(5):
-            for dy, dx, edge in (
-                *((-1, 0, f"M{x} {y}h1"), (1, 0, f"M{x} {y + 1}h1")),
-                *((0, -1, f"M{x} {y}v1"), (0, 1, f"M{x + 1} {y}v1")),
-            ):
-                inside = 0 <= y + dy < 4 and 0 <= x + dx < 5 and mask[y + dy, x + dx]
-                if mask[y, x] and not inside:
-                    edges.add(edge)
-    found = ["M" + part for part in raster.outline(mask).split("M")[1:]]
-    assert sorted(found) == sorted(edges)
-
-
 # Words and files
 
 
@@ -245,29 +197,6 @@ def test_the_arrays_are_the_maps_as_they_are():
     assert json.loads(str(found["view"]))["positive"] is True
 
 
-def test_the_code_makes_the_same_figure():
-    view = {"threshold": 0.4, "contrast": 2, "methods": ("sobel_edges",), "positive": True}
-    text = code(
-        View(**view),
-        'xai.load_workload("scenes", "duo").samples[3]',
-        'xai.load_model("scenes_vgg_seed0")',
-    )
-    assert "alpha" not in text  # only what was chosen
-    lines = text.replace("xai.explore(", "found = xai.explore(")
-    space = {}
-    exec(lines, space)
-    expected = explore(SUBJECT.sample, CLASSIFIER, static=True, **view)
-    assert png_bytes(space["found"]) == png_bytes(expected)
-
-
-def run(text, *before):
-    """In a process of its own, as a downloaded view.py is."""
-    lines = "\n".join((*before, text))
-    return subprocess.run(
-        [sys.executable, "-c", lines], capture_output=True, text=True, cwd=ROOT, check=False
-    )
-
-
 def expressions(classifier, work=None):
     given = None if work is not None and classifier is work.classifier else classifier
     return networks(given, (), work)[0].code
@@ -302,7 +231,9 @@ def test_code_for_what_only_its_owner_has_says_what_to_fill_in():
         work = load_workload("scenes", "duo") if source is None else None
         picture = pictures(source, work)[0].code
         text = code(View(), picture, networks(mine, (), None)[0].code)
-        done = run(text)
+        done = subprocess.run(  # in a process of its own, as a downloaded view.py is
+            [sys.executable, "-c", text], capture_output=True, text=True, cwd=ROOT, check=False
+        )
         missing = "classifier" if source is None else "picture"
         assert done.returncode == 1
         last = done.stderr.splitlines()[-1]
@@ -335,7 +266,7 @@ def test_curves_are_those_of_the_metrics():
 
 def test_a_map_of_zeros_has_no_curve():
     view = View(target=1, methods=("random_map",))
-    factors = with_maps(compute(SUBJECT, view), {"random_map": torch.zeros(128, 128)})
+    factors = replace(compute(SUBJECT, view), maps={"random_map": torch.zeros(128, 128)})
     assert "random" not in " ".join(curves(SUBJECT, view, factors, steps=4)).lower()
 
 

@@ -5,23 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from xaiutils.apps.cli import add_command
 from xaiutils.support import checks
 from xaiutils.support.files import plain, write_whole
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
-    from xaiutils.hybrid import Explanation
     from xaiutils.methods import Method
     from xaiutils.network.classifier import Classifier
 
-
-SIZES = ("network", "original")
+ORIGINAL = "original"  # of the sizes
 STAGES = {
     "cam": "CAM",
     "bounded": "bounding figure",
@@ -29,94 +28,113 @@ STAGES = {
     "product": "product",
     "hybrid": "hybrid",
 }
+OVERLAY = "_overlay.png"
+
+
+class _Found(NamedTuple):
+    """One explained picture: its class, its maps, and what is drawn, kept and told of them."""
+
+    target: int
+    logits: Tensor
+    maps: dict[str, Tensor]
+    main: str  # the map over the picture
+    titles: dict[str, str]  # of the maps in the figure
+    about: dict[str, Any]  # goes into the NPZ with the maps
+    notes: list[str]
+    told: list[str]
 
 
 def add_explain(commands: Any) -> None:
     """Add the command to the subparsers ``commands``."""
-    explain = commands.add_parser(
-        "explain", help="explain pictures: a figure, an overlay and an NPZ for each"
+    about = "explain pictures: a figure, an overlay and an NPZ for each"
+    example = "sample:chelsea --model resnet18 --out maps"
+    add = add_command(commands, "explain", about, example, _explain).add_argument
+    about = "a file, a folder, or sample:chelsea; an .npy file for a network of arrays"
+    add("pictures", nargs="+", metavar="PICTURE", help=about)
+    add("--model", default="scenes_vgg_seed0", help="a name in MODELS, or module:function")
+    add("--weights", help="published name, state-dict file, or random")
+    add("--preset", help="preprocessing of which published weights")
+    add("--target", help="class name or index; the predicted class by default")
+    add("--threshold", type=float, default=0.2, help="in [0, 1)")
+    add("--sigma", type=float, help="pixels; a 64th of the height by default")
+    add("--composite", help="a name in COMPOSITES; paper by default")
+    add("--cam", default="grad_cam_plus_plus", help="a name in CAMS")
+    add("--cam-layer", help="module path; found by itself by default")
+    about = (
+        "another explainer instead (xaiutils methods lists them), alone and inside the bounding "
+        "figure: NAME_METHOD.png and .npz"
     )
-    explain.add_argument(
-        "pictures",
-        nargs="+",
-        metavar="PICTURE",
-        help="a file, a folder, or sample:chelsea; an .npy file for a network of arrays",
+    add("--method", help=about)
+    about = "of --method, repeatable"
+    add("--set", action="append", default=[], metavar="SETTING=VALUE", help=about)
+    add("--full-scale", type=float, help="the value that is white, such as 4095 for 12 bits")
+    about = (
+        "of the maps in figure and NPZ: as the network saw the picture, or the picture's own "
+        "pixels, NaN where the network did not look; the overlay always has the picture's"
     )
-    explain.add_argument(
-        "--model", default="scenes_vgg_seed0", help="a name in MODELS, or module:function"
-    )
-    explain.add_argument("--weights", help="published name, state-dict file, or random")
-    explain.add_argument("--preset", help="preprocessing of which published weights")
-    explain.add_argument("--target", help="class name or index; the predicted class by default")
-    explain.add_argument("--threshold", type=float, default=0.2, help="in [0, 1)")
-    explain.add_argument("--sigma", type=float, help="pixels; a 64th of the height by default")
-    explain.add_argument("--composite", help="a name in COMPOSITES; paper by default")
-    explain.add_argument("--cam", default="grad_cam_plus_plus", help="a name in CAMS")
-    explain.add_argument("--cam-layer", help="module path; found by itself by default")
-    explain.add_argument(
-        "--method",
-        help="another explainer instead (xaiutils methods lists them), alone and inside "
-        "the bounding figure: NAME_METHOD.png and .npz",
-    )
-    explain.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SETTING=VALUE",
-        help="of --method, repeatable",
-    )
-    explain.add_argument(
-        "--full-scale", type=float, help="the value that is white, such as 4095 for 12 bits"
-    )
-    explain.add_argument(
-        "--size",
-        choices=SIZES,
-        default=SIZES[0],
-        help="of the maps in figure and NPZ: as the network saw the picture, or the picture's own "
-        "pixels, NaN where the network did not look; the overlay always has the picture's",
-    )
-    explain.add_argument("--out", type=Path, default=Path("results/explained"), help="folder")
-    explain.set_defaults(run=_explain)
+    add("--size", choices=("network", ORIGINAL), default="network", help=about)
+    add("--out", type=Path, default=Path("results/explained"), help="folder")
 
 
-def _explain(options: argparse.Namespace) -> None:
+def _explain(**chosen: Any) -> None:
     from tqdm import tqdm
 
     from xaiutils.methods import CannotExplain, method_named
     from xaiutils.network import classifier as models
+    from xaiutils.pictures.decode import pictures_in
 
+    options = argparse.Namespace(**chosen)
     if options.set and options.method is None:
         raise ValueError(f"--set must go with --method, whose setting it is, got {options.set[0]}")
     classifier = models.load_model(
         options.model, options.weights, preset=options.preset, cam_layer=options.cam_layer
     )
     target = None if options.target is None else classifier.class_index(options.target)
-    pictures = _files(options.pictures)
+    if "" in options.pictures:
+        raise ValueError("PICTURE must be a file, a folder or sample:NAME, got an empty name")
+    pictures: list[str] = []
+    for one in options.pictures:
+        pictures += map(str, pictures_in(Path(one))) if Path(one).is_dir() else [one]
     names = _file_names(pictures)
     if options.method is not None:
         names = [f"{name}_{method_named(options.method).name}" for name in names]
-    written = [options.out / f"{name}{end}" for name in names for end in (".png", "_overlay.png")]
-    _keep(pictures, written)
+    given = {Path(picture).resolve() for picture in pictures}
+    for path in (options.out / f"{name}{end}" for name in names for end in (".png", OVERLAY)):
+        if path.resolve() in given:
+            raise ValueError(f"out must be another folder, {path} is one of the pictures")
     options.out.mkdir(parents=True, exist_ok=True)
-    by = _by_hybrid if options.method is None else _by_method
-    failed = []
+    explained = _by_hybrid if options.method is None else _by_method
+    failed = 0
     for picture, name in zip(tqdm(pictures, unit="picture"), names, strict=True):
         try:
             image, x = _taken(classifier, picture, options.full_scale)
-            tqdm.write(f"{picture}: {by(options, classifier, image, x, target, name)}")
+            found = explained(options, classifier, x, target)
+            said = _said(classifier, found.logits, found.target)
+            _write(options.out / name, classifier, image, found, said, options.size)
+            told = "; ".join((f"{said} -> {options.out / name}.png, .npz", *found.told))
+            tqdm.write(f"{picture}: {told}")
         except CannotExplain as error:  # a wrong argument is none, and would be for all of them
             if len(pictures) == 1:
                 raise
             tqdm.write(f"xaiutils explain: {picture}: {error}", file=sys.stderr)
-            failed.append(picture)
+            failed += 1
     if failed:
-        raise ValueError(f"{len(failed)} of {len(pictures)} pictures could not be explained")
+        raise ValueError(f"{failed} of {len(pictures)} pictures could not be explained")
+
+
+def _file_names(pictures: Sequence[str]) -> list[str]:
+    """A file name for each picture; two pictures of one name would overwrite each other."""
+    names = [Path(picture).stem.replace("sample:", "") for picture in pictures]
+    if len(set(names)) < len(names):  # one.png and one.jpg: one_png and one_jpg
+        names = [Path(picture).name.replace(".", "_") for picture in pictures]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"PICTURE must have different file names, got {', '.join(twice)} twice")
+    return names
 
 
 def _taken(classifier: Classifier, picture: str, full_scale: float | None) -> tuple[Any, Tensor]:
     """The picture, or the array of an .npy file, and what the network gets of it."""
-    import numpy as np
-
     from xaiutils.methods import CannotExplain
     from xaiutils.pictures.arrays import Arrays
     from xaiutils.pictures.images import load_image
@@ -137,29 +155,17 @@ def _taken(classifier: Classifier, picture: str, full_scale: float | None) -> tu
         raise CannotExplain(str(error)) from error
 
 
-def _files(pictures: Sequence[str]) -> list[str]:
-    """The pictures of the folders among ``pictures``, in the order of their names, and the rest."""
-    from xaiutils.pictures.decode import pictures_in
-
-    if "" in pictures:
-        raise ValueError("PICTURE must be a file, a folder or sample:NAME, got an empty name")
-    found = [
-        [str(path) for path in pictures_in(Path(one))] if Path(one).is_dir() else [one]
-        for one in pictures
-    ]
-    return [path for paths in found for path in paths]
+def _said(classifier: Classifier, logits: Tensor, chosen: int) -> str:
+    """The class that is explained, with its probability, or the output with its value."""
+    return f"{classifier.classes[chosen]} ({classifier.said(logits[0], chosen)})"
 
 
 def _by_hybrid(
-    options: argparse.Namespace,
-    classifier: Classifier,
-    image: Any,
-    x: Tensor,
-    target: int | None,
-    name: str,
-) -> str:
-    """One picture explained by the five steps of the hybrid."""
-    from xaiutils import hybrid, plots
+    options: argparse.Namespace, classifier: Classifier, x: Tensor, target: int | None
+) -> _Found:
+    """One picture by the five steps of the hybrid."""
+    from xaiutils import hybrid
+    from xaiutils.network.classifier import VALUE
 
     found = hybrid.explain(
         classifier,
@@ -170,191 +176,119 @@ def _by_hybrid(
         composite=options.composite or "paper",
         cam=options.cam,
     )
-    said = _said(classifier, found.logits, int(found.target[0]))
-    place = _Place(options.size == "original", classifier, image)
-    title = "\n".join((f"{classifier.name}: {said}", *_noted(found)))
-    figure = place.figure({key: getattr(found, key)[0] for key in STAGES}, title)
-    plots.save(figure, options.out / f"{name}.png", scale=2)
-    place.save_overlay(options.out / f"{name}_overlay.png", found.hybrid[0])
-    _save_maps(options.out / f"{name}.npz", classifier, found, place)
-    told = "; ".join((_spent(classifier, found), *_noted(found)))
-    return f"{said} -> {options.out / name}.png, .npz; {told}"
-
-
-def _noted(found: Explanation) -> list[str]:
-    """The notes of one explained picture."""
-    return [note.removeprefix("image 0: ") for note in found.notes]
-
-
-def _said(classifier: Classifier, logits: Tensor, chosen: int) -> str:
-    """The class that is explained, with its probability, or the output with its value."""
-    return f"{classifier.classes[chosen]} ({classifier.said(logits[0], chosen)})"
-
-
-def _spent(classifier: Classifier, found: Explanation) -> str:
-    """How much of the logit the map shows, and what kept the rest."""
-    from xaiutils.network.classifier import VALUE
-
+    notes = [note.removeprefix("image 0: ") for note in found.notes]
     shares = {name: float(share[0]) for name, share in found.conservation.shares().items()}
     kept = [f"{name} {share:.0%}" for name, share in shares.items() if abs(share) >= 0.005]
     unit = "value" if classifier.outputs == VALUE else "logit"
-    return f"of the {unit}: {', '.join(kept) or 'nothing'}"
+    return _Found(
+        int(found.target[0]),
+        found.logits,
+        {key: getattr(found, key)[0] for key in (*STAGES, "relevance_per_channel")},
+        "hybrid",
+        STAGES,
+        {
+            "logits": found.logits[0].cpu().numpy(),
+            **{f"share_{key}": share for key, share in shares.items()},
+            **plain({f"setting_{key}": value for key, value in found.settings.items()}),
+            "notes": np.array(notes, dtype=str),
+        },
+        notes,
+        [f"of the {unit}: {', '.join(kept) or 'nothing'}", *notes],
+    )
 
 
 def _by_method(
-    options: argparse.Namespace,
-    classifier: Classifier,
-    image: Any,
-    x: Tensor,
-    target: int | None,
-    name: str,
-) -> str:
-    """One picture explained by a method of `METHODS`, alone and inside the bounding figure."""
-    import numpy as np
-
-    from xaiutils import hybrid, plots
+    options: argparse.Namespace, classifier: Classifier, x: Tensor, target: int | None
+) -> _Found:
+    """One picture by a method of `METHODS`, alone and inside the bounding figure."""
+    from xaiutils import hybrid
     from xaiutils.methods import method_named
 
     method = method_named(options.method)
     logits = classifier.predict(x)
     chosen = int(classifier.predicted(logits)) if target is None else target
-    said = _said(classifier, logits, chosen)
-    given = _settings(options, method)
-    found = method(classifier, x, chosen, progress=True, **given)
+    settings = _settings(options, method)
+    map = method(classifier, x, chosen, progress=True, **settings)
     cam = hybrid.class_activation_map(
         classifier, x, chosen, cam=options.cam, cam_layer=options.cam_layer
     )
     space = x.ndim - 2
     bounded = hybrid.bound(cam, options.threshold, dimensions=space)
-    inside = hybrid.fuse(bounded, found, dimensions=space)
-    place = _Place(options.size == "original", classifier, image)
-    drawn = {method.title: found[0], "in the bounding figure": inside[0]}
-    figure = place.figure(drawn, f"{classifier.name}: {said}")
-    plots.save(figure, options.out / f"{name}.png", scale=2)
-    place.save_overlay(options.out / f"{name}_overlay.png", found[0])
-    maps = partial(
-        np.savez_compressed,
-        map=place.put(found[0]),
-        inside=place.put(inside[0]),
-        cam=place.put(cam[0]),
-        target=chosen,
-        target_name=classifier.classes[chosen],
-        model=classifier.name,
-        setting_size=options.size,
-        setting_threshold=options.threshold,
-        setting_cam=options.cam,
-        setting_cam_layer=classifier.cam_layer,
-        **plain({f"setting_{method.name}_{key}": value for key, value in given.items()}),
+    inside = hybrid.fuse(bounded, map, dimensions=space)
+    told = [] if map.any() else ["the map is zero everywhere"]
+    return _Found(
+        chosen,
+        logits,
+        {"map": map[0], "inside": inside[0], "cam": cam[0]},
+        "map",
+        {"map": method.title, "inside": "in the bounding figure"},
+        {
+            "setting_threshold": options.threshold,
+            "setting_cam": options.cam,
+            "setting_cam_layer": classifier.cam_layer,
+            **plain({f"setting_{method.name}_{key}": value for key, value in settings.items()}),
+        },
+        [],
+        [*told, *([] if bounded.any() else [hybrid.EMPTY])],
     )
-    write_whole(options.out / f"{name}.npz", maps)
-    empty = "" if found.any() else "; the map is zero everywhere"
-    empty += "" if bounded.any() else f"; {hybrid.EMPTY}"
-    return f"{said} -> {options.out / name}.png, .npz{empty}"
 
 
 def _settings(options: argparse.Namespace, method: Method) -> dict[str, Any]:
     """The settings of ``method`` that the command names; one that it has not is an error."""
-    given = dict(pair.partition("=")[::2] for pair in options.set)
-    named = {key: getattr(options, key) for key in ("sigma", "composite")}
+    given: dict[str, Any] = {
+        key: checks.literal(f"--set {key}", text)
+        for key, _, text in (pair.partition("=") for pair in options.set)
+    }
+    named = {"sigma": options.sigma, "composite": options.composite}
     given |= {key: value for key, value in named.items() if value is not None}
     for key in given:
         checks.choice(f"setting of {method.name}", key, method.settings)
-    return {
-        key: checks.literal(f"--set {key}", text) if isinstance(text, str) else text
-        for key, text in given.items()
+    return given
+
+
+def _write(
+    path: Path, classifier: Classifier, image: Any, found: _Found, said: str, size: str
+) -> None:
+    """The figure, the map over the picture, and the NPZ; maps in the size that is asked for."""
+    from xaiutils import plots
+    from xaiutils.plots.panel import Panel
+    from xaiutils.plots.raster import pixels, quick_png
+
+    seen = classifier.picture(image)  # by the network
+    whole = seen if isinstance(image, np.ndarray) else np.asarray(image)
+    own = size == ORIGINAL
+    arrays: dict[str, Any] = {
+        key: classifier.to_picture(map, image) if own else map.detach().cpu().numpy()
+        for key, map in found.maps.items()
     }
+    title = "\n".join((f"{classifier.name}: {said}", *found.notes))
+    figure = _figure(classifier.transform.dimensions, whole if own else seen, arrays, found, title)
+    plots.save(figure, Path(f"{path}.png"), scale=2)
+    if classifier.transform.dimensions == 2:
+        placed = classifier.to_picture(found.maps[found.main], image)
+        drawn = pixels(Panel(whole, np.nan_to_num(placed), clip=99.5))
+        drawn[~np.isfinite(placed)] //= 2  # dark where nobody looked
+        write_whole(Path(f"{path}{OVERLAY}"), lambda stream: stream.write(quick_png(drawn)))
+    arrays |= {"target": found.target, "target_name": classifier.classes[found.target]}
+    arrays |= {"model": classifier.name, "setting_size": size, **found.about}
+    write_whole(Path(f"{path}.npz"), lambda stream: np.savez_compressed(stream, **arrays))
 
 
-class _Place:
-    """A picture, its maps where they are asked for, and what is drawn of them."""
+def _figure(
+    dimensions: int, picture: np.ndarray, maps: dict[str, np.ndarray], found: _Found, title: str
+) -> Any:
+    """The stages of the hybrid, or other maps; of a signal lines, of a volume slices."""
+    from xaiutils import plots
 
-    def __init__(self, original: bool, classifier: Classifier, image: Any) -> None:
-        self.original, self.classifier, self.image = original, classifier, image
-
-    def put(self, map: Tensor) -> np.ndarray:
-        """A map (..., H, W) in the picture's own pixels if these are asked for."""
-        if self.original:
-            return self.classifier.to_picture(map, self.image)
-        return map.detach().cpu().numpy()
-
-    def picture(self, original: bool) -> np.ndarray:
-        """The picture itself, or what the network sees of it, (H, W, 3) uint8."""
-        import numpy as np
-
-        whole = original and not isinstance(self.image, np.ndarray)
-        return np.asarray(self.image) if whole else self.classifier.picture(self.image)
-
-    def figure(self, maps: dict[str, Tensor], title: str) -> Any:
-        """The stages of the hybrid, or other maps; of a signal lines, of a volume slices."""
-        import numpy as np
-
-        from xaiutils import plots
-
-        placed = {name: self.put(map) for name, map in maps.items()}
-        picture = self.picture(self.original)
-        dimensions = self.classifier.transform.dimensions
-        if dimensions != 2:
-            draw = plots.signal if dimensions == 1 else plots.slices
-            named = {STAGES.get(name, name): map for name, map in placed.items()}
-            return draw(picture, named, title=title, clip=99.5)
-        seen = np.isfinite(next(iter(placed.values())))
-        # Where the network did not look there is no map: what it saw is outlined.
-        look: dict[str, Any] = {"suptitle": title, "clip": 99.5}
-        look |= {} if seen.all() else {"mask": seen}
-        placed = {name: np.nan_to_num(map) for name, map in placed.items()}
-        if set(placed) == set(STAGES):
-            return plots.stages(picture, **placed, **look)  # type: ignore[arg-type]
-        return plots.panels([picture, *placed.values()], titles=["picture", *placed], **look)
-
-    def save_overlay(self, path: Path, map: Tensor) -> None:
-        """The map over its picture, pixel for pixel of the original, dark where nobody looked."""
-        import numpy as np
-
-        from xaiutils.plots.panel import Panel
-        from xaiutils.plots.raster import pixels, quick_png
-
-        if self.classifier.transform.dimensions != 2:
-            return
-        placed = self.classifier.to_picture(map, self.image)
-        seen = np.isfinite(placed)
-        panel = Panel(self.picture(original=True), np.nan_to_num(placed), clip=99.5)
-        drawn = pixels(panel)
-        drawn[~seen] //= 2
-        write_whole(path, lambda stream: stream.write(quick_png(drawn)))
-
-
-def _save_maps(path: Path, classifier: Classifier, found: Explanation, place: _Place) -> None:
-    """All maps of one explained picture, with its target, logits, ledger, settings and notes."""
-    import numpy as np
-
-    maps = (*STAGES, "relevance_per_channel")
-    arrays: dict[str, Any] = {key: place.put(getattr(found, key)[0]) for key in maps}
-    arrays |= {"logits": found.logits[0].cpu().numpy()}
-    target = int(found.target[0])
-    arrays |= {"target": target, "target_name": classifier.classes[target]}
-    arrays |= {"model": classifier.name}
-    shares = found.conservation.shares()
-    arrays |= {f"share_{key}": float(share[0]) for key, share in shares.items()}
-    arrays |= plain({f"setting_{key}": value for key, value in found.settings.items()})
-    arrays |= {"setting_size": "original" if place.original else "network"}
-    arrays |= {"notes": np.array(_noted(found), dtype=str)}
-    write_whole(path, lambda stream: np.savez_compressed(stream, **arrays))
-
-
-def _keep(pictures: Sequence[str], written: Sequence[Path]) -> None:
-    """Refuse to write over a picture that is explained."""
-    given = {Path(picture).resolve() for picture in pictures}
-    for path in written:
-        if path.resolve() in given:
-            raise ValueError(f"out must be another folder, {path} is one of the pictures")
-
-
-def _file_names(pictures: Sequence[str]) -> list[str]:
-    """A file name for each picture; two pictures of one name would overwrite each other."""
-    names = [Path(picture).stem.replace("sample:", "") for picture in pictures]
-    if len(set(names)) < len(names):  # one.png and one.jpg: one_png and one_jpg
-        names = [Path(picture).name.replace(".", "_") for picture in pictures]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"PICTURE must have different file names, got {', '.join(twice)} twice")
-    return names
+    drawn = {name: maps[key] for key, name in found.titles.items()}
+    if dimensions != 2:
+        draw = plots.signal if dimensions == 1 else plots.slices
+        return draw(picture, drawn, title=title, clip=99.5)
+    known = np.isfinite(maps[found.main])
+    # Where the network did not look there is no map: what it saw is outlined.
+    look: dict[str, Any] = {"suptitle": title, "clip": 99.5}
+    look |= {} if known.all() else {"mask": known}
+    if found.titles is STAGES:
+        return plots.stages(picture, **{k: np.nan_to_num(maps[k]) for k in STAGES}, **look)
+    drawn = {name: np.nan_to_num(map) for name, map in drawn.items()}
+    return plots.panels([picture, *drawn.values()], titles=["picture", *drawn], **look)

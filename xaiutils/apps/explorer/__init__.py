@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from xaiutils.apps.explorer.choices import View
 from xaiutils.apps.explorer.output import figure
 from xaiutils.apps.explorer.sources import networks, pictures
-from xaiutils.apps.explorer.subject import Factors, Subject, compute, with_maps
-from xaiutils.apps.explorer.view import tiles
+from xaiutils.apps.explorer.view import Factors, Subject, View, compute, tiles
 from xaiutils.cases.workloads import load_workload
 from xaiutils.methods import METHODS
 from xaiutils.plots.style import Figure
@@ -59,4 +58,4 @@ def explore(
         name: METHODS[name](subject.classifier, subject.case.x, factors.target)[0]
         for name in view.methods
     }
-    return figure(subject, view, with_maps(factors, maps))
+    return figure(subject, view, replace(factors, maps=maps))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from math import ceil
@@ -13,11 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from xaiutils.apps.explorer.choices import View
-from xaiutils.apps.explorer.subject import Factors, Subject
-from xaiutils.apps.explorer.view import CURVES, Tile, chance, maps, tiles
+from xaiutils.apps.explorer.view import CURVES, Factors, Subject, Tile, View, chance, maps, tiles
 from xaiutils.hybrid import EMPTY, SIGMA_SHARE, bound
-from xaiutils.lrp.ledger import Ledger
 from xaiutils.metrics.flipping import Curve
 from xaiutils.plots import raster
 from xaiutils.plots.charts import curves as chart
@@ -51,7 +48,7 @@ def headline(subject: Subject, view: View, factors: Factors) -> str:
 def notes(subject: Subject, view: View, factors: Factors) -> list[str]:
     """What went other than expected, of the class and of the contrast, one sentence each."""
     found = []
-    for one in (factors.explanation, *filter(None, (factors.contrast,))):
+    for one in filter(None, (factors.explanation, factors.contrast)):
         name = subject.classifier.classes[int(one.target[0])]
         said = [note.removeprefix("image 0: ") for note in one.notes if EMPTY not in note]
         said += [] if bool(bound(one.cam, view.threshold).any()) else [EMPTY]  # at this threshold
@@ -61,21 +58,13 @@ def notes(subject: Subject, view: View, factors: Factors) -> list[str]:
 
 def spent(factors: Factors) -> str:
     """The ledger of the relevance, and what the explanation cost."""
-    return f"{_ledger(factors.explanation.conservation)}. {_cost(factors)}"
-
-
-def _ledger(ledger: Ledger) -> str:
+    ledger, kept = factors.explanation.conservation, float(factors.explanation.retention[0])
     terms = ("input", "bias", "epsilon", "unreceived")
-    found = {name: float(getattr(ledger, name)[0]) for name in ("start", *terms, "residual")}
-    booked = " + ".join(f"{name} {found[name]:.3f}" for name in terms)
-    text = f"relevance starts with {found['start']:.3f} = {booked}"
-    return minus(f"{text} (rounding {found['residual']:.0e})")
-
-
-def _cost(factors: Factors) -> str:
-    kept = float(factors.explanation.retention[0])
+    start, residual = float(ledger.start[0]), float(ledger.residual[0])
+    booked = " + ".join(f"{name} {float(getattr(ledger, name)[0]):.3f}" for name in terms)
+    text = minus(f"relevance starts with {start:.3f} = {booked} (rounding {residual:.0e})")
     return (
-        f"Fusion keeps {kept:.0%} of it. {factors.seconds * 1000:.0f} ms, "
+        f"{text}. Fusion keeps {kept:.0%} of it. {factors.seconds * 1000:.0f} ms, "
         f"{factors.images} {'pass' if factors.images == 1 else 'passes'} through the network"
     )
 
@@ -94,11 +83,8 @@ def code(view: View, picture: str, network: str) -> str:
 
     One that nobody can write down begins with ``...``, and is asked for when the code runs.
     """
-    usual = View()
     chosen = {
-        one.name: getattr(view, one.name)
-        for one in fields(View)
-        if getattr(view, one.name) != getattr(usual, one.name)
+        one.name: value for one in fields(View) if (value := getattr(view, one.name)) != one.default
     }
     given = "".join(f"    {name}={value!r},\n" for name, value in chosen.items())
     missing = "".join(
@@ -117,26 +103,18 @@ def code(view: View, picture: str, network: str) -> str:
 def tile_html(tile: Tile) -> str:
     """A tile for a page: the picture with its alternative text, the object's outline over it."""
     height, width = tile.panel.image.shape[:2]
+    packed, outline = raster.quick_png(raster.pixels(tile.panel)), ""
+    if tile.panel.mask is not None:
+        path = raster.outline(tile.panel.mask)
+        outline = (
+            f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">'
+            f'<path class="xai-under" d="{path}"/><path d="{path}"/></svg>'
+        )
     return (
         f'<figure class="xai-tile" data-key="{html.escape(tile.key)}">'
         f"<figcaption>{html.escape(tile.title)}</figcaption>"
-        f"<div>{_picture(tile)}{_outline(tile, width, height)}</div>"
-        f"<p>{html.escape(tile.caption)}&nbsp;</p></figure>"
-    )
-
-
-def _picture(tile: Tile) -> str:
-    packed = base64.b64encode(raster.quick_png(raster.pixels(tile.panel))).decode()
-    return f'<img alt="{html.escape(tile.alt)}" src="data:image/png;base64,{packed}">'
-
-
-def _outline(tile: Tile, width: int, height: int) -> str:
-    if tile.panel.mask is None:
-        return ""
-    path = raster.outline(tile.panel.mask)
-    return (
-        f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">'
-        f'<path class="xai-under" d="{path}"/><path d="{path}"/></svg>'
+        f'<div><img alt="{html.escape(tile.alt)}" src="{_data("image/png", packed)}">{outline}'
+        f"</div><p>{html.escape(tile.caption)}&nbsp;</p></figure>"
     )
 
 
@@ -147,15 +125,16 @@ def curves_html(found: Mapping[str, Mapping[str, Curve]], label: str) -> str:
     """
     drawn = []
     for kind in CURVES:
-        series = {
-            f"{title}, {one[kind].area:.2f}": one[kind].values for title, one in found.items()
-        }
-        drawn_by = {_plain(title): values for title, values in series.items()}
-        fractions = next(iter(found.values()))[kind].fractions
-        figure = chart(fractions, drawn_by, xlabel=f"share of pixels, {kind}", ylabel=_plain(label))
-        alt = html.escape(f"{kind} curves, each with the area below it: {'; '.join(series)}")
-        packed = base64.b64encode(png_bytes(figure)).decode()
-        drawn.append(f'<img class="xai-chart" alt="{alt}" src="data:image/png;base64,{packed}">')
+        curves = {f"{title}, {one[kind].area:.2f}": one[kind] for title, one in found.items()}
+        figure = chart(
+            next(iter(curves.values())).fractions,
+            {_plain(title): curve.values for title, curve in curves.items()},
+            xlabel=f"share of pixels, {kind}",
+            ylabel=_plain(label),
+        )
+        alt = html.escape(f"{kind} curves, each with the area below it: {'; '.join(curves)}")
+        packed = _data("image/png", png_bytes(figure))
+        drawn.append(f'<img class="xai-chart" alt="{alt}" src="{packed}">')
     return "".join(drawn)
 
 
@@ -176,6 +155,9 @@ def links(figure: Figure, maps: bytes, code: str) -> str:
 
 def link(name: str, kind: str, content: bytes) -> str:
     """A link that saves ``content`` as a file, with nothing asked of any server."""
-    packed = base64.b64encode(content).decode()
     size = f"{len(content) / 1024:,.0f} KiB"
-    return f'<a download="{name}" href="data:{kind};base64,{packed}">{name}</a> ({size})'
+    return f'<a download="{name}" href="{_data(kind, content)}">{name}</a> ({size})'
+
+
+def _data(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{b64encode(content).decode()}"

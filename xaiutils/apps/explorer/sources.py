@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,7 @@ UPLOAD = 64_000_000  # pixels; a larger picture is refused from its header
 
 @dataclass(frozen=True)
 class Choice:
-    """Something to choose.
-
-    Attributes:
-        label: What the list calls it.
-        open: Gives it.
-        code: A Python expression that gives it again, after ``import xaiutils as xai``.
-    """
+    """Something to choose, by its label; ``code`` is Python after ``import xaiutils as xai``."""
 
     label: str
     open: Callable[[], Any]
@@ -42,29 +36,31 @@ class Choice:
 def pictures(source: Any, work: Workload | None) -> list[Choice]:
     """What ``source`` says, then the workload's pictures, then scikit-image's photographs.
 
-    Args:
-        source: None, a `Sample`, a folder, or whatever `load_image` reads.
-        work: From `load_workload`; None where the network is not its own.
+    ``source`` is None, a `Sample`, a folder, or whatever `load_image` reads; ``work`` is None where
+    the network is not its own.
 
     Raises:
         ValueError, FileNotFoundError: A folder without pictures; what `load_image` raises.
     """
+    path = Path(source).expanduser() if isinstance(source, str | os.PathLike) else None
     found: list[Choice] = []
-    if isinstance(source, Sample):
-        found = [Choice(source.id, lambda: source, _yours("the picture", source.id))]
-    elif isinstance(source, str | os.PathLike) and Path(source).expanduser().is_dir():
-        found = _of_folder(Path(source).expanduser())
+    if path is not None and path.is_dir():
+        found = [
+            Choice(one.name, partial(_read, one), f"xai.load_image({str(one)!r})")
+            for one in pictures_in(path)[:LISTED]
+        ]
     elif source is not None:
-        sample = Sample(_name(source), load_image(source))
-        path = isinstance(source, str | os.PathLike)
-        code = f"xai.load_image({str(source)!r})" if path else _yours("the picture", sample.id)
+        sample = source
+        if not isinstance(source, Sample):
+            sample = Sample("picture" if path is None else path.name, load_image(source))
+        code = _yours("the picture", sample.id)
+        code = code if path is None else f"xai.load_image({str(source)!r})"
         found = [Choice(sample.id, lambda: sample, code)]
     if work is not None:
         code = f"xai.load_workload({work.source!r}{f', {work.split!r}' if work.split else ''})"
-        samples = work.samples
         found += [
-            Choice(_listed(work, i), partial(samples.__getitem__, i), f"{code}.samples[{i}]")
-            for i in range(min(len(samples), LISTED))
+            Choice(_listed(work, i), partial(work.samples.__getitem__, i), f"{code}.samples[{i}]")
+            for i in range(min(len(work.samples), LISTED))
         ]
     if work is None or work.name != "photographs":
         found += [
@@ -74,6 +70,17 @@ def pictures(source: Any, work: Workload | None) -> list[Choice]:
     return found
 
 
+def _read(path: Path) -> Sample:
+    return Sample(path.name, load_image(path))
+
+
+def _listed(work: Workload, index: int) -> str:
+    """A label without decoding the picture, where that is possible."""
+    if work.name == "scenes":
+        return scenes.scene(work.split, index).id
+    return getattr(work.samples, "entries", work.samples)[index].id
+
+
 def uploaded(name: str, content: bytes) -> Choice:
     """A picture that came through the browser.
 
@@ -81,28 +88,22 @@ def uploaded(name: str, content: bytes) -> Choice:
         ValueError: It is no picture, or too large.
     """
     try:
-        image = load_image(bytes(content), max_pixels=UPLOAD)
+        sample = Sample(name, load_image(content, max_pixels=UPLOAD))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    sample = Sample(name, image)
-    digest = hashlib.sha256(content).hexdigest()[:16]
-    return Choice(
-        f"{name} (uploaded)", lambda: sample, f"xai.load_image({name!r})  # sha256 {digest}"
-    )
+    code = f"xai.load_image({name!r})  # sha256 {hashlib.sha256(content).hexdigest()[:16]}"
+    return Choice(f"{name} (uploaded)", lambda: sample, code)
 
 
 def networks(classifier: Any, models: Sequence[Any], work: Workload | None) -> list[Choice]:
     """The network that was given, or the workload's, then the others.
 
-    Args:
-        classifier: A `Classifier`, a name in `MODELS`, or None.
-        models: Further ones, of either kind.
-        work: From `load_workload`, where it gives the network.
+    Each is a `Classifier` or a name in `MODELS`; ``classifier`` is None where ``work`` brings it.
 
     Raises:
         TypeError, ValueError: Something that is neither; two of one name.
     """
-    given = [*([] if classifier is None else [classifier]), *models]
+    given = [*(() if classifier is None else (classifier,)), *models]
     if work is not None:
         more = SCENE_NETWORKS if work.name == "scenes" else ()
         given = [work.classifier, *given, *(n for n in more if n != work.classifier.name)]
@@ -119,7 +120,7 @@ def _network(one: Any, work: Workload | None) -> Choice:
         return Choice(one.name, lambda: one, _code(one, work))
     if not isinstance(one, str):
         raise TypeError(f"models must be classifiers or names, got {checks.describe(one)}")
-    return Choice(one, partial(load_model, one), f"xai.load_model({json.dumps(one)})")
+    return Choice(one, cache(partial(load_model, one)), f"xai.load_model({json.dumps(one)})")
 
 
 def _code(one: Classifier, work: Workload | None) -> str:
@@ -144,26 +145,3 @@ def _code(one: Classifier, work: Workload | None) -> str:
 
 def _yours(what: str, name: str) -> str:
     return f"...  # fill in: {what} {name!r}"
-
-
-def _listed(work: Workload, index: int) -> str:
-    """A label without decoding the picture, where that is possible."""
-    if work.name == "scenes":
-        return scenes.scene(work.split, index).id
-    entries = getattr(work.samples, "entries", None)
-    return entries[index].id if entries is not None else work.samples[index].id
-
-
-def _of_folder(folder: Path) -> list[Choice]:
-    return [
-        Choice(path.name, partial(_read, path), f"xai.load_image({str(path)!r})")
-        for path in pictures_in(folder)[:LISTED]
-    ]
-
-
-def _read(path: Path) -> Sample:
-    return Sample(path.name, load_image(path))
-
-
-def _name(source: Any) -> str:
-    return Path(source).name if isinstance(source, str | os.PathLike) else "picture"

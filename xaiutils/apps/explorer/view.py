@@ -6,26 +6,207 @@ a class. Threshold and σ only multiply and blur them, which is why a slider ans
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from xaiutils.apps.explorer.choices import View
-from xaiutils.apps.explorer.subject import Factors, Subject
-from xaiutils.hybrid import Explanation, bound, fuse
+from xaiutils.cam import CAMS, Cam
+from xaiutils.cases.case import Case, load_cases
+from xaiutils.cases.workloads import Workload
+from xaiutils.hybrid import THRESHOLD, Explanation, bound, explain, fuse
+from xaiutils.lrp.composites import COMPOSITES, Composite, paper
 from xaiutils.methods import METHODS
 from xaiutils.methods.combination import smooth_as_explain
 from xaiutils.methods.own import title_of
 from xaiutils.methods.record import SIGNED
 from xaiutils.metrics.flipping import Curve, flipping_curve
-from xaiutils.metrics.localisation import mass_accuracy, rank_accuracy
+from xaiutils.metrics.localisation import inside_boxes, mass_accuracy, rank_accuracy
 from xaiutils.metrics.record import CannotScore
+from xaiutils.network.classifier import VALUE, Classifier
+from xaiutils.pictures.images import Box, Sample
 from xaiutils.plots.panel import Panel
+from xaiutils.support import asking, checks
 
+OBJECT = "object"
 CURVES = {"deletion": "morf", "insertion": "insertion"}
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that is chosen, except picture and network.
+
+    Attributes:
+        target: Class that is explained; None for the predicted one.
+        contrast: Another class, whose hybrid is shown beside it with the difference; or None.
+        threshold: Of the bounding figure, in [0, 1).
+        sigma: Of the Gaussian, in pixels; None for H / 64.
+        composite: A name in `COMPOSITES`.
+        alpha: Of the paper's composite, >= 1; beta is alpha - 1.
+        cam: A name in `CAMS`. cam_layer: None for the classifier's own.
+        methods: Names in `METHODS`, shown beside the hybrid.
+        inside: Whether these stand inside the bounding figure, as in the paper's Fig. 3, and are
+            smoothed, of which the paper says nothing there.
+        positive: Show the positive part only; otherwise signed maps have two colours.
+        clip: Percentile of the absolute values at which the colours of signed maps end.
+        opacity: Of a map over its picture.
+        region: ``"object"`` where the picture's mask or boxes are known, a box (x0, y0, x1, y1)
+            in pixels of the network's input, or None: what rank accuracy and mass are counted in.
+
+    Raises:
+        TypeError, ValueError: A choice that cannot be shown; the message says which.
+    """
+
+    target: int | None = None
+    contrast: int | None = None
+    threshold: float = THRESHOLD
+    sigma: float | None = None
+    composite: str = "paper"
+    alpha: float = 1.0
+    cam: str = "grad_cam_plus_plus"
+    cam_layer: str | None = None
+    methods: tuple[str, ...] = ()
+    inside: bool = False
+    positive: bool = False
+    clip: float = 99.0
+    opacity: float = 0.8
+    region: str | Box | None = OBJECT
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be shown."""
+        checks.number("threshold", self.threshold, low=0, below=1)
+        if self.sigma is not None:
+            checks.number("sigma", self.sigma, low=0)
+        for name, record, table in (("composite", Composite, COMPOSITES), ("cam", Cam, CAMS)):
+            given = getattr(self, name)
+            if isinstance(given, record):
+                raise TypeError(
+                    f"{name} must be a name, got the record {given.name!r}; "
+                    f"put it into {name.upper()}S under a name of yours"
+                )
+            checks.choice(name, given, table)
+        checks.number("alpha", self.alpha, low=1)
+        if self.alpha != 1 and self.composite != "paper":
+            raise ValueError(f"alpha must be left out with the composite {self.composite}")
+        for name in self.methods:
+            checks.choice("methods", name, METHODS)
+        checks.number("clip", self.clip, low=1, high=100)
+        checks.number("opacity", self.opacity, low=0, high=1)
+        if isinstance(self.region, str):
+            checks.choice("region", self.region, (OBJECT,))
+
+    @property
+    def factors(self) -> tuple[Any, ...]:
+        """What decides the two factors; all else is answered without the network."""
+        return (self.target, self.contrast, self.composite, self.alpha, self.cam, self.cam_layer)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A picture as a network sees it, with its mask or boxes where they are known."""
+
+    classifier: Classifier
+    sample: Sample
+
+    @cached_property
+    def case(self) -> Case:
+        """With the label, the predicted class, or the first of several values as its target."""
+        sample = self.sample
+        if sample.label is None and self.classifier.outputs == VALUE:
+            sample = replace(sample, label=0)
+        return load_cases(Workload("explorer", self.classifier, [sample]), [0])[0]
+
+    @cached_property
+    def photo(self) -> np.ndarray:
+        """(H, W, 3) uint8."""
+        return self.classifier.picture(self.sample)
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """(K,)."""
+        return self.classifier.predict(self.case.x)[0]
+
+    def likeliest(self, count: int) -> list[int]:
+        """The classes that the network says, likeliest first; values in their own order."""
+        count = min(count, len(self.logits))
+        if self.classifier.outputs == VALUE:
+            return list(range(count))
+        return self.logits.topk(count).indices.tolist()  # probabilities that round to 1 are equal
+
+    @property
+    def first(self) -> int:
+        """What is explained where no class is chosen: the predicted one, or the first value."""
+        return self.likeliest(1)[0]
+
+    def mask(self, region: str | Box | None) -> Tensor | None:
+        """(H, W) bool; None where there is none.
+
+        Raises:
+            ValueError: A box that has no area inside the picture.
+        """
+        if region is None or region == OBJECT:
+            return self.case.mask if region else None
+        height, width = self.photo.shape[:2]
+        x0, y0, x1, y1 = (float(edge) for edge in region)
+        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+            raise ValueError(
+                f"region must be x0 < x1 <= {width} and y0 < y1 <= {height}, got {region}"
+            )
+        return inside_boxes([(x0, y0, x1, y1)], (height, width))
+
+    def say(self, target: int) -> str:
+        """A class with its probability, or an output with its value."""
+        return f"{self.classifier.classes[target]} {self.classifier.said(self.logits, target)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """What the network was asked for.
+
+    Attributes:
+        explanation: Of the class. contrast: Of the contrast class, or None.
+        seconds: Spent. images: How many the network answered.
+        maps: Of other methods, (H, W) by name.
+    """
+
+    explanation: Explanation
+    contrast: Explanation | None
+    seconds: float
+    images: int
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def target(self) -> int:
+        """The class that is explained."""
+        return int(self.explanation.target[0])
+
+
+def compute(subject: Subject, view: View) -> Factors:
+    """Ask the network for the two factors: one pass for each class."""
+    first = subject.first if view.target is None else view.target
+    rules = COMPOSITES[view.composite]
+    if view.composite == "paper":
+        rules = paper(view.alpha, view.alpha - 1)
+    started = time.perf_counter()
+    with asking.watch() as seen:
+        found = [
+            explain(
+                subject.classifier,
+                subject.case.x,
+                target,
+                composite=rules,
+                cam=view.cam,
+                cam_layer=view.cam_layer,
+            )
+            for target in ((first,) if view.contrast is None else (first, view.contrast))
+        ]
+    contrast = None if view.contrast is None else found[1]
+    return Factors(found[0], contrast, time.perf_counter() - started, seen.images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,29 +235,19 @@ class Tile:
 
 
 def tiles(subject: Subject, view: View, factors: Factors) -> list[Tile]:
-    """The picture, the five stages, the contrast, and the other methods that are there.
-
-    Args:
-        subject: The picture and the network.
-        view: What is chosen.
-        factors: What the network was asked for.
-    """
+    """The picture, the five stages, the contrast, and the other methods that are there."""
     mask = subject.mask(view.region)
-    shown = maps(subject, view, factors)
     name = subject.classifier.classes[factors.target]
     outlined = None if mask is None else mask.numpy()
     about = f"The picture {subject.sample.id} as the network sees it"
     said = "network says " + subject.say(subject.first)
-    first = Tile(
-        "picture", "picture", Panel(subject.photo, mask=outlined), said, f"{about}; {said}"
-    )
-    found = [first]
-    for key, title, map, signed in shown:
+    first = Panel(subject.photo, mask=outlined)
+    found = [Tile("picture", "picture", first, said, f"{about}; {said}")]
+    for key, title, map, signed in maps(subject, view, factors):
         score = _score(map, mask)
-        values = (map.clamp(min=0) if view.positive else map).double().numpy()
         panel = Panel(
             subject.photo,
-            values,
+            (map.clamp(min=0) if view.positive else map).double().numpy(),
             signed=signed and not view.positive,
             clip=view.clip if signed and view.clip < 100 else None,
             opacity=view.opacity,
@@ -94,9 +265,10 @@ def tiles(subject: Subject, view: View, factors: Factors) -> list[Tile]:
 
 def maps(subject: Subject, view: View, factors: Factors) -> list[tuple[str, str, Tensor, bool]]:
     """Key, title, map (H, W) and whether it is signed."""
-    main = factors.explanation
+    main, other = factors.explanation, factors.contrast
     bounded = bound(main.cam, view.threshold)
-    product, hybrid = _fused(main, bounded, view)
+    product = fuse(bounded, main.relevance)
+    hybrid = smooth_as_explain(product, view.sigma)
     found = [
         ("cam", title_of(view.cam), main.cam[0], False),
         ("bounded", "bounding figure", bounded[0], False),
@@ -104,9 +276,9 @@ def maps(subject: Subject, view: View, factors: Factors) -> list[tuple[str, str,
         ("product", "product", product[0], True),
         ("hybrid", "hybrid", hybrid[0], True),
     ]
-    if factors.contrast is not None:
-        other = factors.contrast
-        _, rival = _fused(other, bound(other.cam, view.threshold), view)
+    if other is not None:
+        rival = fuse(bound(other.cam, view.threshold), other.relevance)
+        rival = smooth_as_explain(rival, view.sigma)
         name = subject.classifier.classes[int(other.target[0])]
         found += [
             ("contrast", f"hybrid for {name}", rival[0], True),
@@ -116,17 +288,10 @@ def maps(subject: Subject, view: View, factors: Factors) -> list[tuple[str, str,
         if name in factors.maps:
             map, title = factors.maps[name], METHODS[name].title
             if view.inside:
-                map, title = (
-                    smooth_as_explain(fuse(bounded, map[None]), view.sigma)[0],
-                    f"{title} in figure",
-                )
+                map = smooth_as_explain(fuse(bounded, map[None]), view.sigma)[0]
+                title += " in figure"
             found.append((f"method-{name}", title, map, METHODS[name].sign == SIGNED))
     return found
-
-
-def _fused(one: Explanation, bounded: Tensor, view: View) -> tuple[Tensor, Tensor]:
-    product = fuse(bounded, one.relevance)
-    return product, smooth_as_explain(product, view.sigma)
 
 
 def _score(map: Tensor, mask: Tensor | None) -> str:

@@ -7,32 +7,31 @@ JupyterLab, VS Code, Colab and Voila show the same. Whatever goes wrong is said 
 from __future__ import annotations
 
 import html
-from collections import OrderedDict
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
-from threading import RLock
+from functools import lru_cache, partial
+from threading import Event, Lock, RLock
 from typing import Any
 
 import ipywidgets as w
 from torch import Tensor
 
 from xaiutils.apps.explorer import output
-from xaiutils.apps.explorer.choices import View
-from xaiutils.apps.explorer.controls import Controls, boxes, choose, style
-from xaiutils.apps.explorer.jobs import Worker, explain_each, words
+from xaiutils.apps.explorer.controls import Controls, choose, style
 from xaiutils.apps.explorer.sources import Choice, uploaded
-from xaiutils.apps.explorer.subject import Factors, Subject, compute, with_maps
-from xaiutils.apps.explorer.view import Tile, curves, tiles
+from xaiutils.apps.explorer.view import Factors, Subject, Tile, View, compute, curves, tiles
 from xaiutils.methods import METHODS
-from xaiutils.network.classifier import VALUE, Classifier
-from xaiutils.pictures.images import Sample
+from xaiutils.network.classifier import VALUE
 from xaiutils.plots.style import Figure
-from xaiutils.support.asking import Cancelled
+from xaiutils.support.asking import Cancelled, watch
 
 KEPT = 32  # explanations, so that going back to a class or picture costs nothing
-ASKS = ("target", "contrast", "composite", "alpha", "cam", "layer")
+EVERY = 0.1  # seconds between two steps of the bar
+ASKS = ("picture", "model", "target", "contrast", "composite", "alpha", "cam", "layer")
 SHOWS = ("threshold", "sigma", "positive", "clip", "opacity", "region", "across", "down", "inside")
 
 
@@ -46,42 +45,47 @@ class Explorer(w.VBox):
         message: What went wrong last, in words; empty otherwise.
     """
 
-    def __init__(
-        self, pictures: Sequence[Choice], networks: Sequence[Choice], view: View, **options: Any
-    ) -> None:
-        self.controls = Controls()
-        self._pictures = _labelled(pictures)
-        self._networks = {one.label: one for one in networks}
-        self._kept: OrderedDict[Any, Factors] = OrderedDict()
-        self._maps: dict[Any, Tensor] = {}
-        self._loaded: dict[str, Any] = {}
-        self._still = False  # while widgets are set by us and not by a user
-        self._drawing = RLock()
-        self._worker = Worker()
-        self._html: dict[str, w.HTML] = {}
+    subject: Subject
+    factors: Factors
+
+    def __init__(self, pictures: Sequence[Choice], networks: Sequence[Choice], view: View) -> None:
+        c = self.controls = Controls()
         self.tiles: dict[str, Tile] = {}
         self.message = ""
+        self._pictures = _labelled(pictures)
+        self._networks = {one.label: one for one in networks}
+        self._first = view
+        self._place: tuple[str, ...] = ()  # labels of picture and network
+        self._asked = lru_cache(KEPT)(self._ask)
+        self._maps: dict[Any, dict[str, Tensor]] = defaultdict(dict)
+        self._still = False  # while widgets are set by us and not by a user
+        self._drawing, self._network = RLock(), Lock()  # one thread asks the network
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="xaiutils-explorer")
+        self._job: Future[None] | None = None
+        self._stop = Event()
+        self._html: defaultdict[str, w.HTML] = defaultdict(w.HTML)
         self._say, self._head, self._ledger = w.HTML(), w.HTML(), w.HTML()
         self._chart, self._links = w.HTML(), w.HTML()
         self._gallery = w.Box().add_class("xai-tiles")
-        c = self.controls
         tools = w.HBox([c.draw, c.pack, c.reset])
-        rows = [style(), self._head, self._gallery, self._ledger, self._say, boxes(c)]
-        super().__init__([*rows, tools, self._chart, self._links, c.code], **options)
+        rows = [style(), self._head, self._gallery, self._ledger, self._say, c.boxes()]
+        super().__init__([*rows, tools, self._chart, self._links, c.code])
         self.add_class("xai-explorer")
-        self._begin(view)
-        for names, react in (
-            (("picture", "model"), self._open),
-            (ASKS, self._ask),
-            (SHOWS, self._show),
-        ):
-            for name in names:
-                getattr(c, name).observe(partial(self._on, react), "value")
+        with self._set():
+            choose(c.picture, list(self._pictures))
+            choose(c.model, list(self._networks))
+            self._open()
+            c.begin(self.subject, view)
+        self._update()
+        if view.methods:
+            self._run()
+        for name in (*ASKS, *SHOWS):
+            getattr(c, name).observe(partial(self._on, self._update), "value")
         c.upload.observe(partial(self._on, self._take_upload), "value")
         c.other.observe(partial(self._on, self._take_class), "value")
         for button, react in (
             (c.run, self._run),
-            (c.stop, self._worker.stop),
+            (c.stop, self._cancel),
             (c.draw, self._draw_curves),
             (c.pack, self._pack),
             (c.reset, self._reset),
@@ -97,10 +101,14 @@ class Explorer(w.VBox):
         """The same view as a figure."""
         return output.figure(self.subject, self.view, self.factors)
 
+    def arrays(self) -> bytes:
+        """All maps, the picture and the view, as an NPZ file."""
+        return output.arrays(self.subject, self.view, self.factors)
+
     def wait(self, seconds: float = 600) -> None:
         """Until the methods that run in the background are done."""
-        if self._worker.future is not None:
-            self._worker.future.result(seconds)
+        if self._job is not None:
+            self._job.result(seconds)
 
     # What a user does
 
@@ -116,122 +124,139 @@ class Explorer(w.VBox):
         except Exception as error:  # a widget that raises looks dead
             self._fail(error)
 
+    def _update(self) -> None:
+        """Show what is chosen; the network is asked what it has not answered yet."""
+        c = self.controls
+        if (c.picture.value, c.model.value) != self._place:
+            self._open()
+        view = self.view
+        c.alpha.disabled = view.composite != "paper"
+        self.factors = self._asked(self._place, view.factors)
+        self._worked = self.subject, {name: getattr(c, name).value for name in ASKS}
+        self._show()
+
     def _open(self) -> None:
         """Another picture or network."""
-        self._worker.stop()
+        self._cancel()
         c = self.controls
-        subject = Subject(self._network(c.model.value), self._picture(c.picture.value))
+        place = c.picture.value, c.model.value
+        subject = Subject(self._networks[place[1]].open(), self._pictures[place[0]].open())
         with self._set():
-            self.controls.fit(subject)
-        self.subject = subject
-        self._ask()
+            c.fit(subject)
+        self.subject, self._place = subject, place
 
-    def _ask(self) -> None:
-        """Another class, composite, CAM or layer: the network is asked."""
-        view, c = self.view, self.controls
-        c.alpha.disabled = view.composite != "paper"
-        key = (c.picture.value, c.model.value, *view.factors)
-        if key not in self._kept:
-            self._worker.stop()
-            with self._worker.network:
-                self._kept[key] = compute(self.subject, view)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        self.factors = self._kept[key]
-        names = ("picture", "model", *ASKS)
-        self._worked = self.subject, {name: getattr(c, name).value for name in names}
-        self._show()
+    def _ask(self, *_: Any) -> Factors:
+        self._cancel()
+        with self._network:
+            return compute(self.subject, self.view)
 
     def _show(self) -> None:
         """Draw what changed; the network is not asked."""
         with self._drawing:
-            view = self.view
-            place = (self.controls.picture.value, self.controls.model.value, self.factors.target)
-            known = {
-                name: self._maps[*place, name]
-                for name in view.methods
-                if (*place, name) in self._maps
-            }
-            self.factors = with_maps(self.factors, known)
-            found = tiles(self.subject, view, self.factors)
+            c, view = self.controls, self.view
+            maps = self._maps[*self._place, self.factors.target]
+            self.factors = replace(self.factors, maps=maps)
+            shown = self.subject, view, self.factors
+            found = tiles(*shown)
             for tile in found:
                 if not tile.same(self.tiles.get(tile.key)):
-                    if tile.key not in self._html:
-                        self._html[tile.key] = w.HTML()
                     self._html[tile.key].value = output.tile_html(tile)
-            shown = tuple(self._html[tile.key] for tile in found)
-            if shown != self._gallery.children:
-                self._gallery.children = shown
+            gallery = tuple(self._html[tile.key] for tile in found)
+            if gallery != self._gallery.children:
+                self._gallery.children = gallery
             self.tiles = {tile.key: tile for tile in found}
-            self._head.value = (
-                f"<b>{html.escape(output.headline(self.subject, view, self.factors))}</b>"
-            )
-            noted = output.notes(self.subject, view, self.factors)
-            self._ledger.value = html.escape(". ".join((output.spent(self.factors), *noted)))
-            self.controls.code.value = self._code(view)
+            self._head.value = f"<b>{html.escape(output.headline(*shown))}</b>"
+            told = (output.spent(self.factors), *output.notes(*shown))
+            self._ledger.value = html.escape(". ".join(told))
+            if view.target == self.subject.first:
+                view = replace(view, target=None)
+            sources = self._pictures[c.picture.value], self._networks[c.model.value]
+            c.code.value = output.code(view, *(one.code for one in sources))
 
     def _take_upload(self) -> None:
-        files = self.controls.upload.value
+        c = self.controls
+        files = c.upload.value
         with self._set():
-            self.controls.upload.value = ()  # so that the same file can be sent again
+            c.upload.value = ()  # so that the same file can be sent again
         for file in files:
             choice = uploaded(file["name"], bytes(file["content"]))
             self._pictures[choice.label] = choice
-            self._kept.clear()  # another file may have come under the same name
+            self._asked.cache_clear()  # another file may have come under the same name
             self._maps.clear()
             with self._set():
-                choose(self.controls.picture, list(self._pictures), choice.label)
+                choose(c.picture, list(self._pictures), choice.label)
             self._open()
+            self._update()
 
     def _take_class(self) -> None:
-        text = self.controls.other.value.strip()
+        c = self.controls
+        text = c.other.value.strip()
         if text:
             target = self.subject.classifier.class_index(text)
             with self._set():
-                self.controls.add_class(self.subject, target)
-                self.controls.other.value = ""
-            self._ask()
+                c.add_classes(self.subject, target)
+                c.target.value, c.other.value = target, ""
+            self._update()
 
-    # Slow methods
+    def _reset(self) -> None:
+        with self._set():
+            self.controls.begin(self.subject, replace(self._first, target=None, contrast=None))
+        self._update()
+
+    def _draw_curves(self) -> None:
+        classifier, shown = self.subject.classifier, (self.subject, self.view, self.factors)
+        with self._network:
+            found = curves(*shown)
+        label = classifier.classes[self.factors.target]
+        label = label if classifier.outputs == VALUE else f"probability of {label}"
+        drawn = output.curves_html(found, label)
+        said = html.escape(output.headline(*shown))
+        self._chart.value = f"<p>Curves for {said}</p>{drawn}"
+
+    def _pack(self) -> None:
+        self._links.value = output.links(self.static(), self.arrays(), self.controls.code.value)
+
+    # Slow methods, one at a time in the background
 
     def _run(self) -> None:
-        c = self.controls
-        names = list(c.methods.value)
+        names = list(self.controls.methods.value)
         if not names:
             raise ValueError("methods must be one or more, got none")
-        place = (c.picture.value, c.model.value, self.factors.target)
-        todo = [name for name in names if (*place, name) not in self._maps]
+        self._cancel()
+        self._stop = Event()
         self._busy(True)
-        self._worker.start(partial(self._explain, todo, place, self.subject))
+        place = (*self._place, self.factors.target)
+        self._job = self._pool.submit(self._explain, names, place, self.subject, self._stop.is_set)
+
+    def _cancel(self) -> None:
+        """Ask what runs to end; it does before its next question to the network."""
+        self._stop.set()
 
     def _explain(
-        self, names: Sequence[str], place: tuple[Any, ...], subject: Subject,
-        stopped: Callable[[], bool],
-    ) -> None:  # fmt: skip
-        """In the worker's thread."""
+        self, names: Sequence[str], place: Any, subject: Subject, stopped: Callable[[], bool]
+    ) -> None:
+        """In the pool's thread; a method that fails does not keep the others from it."""
         self._busy(True)  # the one that was stopped has just said that it is done
+        failed, kept = [], self._maps[place]
         try:
-            ask = partial(self._progress, classifier=subject.classifier)
-            said = explain_each(
-                names, subject.classifier, subject.case.x, place[-1], stopped, ask,
-                lambda name, map: self._maps.update({(*place, name): map}), self._worker.network,
-            )  # fmt: skip
-            self._tell("; ".join(said))
+            for name in (name for name in names if name not in kept):
+                method = METHODS[name]
+                try:
+                    with self._network, watch(cancelled=stopped) as seen:
+                        expected = method.expected(subject.classifier)
+                        seen.bar = _Bar(self.controls.progress, method.title, expected)
+                        kept[name] = method(subject.classifier, subject.case.x, place[-1])[0]
+                except Cancelled:
+                    failed.append("cancelled; the methods that were done are shown")
+                    break
+                except Exception as error:  # whatever a method raises
+                    failed.append(f"{method.title}: {_words(error)}")
+            self._tell("; ".join(failed))
             self._show()
         except Exception as error:
             self._fail(error)
         finally:
             self._busy(False)
-
-    def _progress(self, name: str, classifier: Classifier) -> Callable[[int], None]:
-        bar, expected = self.controls.progress, METHODS[name].expected(classifier)
-        bar.max, bar.value, bar.description = expected or 1, 0, METHODS[name].title
-
-        def show(images: int) -> None:
-            bar.value = min(images, bar.max)
-
-        return show
 
     def _busy(self, busy: bool) -> None:
         c = self.controls
@@ -239,59 +264,7 @@ class Explorer(w.VBox):
         if not busy:
             c.progress.value, c.progress.description = 0, "idle"
 
-    # Curves and files
-
-    def _draw_curves(self) -> None:
-        with self._worker.network:
-            found = curves(self.subject, self.view, self.factors)
-        said = output.headline(self.subject, self.view, self.factors)
-        label = self.subject.classifier.classes[self.factors.target]
-        if self.subject.classifier.outputs != VALUE:
-            label = f"probability of {label}"
-        self._chart.value = (
-            f"<p>Curves for {html.escape(said)}</p>{output.curves_html(found, label)}"
-        )
-
-    def _pack(self) -> None:
-        code = self.controls.code.value
-        self._links.value = output.links(self.static(), self.arrays(), code)
-
-    def arrays(self) -> bytes:
-        """All maps, the picture and the view, as an NPZ file."""
-        return output.arrays(self.subject, self.view, self.factors)
-
-    # Inside
-
-    def _reset(self) -> None:
-        with self._set():
-            self.controls.begin(self.subject, replace(self._first, target=None, contrast=None))
-        self._ask()
-
-    def _begin(self, view: View) -> None:
-        c, self._first = self.controls, view
-        with self._set():
-            choose(c.picture, list(self._pictures))
-            choose(c.model, list(self._networks))
-            self.subject = Subject(self._network(c.model.value), self._picture(c.picture.value))
-            c.begin(self.subject, view)
-        self._ask()
-        if view.methods:
-            self._run()
-
-    def _network(self, label: str) -> Classifier:
-        if label not in self._loaded:
-            self._loaded[label] = self._networks[label].open()
-        return self._loaded[label]
-
-    def _picture(self, label: str) -> Sample:
-        return self._pictures[label].open()
-
-    def _code(self, view: View) -> str:
-        c = self.controls
-        picture, network = self._pictures[c.picture.value].code, self._networks[c.model.value].code
-        if view.target == self.subject.first:
-            view = replace(view, target=None)
-        return output.code(view, picture, network)
+    # What is said
 
     @contextmanager
     def _set(self) -> Iterator[None]:
@@ -309,17 +282,39 @@ class Explorer(w.VBox):
 
     def _fail(self, error: Exception) -> None:
         """Say it, and take the choice back: what is shown belongs to what is chosen."""
-        self._tell(f"{words(error)}. The last choice that worked is kept.")
+        self._tell(f"{_words(error)}. The last choice that worked is kept.")
         subject, values = self._worked
         with self._set():
             if subject is not self.subject:
-                self.subject = subject
+                self.subject, self._place = subject, (values["picture"], values["model"])
                 self.controls.fit(subject)
-            for one in ("contrast", "target"):
-                if values[one] is not None:
-                    self.controls.add_class(subject, values[one])
+            self.controls.add_classes(subject, values["contrast"], values["target"])
             for name, value in values.items():
                 getattr(self.controls, name).value = value
+
+
+class _Bar:
+    """Moves a widget as `watch` moves tqdm's bar, but not too often."""
+
+    def __init__(self, widget: w.IntProgress, title: str, expected: int | None) -> None:
+        widget.max, widget.value, widget.description = expected or 1, 0, title
+        self.widget, self.count, self.last = widget, 0, 0.0
+
+    def update(self, images: int) -> None:
+        """So many more."""
+        self.count += images
+        if time.monotonic() - self.last >= EVERY:
+            self.last = time.monotonic()
+            self.close()
+
+    def close(self) -> None:
+        """Show where it stands."""
+        self.widget.value = min(self.count, self.widget.max)
+
+
+def _words(error: Exception) -> str:
+    """What an error says, to stand in a sentence."""
+    return (str(error) or type(error).__name__).rstrip(".")
 
 
 def _labelled(choices: Sequence[Choice]) -> dict[str, Choice]:
