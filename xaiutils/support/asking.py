@@ -25,14 +25,7 @@ class Cancelled(Exception):
 
 @dataclass
 class Watch:
-    """What is seen of the calls in a `watch`.
-
-    Attributes:
-        images: How many networks have answered.
-        cancelled: Whether the caller wants no more, or None.
-        bar: What is moved, or None.
-        outer: The watch around this one.
-    """
+    """What is seen of the calls in a `watch`: how many ``images`` networks have answered."""
 
     images: int = 0
     cancelled: Callable[[], bool] | None = None
@@ -61,12 +54,9 @@ def asked(images: int) -> None:
 
 @contextmanager
 def watch(
-    total: int | None = None,
-    *,
-    progress: bool = False,
-    cancelled: Callable[[], bool] | None = None,
-    title: str = "",
-) -> Iterator[Watch]:
+    total: int | None = None, *, progress: bool = False,
+    cancelled: Callable[[], bool] | None = None, title: str = "",
+) -> Iterator[Watch]:  # fmt: skip
     """Watch the calls inside, in this thread.
 
     Args:

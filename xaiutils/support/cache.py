@@ -48,19 +48,6 @@ class Memo:
     _held: dict[int, Any] = field(default_factory=dict)
     _bytes: int = 0
 
-    def once(self, compute: Callable[[], T], *asked: Any, shared: bool = False) -> T:
-        """The answer to ``asked``, by ``compute`` where it is not known.
-
-        It is handed out as a deep copy, that nobody can change what is kept; ``shared`` hands out
-        the thing itself, for what nobody changes, such as a network.
-        """
-        key = self.key(*asked)
-        answer = self.recall(key, shared=shared)
-        if answer is None:
-            answer = compute()
-            self.keep(key, answer, shared=shared)
-        return answer
-
     def recall(self, key: bytes, *, shared: bool = False) -> Any:
         """What is kept under a key, or None."""
         if key not in self._answers:
@@ -72,10 +59,7 @@ class Memo:
         return answer if shared else _copied(answer)
 
     def keep(self, key: bytes, answer: Any, *, shared: bool = False) -> None:
-        """Keep ``answer`` under ``key``; the oldest are forgotten where it is too much.
-
-        With ``shared`` it is kept itself, else a copy.
-        """
+        """Keep a copy of ``answer``, or with ``shared`` itself; the oldest make room for it."""
         size = _size(answer)
         if size > self.limit or key in self._answers:
             return
@@ -152,12 +136,20 @@ def active() -> Memo | None:
 
 
 def once(compute: Callable[[], T], *asked: Any, shared: bool = False) -> T:
-    """The answer to ``asked``: `Memo.once` of the open memo; without one ``compute`` gives it.
+    """The answer to ``asked``, by ``compute`` where it is not known or no memo is open.
 
-    ``shared`` hands out the thing itself and no copy.
+    It is handed out as a deep copy, that nobody can change what is kept; ``shared`` hands out the
+    thing itself, for what nobody changes, such as a network.
     """
     memo = _ACTIVE.get()
-    return compute() if memo is None else memo.once(compute, *asked, shared=shared)
+    if memo is None:
+        return compute()
+    key = memo.key(*asked)
+    answer = memo.recall(key, shared=shared)
+    if answer is None:
+        answer = compute()
+        memo.keep(key, answer, shared=shared)
+    return answer
 
 
 def _copied(value: Any) -> Any:
@@ -177,10 +169,8 @@ def _size(value: Any) -> int:
     """About how many bytes an answer takes: those of its tensors."""
     if isinstance(value, Tensor):
         return value.nbytes
-    if isinstance(value, tuple | list):
-        return sum(_size(one) for one in value)
     if isinstance(value, dict):
-        return sum(_size(one) for one in value.values())
-    if is_dataclass(value) and not hasattr(value, "module"):
-        return sum(_size(getattr(value, f.name)) for f in fields(value))
-    return 64
+        value = [*value.values()]
+    elif is_dataclass(value) and not hasattr(value, "module"):
+        value = [getattr(value, f.name) for f in fields(value)]
+    return sum(map(_size, value)) if isinstance(value, tuple | list) else 64
