@@ -7,20 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from xaiutils.plots import style
 from xaiutils.plots.panel import Panel, is_signed, limits_of
 from xaiutils.plots.panels import panels
-from xaiutils.plots.style import (
-    COLORS,
-    DIVERGING,
-    SEQUENTIAL,
-    WIDTH,
-    Array,
-    Figure,
-    checked_array,
-    entries,
-    headline,
-    styled,
-)
+from xaiutils.plots.style import COLORS, DIVERGING, SEQUENTIAL, WIDTH, Array, Figure, styled
 from xaiutils.support import checks
 
 
@@ -41,10 +31,10 @@ def signal(
     Raises:
         TypeError, ValueError: no map, an array of wrong type or length, or with NaN.
     """
-    lines = checked_array("values", values, "lines, L").astype(float)
+    lines = style.checked_array("values", values, "lines, L").astype(float)
     found = {
-        name: checked_array(f"maps[{name!r}]", map, "L").astype(float)
-        for name, map in entries("maps", maps).items()
+        name: style.checked_array(f"maps[{name!r}]", map, "L").astype(float)
+        for name, map in style.entries("maps", maps).items()
     }
     for name, map in found.items():
         if len(map) != lines.shape[1]:
@@ -53,7 +43,7 @@ def signal(
                 f"maps[{name!r}] must have the signal's {lines.shape[1]} values, {got}"
             )
     figure = Figure(figsize=(WIDTH, 1.6 + 1.05 * len(found)), layout="constrained")
-    headline(figure, title)
+    style.headline(figure, title)
     tall = [1.3] + [1.0] * len(found)
     charts = figure.subplots(1 + len(found), 1, sharex=True, height_ratios=tall, squeeze=False)
     for i, line in enumerate(lines):
@@ -99,12 +89,12 @@ def slices(
     Raises:
         TypeError, ValueError: no map, an array of wrong type or shape, or with NaN.
     """
-    pictures = checked_array("volume", volume, "D, H, W, 3")
+    pictures = style.checked_array("volume", volume, "D, H, W, 3")
     depth = len(pictures)
     chosen = np.linspace(0, depth - 1, min(checks.whole("count", count), depth)).round().astype(int)
     cells: list[Any] = [Panel(pictures[i], title=f"slice {i}") for i in chosen]
-    for name, map in entries("maps", maps).items():
-        values = checked_array(f"maps[{name!r}]", map, "D, H, W").astype(float)
+    for name, map in style.entries("maps", maps).items():
+        values = style.checked_array(f"maps[{name!r}]", map, "D, H, W").astype(float)
         if values.shape != pictures.shape[:3]:
             got = f"got {values.shape}"
             raise ValueError(f"maps[{name!r}] must have the volume's {pictures.shape[:3]}, {got}")
