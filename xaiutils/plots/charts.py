@@ -67,14 +67,14 @@ def bars(
         TypeError, ValueError: no values, a value that is not finite, an unknown ``highlight``.
     """
     figure, axes = _chart(0.9 + 0.28 * len(values), title, xlabel, "values", values)
-    intervals = _intervals(intervals, values)
+    whiskers = _intervals(intervals, values)
     if highlight is not None:
         checks.choice("highlight", highlight, values)
     lengths = [checks.number(f"values[{name!r}]", value) for name, value in values.items()]
     level = [] if chance is None else [checks.number("chance", chance)]
     texts = style.alike([*lengths, *level])
     for i, (name, length, text) in enumerate(zip(values, lengths, texts, strict=False)):
-        low, high = intervals.get(name, (length, length))
+        low, high = whiskers.get(name, [length, length])
         chosen = name == highlight
         axes.barh(i, length, height=0.7, color=COLORS[1] if chosen else "#8DB6D2")
         axes.plot((low, high), (i, i), color="black", linewidth=1.5)
@@ -114,7 +114,7 @@ def strips(
             outside of a row.
     """
     figure, axes = _chart(1.0 + 0.42 * len(values), title, xlabel, "values", values)
-    intervals = _intervals(intervals, values)
+    whiskers = _intervals(intervals, values)
     for row, (name, scores) in enumerate(values.items()):
         x = style.checked_known(f"values[{name!r}]", scores, "n")
         if np.isnan(x).all():
@@ -130,9 +130,9 @@ def strips(
             axes.plot(x[chosen], y[chosen], "D", markersize=6, label=label, **look)
         mean = float(np.nanmean(x))
         axes.plot((mean, mean), (row - 0.38, row + 0.38), color="black", linewidth=2)
-        if name in intervals:
+        if name in whiskers:
             axes.plot(
-                intervals[name], (row, row), color="black", linewidth=4, solid_capstyle="butt"
+                whiskers[name], (row, row), color="black", linewidth=4, solid_capstyle="butt"
             )
         text = style.minus(f"{mean:.2f}")
         axes.annotate(text, (1.01, row), xycoords=("axes fraction", "data"), va="center")
