@@ -17,17 +17,11 @@ STEPS, CLOSE, FAR = 40, 1e-9, 12.0
 
 
 class Fit(NamedTuple):
-    """Maximum likelihood of one table, or of many.
+    """Maximum likelihood of one table, or of many."""
 
-    Attributes:
-        strength: (..., k), with sum 0; a difference is the log-odds of a choice.
-        side: (...), the log-odds of the left side between equals.
-        separated: (...) bool, whether there was no finite maximum and half a choice was added.
-    """
-
-    strength: NDArray[np.float64]
-    side: NDArray[np.float64]
-    separated: NDArray[np.bool_]
+    strength: NDArray[np.float64]  # (..., k), with sum 0; a difference is the log-odds of a choice
+    side: NDArray[np.float64]  # (...), the log-odds of the left side between equals
+    separated: NDArray[np.bool_]  # (...), there was no finite maximum and half a choice was added
 
 
 def fit(wins: ArrayLike, shown: ArrayLike) -> Fit:
