@@ -85,7 +85,6 @@ def bars(
             ha=side, weight="bold" if chosen else "normal",
         )  # fmt: skip
     style.name_rows(axes, values)
-    axes.set_ylim(len(values) - 0.5, -0.5)
     axes.margins(x=0.12)
     axes.axvline(0, color="#444444", linewidth=0.8)
     if level:
@@ -114,9 +113,9 @@ def strips(
             outside of a row.
     """
     figure, axes = _chart(1.0 + 0.42 * len(values), title, xlabel, "values", values)
-    whiskers = _intervals(intervals, values)
+    whiskers, look = _intervals(intervals, values), dict[str, Any]()
     for row, (name, scores) in enumerate(values.items()):
-        x = style.checked_known(f"values[{name!r}]", scores, "n")
+        x = style.checked_array(f"values[{name!r}]", scores, "n", missing=True).astype(float)
         if np.isnan(x).all():
             raise ValueError(f"values[{name!r}] must hold a score that is not NaN, got none")
         if any(not 0 <= i < len(x) for i in marked):
@@ -126,18 +125,16 @@ def strips(
         axes.plot(x, y, "o", color=COLORS[5], markersize=4, alpha=0.55, markeredgewidth=0)
         if len(marked):
             chosen, label = [*marked], marks if row == 0 else None
-            look: dict[str, Any] = {"color": COLORS[1], "markeredgecolor": "black"}
-            axes.plot(x[chosen], y[chosen], "D", markersize=6, label=label, **look)
+            look = {"color": COLORS[1], "markersize": 6, "markeredgecolor": "black"}
+            axes.plot(x[chosen], y[chosen], "D", label=label, **look)
         mean = float(np.nanmean(x))
         axes.plot((mean, mean), (row - 0.38, row + 0.38), color="black", linewidth=2)
         if name in whiskers:
-            axes.plot(
-                whiskers[name], (row, row), color="black", linewidth=4, solid_capstyle="butt"
-            )
+            look = {"color": "black", "linewidth": 4, "solid_capstyle": "butt"}
+            axes.plot(whiskers[name], (row, row), **look)
         text = style.minus(f"{mean:.2f}")
         axes.annotate(text, (1.01, row), xycoords=("axes fraction", "data"), va="center")
     style.name_rows(axes, values)
-    axes.set_ylim(len(values) - 0.5, -0.5)
     if chance is not None:
         label = f"chance {style.short(checks.number('chance', chance))}"
         axes.axvline(chance, color="#444444", linestyle="--", label=label)
@@ -161,11 +158,9 @@ def ledger(shares: Mapping[str, float], *, title: str = "") -> Figure:
     hatches = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo")
     for i, (name, value) in enumerate(shares.items()):
         share = checks.number(f"shares[{name!r}]", value)
-        look: dict[str, Any] = {"color": COLORS[i % 7], "hatch": hatches[i % 7]}
-        label = style.minus(f"{name} {share:.3f}")
-        axes.barh(
-            0, share, left=ends[share < 0], height=0.6, edgecolor="white", label=label, **look
-        )
+        look: dict[str, Any] = {"color": COLORS[i % 7], "hatch": hatches[i % 7], "height": 0.6}
+        look |= {"edgecolor": "white", "label": style.minus(f"{name} {share:.3f}")}
+        axes.barh(0, share, left=ends[share < 0], **look)
         ends[share < 0] += share
     for position in (0, 1):
         axes.axvline(position, color="black", linewidth=1, linestyle="-" if not position else "--")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,41 +15,23 @@ from xaiutils.support import checks
 
 
 def picture(image: Array, title: str | None = None, **options: Any) -> Figure:
-    """Show the picture ``image``, ``(H, W, 3)``, below ``title``.
-
-    ``options`` are fields of `Panel`, e.g. ``mask``, ``boxes``.
-    """
-    return panels(
-        [Panel(style.checked_picture("image", image), title=title or "", **options)], width=3.6
-    )
+    """Show the picture ``image``, ``(H, W, 3)``; ``options`` are fields of `Panel`."""
+    shown = style.checked_picture("image", image)
+    return panels([Panel(shown, title=title or "", **options)], width=3.6)
 
 
-def heatmap(
-    map: Array, *, signed: bool | None = None, title: str = "", clip: float | None = None,
-    **options: Any,
-) -> Figure:  # fmt: skip
-    """Show ``map``, ``(H, W)``, with its colour bar.
-
-    ``signed``, ``title``, ``clip`` and ``options`` are fields of `Panel`.
-    """
-    panel = Panel(
-        map=style.checked_map("map", map), signed=signed, title=title, clip=clip, **options
-    )
-    return panels([panel], width=3.6)
+def heatmap(map: Array, **options: Any) -> Figure:
+    """Show ``map``, ``(H, W)``, with its colour bar; ``options`` are fields of `Panel`."""
+    return panels([Panel(map=style.checked_map("map", map), **options)], width=3.6)
 
 
-def overlay(image: Array, map: Array, *, opacity: float = 0.8, **options: Any) -> Figure:
+def overlay(image: Array, map: Array, **options: Any) -> Figure:
     """Show ``map``, ``(H, W)``, over its greyed picture ``image``, clear where the map is 0.
 
-    ``opacity`` and ``options`` are fields of `Panel`.
+    ``options`` are fields of `Panel`, e.g. ``opacity``.
     """
-    cell = Panel(
-        style.checked_picture("image", image),
-        style.checked_map("map", map),
-        opacity=opacity,
-        **options,
-    )
-    return panels([cell], width=3.6)
+    photo, shown = style.checked_picture("image", image), style.checked_map("map", map)
+    return panels([Panel(photo, shown, **options)], width=3.6)
 
 
 @styled
@@ -75,12 +56,11 @@ def panels(
     if not items:
         raise ValueError("items must hold at least one picture or map, got none")
     cells = [checked_panel(f"items[{i}]", item, options) for i, item in enumerate(items)]
-    if titles is not None:
-        style.check_count("titles", titles, len(cells))
-        cells = [replace(cell, title=text) for cell, text in zip(cells, titles, strict=True)]
-    if captions is not None:
-        style.check_count("captions", captions, len(cells))
-        cells = [replace(cell, caption=text) for cell, text in zip(cells, captions, strict=True)]
+    given: dict[str, Any] = {"title": titles, "caption": captions}
+    for name, texts in given.items():
+        if texts is not None:
+            style.check_count(f"{name}s", texts, len(cells))
+            cells = [replace(c, **{name: text}) for c, text in zip(cells, texts, strict=True)]
     columns = int(checks.number("columns", len(cells) if columns is None else columns, low=1))
     rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
     if row_titles is not None:
@@ -141,14 +121,13 @@ def stages(
         TypeError, ValueError: an array of wrong type or shape, or with NaN; a wrong count.
     """
     photo = style.checked_picture("image", image)
-    maps = {"cam": cam, "bounded": bounded, "relevance": relevance}
-    maps |= {} if product is None else {"product": product}
-    clip = options.pop("clip", None)
+    maps = {"cam": cam, "bounded": bounded, "relevance": relevance, "hybrid": hybrid}
+    if product is not None:
+        maps |= {"product": product, "hybrid": maps.pop("hybrid")}
+    look: dict[str, Any] = {"signed": True, "clip": options.pop("clip", None)}
     items = [photo] + [
-        Panel(map=values)
-        if name in ("cam", "bounded")
-        else Panel(map=values, signed=True, clip=clip)
-        for name, values in aligned(photo, **maps, hybrid=hybrid).items()
+        Panel(map=values, **({} if name in ("cam", "bounded") else look))
+        for name, values in aligned(photo, **maps).items()
     ]
     titles = ["picture", "Grad-CAM++", "bounding figure", "LRP", "product", "hybrid"]
     if product is None:
@@ -174,12 +153,11 @@ def gallery(
     for i, row in enumerate(rows):
         style.check_count(f"rows[{i}]", row, len(columns))
     grid = [[checked_panel(f"rows[{i}]", item, {}) for item in row] for i, row in enumerate(rows)]
-    for column in range(len(columns)):
-        signed = any(r[column].map is not None and is_signed(r[column]) for r in grid)
-        for row in grid:
-            row[column] = replace(row[column], signed=signed, colorbar=False)
+    across = zip(*grid, strict=True)
+    signed = [any(c.map is not None and is_signed(c) for c in column) for column in across]
+    pairs = [pair for row in grid for pair in zip(row, signed, strict=True)]
+    cells = [replace(cell, signed=signs, colorbar=False) for cell, signs in pairs]
     titles = [*columns, *[""] * (len(columns) * (len(rows) - 1))]
-    cells = list(itertools.chain(*grid))
     return panels(
         cells, columns=len(columns), titles=titles, row_titles=row_titles, width=width, **options
     )

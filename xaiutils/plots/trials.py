@@ -61,7 +61,6 @@ def forest(
             text = " to ".join(dict.fromkeys(ends))
             axes.annotate(text, (1.01, i), xycoords=("axes fraction", "data"), va="center")
     style.name_rows(axes, rows)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="x", color="#E5E5E5")
     if len(trials) > 1:
         figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=4)

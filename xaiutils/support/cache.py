@@ -28,21 +28,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Same:
-    """In a key: this very object, which must be frozen. The memo holds it: its id stays its own."""
+    """In a key: this very object, which must be frozen; the memo holds it, so its id stays."""
 
     value: Any
 
 
 @dataclass
 class Memo:
-    """Answers by key; the oldest are forgotten where they take more than ``limit`` bytes.
-
-    ``hits`` counts what was known when it was asked for, ``misses`` what was not.
-    """
+    """Answers by key; the oldest are forgotten where they take more than ``limit`` bytes."""
 
     limit: int
-    hits: int = 0
-    misses: int = 0
+    hits: int = 0  # what was known when it was asked for
+    misses: int = 0  # what was not
     _answers: OrderedDict[bytes, tuple[Any, int]] = field(default_factory=OrderedDict)
     _networks: dict[int, tuple[nn.Module, bytes]] = field(default_factory=dict)
     _held: dict[int, Any] = field(default_factory=dict)

@@ -32,9 +32,8 @@ class BrokenPart(ValueError):
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that it appears under its name complete, or not at all.
 
-    ``write`` fills a temporary file beside it, which is synced to the disk and renamed; then the
-    folder is synced. What fails leaves the old file, if there was one, and no temporary one; what
-    is killed leaves a temporary one, which the next run removes.
+    ``write`` fills a temporary file beside it, which is synced to the disk and renamed. What fails
+    leaves the old file, if there was one; what is killed leaves a temporary one for `sweep`.
 
     Raises:
         OSError: The disk is full, the folder is read-only, and the like; it names the file.
@@ -55,7 +54,12 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,16 +77,6 @@ def sweep(folder: Path, name: str = "*", older: float = 0) -> None:
         with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime >= older:
                 path.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_table(
