@@ -1,7 +1,8 @@
 """Validation at the public edge: every message names the argument, the rule and what came.
 
 A function of the package calls these at its first lines, so that wrong input never comes back as
-a library's traceback. ``argument`` is what the message calls ``value``; what passes is returned.
+a library's traceback. ``argument`` is what the message calls ``value``; what passes is returned,
+what is of another type raises a TypeError, what breaks the rule a ValueError.
 torch is loaded by the checks of tensors alone: the user study's server needs none.
 """
 
@@ -27,12 +28,7 @@ SPACE = {1: "L", 2: "H, W", 3: "D, H, W"}  # by the number of dimensions
 
 
 def choice(argument: str, value: str, options: Iterable[str]) -> str:
-    """Return ``value`` if it is one of ``options``.
-
-    Raises:
-        TypeError: It is no text.
-        ValueError: It is another name; the nearest ones are listed.
-    """
+    """Return ``value`` if it is one of ``options``; the message lists the nearest."""
     names = [str(option) for option in options]
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be a name (str), got {describe(value)}")
@@ -65,19 +61,10 @@ class Registry(dict[str, Value]):
 
 
 def number(
-    argument: str,
-    value: float,
-    *,
-    low: float = -math.inf,
-    high: float = math.inf,
+    argument: str, value: float, *, low: float = -math.inf, high: float = math.inf,
     below: float = math.inf,
-) -> float:
-    """Return ``value`` as a float with ``low <= value <= high`` and ``value < below``.
-
-    Raises:
-        TypeError: It is no number.
-        ValueError: It is out of range, infinite or NaN.
-    """
+) -> float:  # fmt: skip
+    """Return ``value`` as a finite float with ``low <= value <= high`` and ``value < below``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{argument} must be a number, got {describe(value)}")
     try:
@@ -94,12 +81,7 @@ def number(
 
 
 def whole(argument: str, value: float, low: float = 1) -> int:
-    """Return ``value`` as an int if it is a whole number >= ``low``.
-
-    Raises:
-        TypeError: It is no number.
-        ValueError: It is below ``low``, or has a fraction.
-    """
+    """Return ``value`` as an int if it is a whole number >= ``low``."""
     result = number(argument, value, low=low)
     if result != int(result):
         raise ValueError(f"{argument} must be a whole number, got {result:g}")
@@ -111,10 +93,6 @@ def seed(argument: str, value: float) -> int:
 
     Of a larger one torch's generator for CPUs and NumPy's keep the last 32 bits without a word, so
     that two seeds would draw the same.
-
-    Raises:
-        TypeError: It is no number.
-        ValueError: It is out of range, or has a fraction.
     """
     found = whole(argument, value, low=0)
     if found >= 2**32:
@@ -123,11 +101,7 @@ def seed(argument: str, value: float) -> int:
 
 
 def numbers_of(argument: str, value: ArrayLike) -> NDArray[np.float64]:
-    """Return ``value`` as float64, of any shape (...,); NaN and infinity are numbers here.
-
-    Raises:
-        TypeError: It is none.
-    """
+    """Return ``value`` as float64, of any shape (...,); NaN and infinity are numbers here."""
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -137,14 +111,8 @@ def numbers_of(argument: str, value: ArrayLike) -> NDArray[np.float64]:
 def dense(argument: str, value: torch.Tensor, form: str, *, floating: bool = False) -> torch.Tensor:
     """Return ``value`` if it is a tensor that holds all its numbers, one for each place.
 
-    Args:
-        argument, value: What it is called, and what came.
-        form: Its shape in letters, such as ``(N, H, W)``.
-        floating: Whether the numbers must be real ones in floating point.
-
-    Raises:
-        TypeError: It is no tensor; or a nested, sparse, quantised or masked one, or one on the meta
-            device, which has no numbers; or of another type of numbers.
+    Nested, sparse, quantised and masked ones are none, nor those on the meta device. ``form`` is
+    the shape in letters, such as ``(N, H, W)``; with ``floating`` the numbers must be real ones.
     """
     import torch
 
@@ -179,10 +147,6 @@ def images(
         argument, x: What it is called, and what came.
         channels: C, where it is known.
         dimensions: Of the space: 1 of a signal (N, C, L), 3 of a volume (N, C, D, H, W).
-
-    Raises:
-        TypeError: It is no tensor, not a dense one, or one of integers or complex numbers.
-        ValueError: Another shape or number of channels, NaN or infinity.
     """
     form = f"(N, C, {SPACE[dimensions]})"
     dense(argument, x, form, floating=True)
@@ -194,7 +158,7 @@ def images(
 
 
 def maps(argument: str, value: torch.Tensor, dimensions: int = 2) -> torch.Tensor:
-    """Return ``value`` if it is a finite float batch of maps ``(N, H, W)``; raises as `images`."""
+    """Return ``value`` if it is a finite float batch of maps ``(N, H, W)``."""
     form = f"(N, {SPACE[dimensions]})"
     dense(argument, value, form, floating=True)
     if value.ndim != 1 + dimensions:
@@ -215,10 +179,6 @@ def targets(
 
     A single integer is meant for every image. Fewer or more targets than images is an error:
     zipping the two, as grad-cam does, would leave the rest of the batch without a map.
-
-    Raises:
-        TypeError: ``argument`` was given a ``target`` that is no whole number or list of them.
-        ValueError: Not one for each of ``count`` images, (N,), or not in 0..``classes`` - 1.
     """
     import torch
 
@@ -253,11 +213,7 @@ def same_shape(first: str, a: torch.Tensor, second: str, b: torch.Tensor) -> Non
 
 
 def regular(argument: str, path: Path) -> Path:
-    """Return ``path`` unless it is there and no regular file: reading a pipe may wait for ever.
-
-    Raises:
-        ValueError: It is a folder, a pipe, a socket or a device.
-    """
+    """Return ``path`` unless it is there and no regular file: reading a pipe may wait for ever."""
     if path.exists() and not path.is_file():
         kind = "folder" if path.is_dir() else "pipe, socket or device"
         raise ValueError(f"{argument} must be a regular file, got the {kind} {str(path)!r}")
@@ -265,11 +221,7 @@ def regular(argument: str, path: Path) -> Path:
 
 
 def literal(argument: str, text: str) -> Any:
-    """The value that ``text`` writes out in Python, such as a number; otherwise the text.
-
-    Raises:
-        ValueError: It is nested too deeply to be read.
-    """
+    """The value that ``text`` writes out in Python, such as a number; otherwise the text."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError):

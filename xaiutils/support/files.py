@@ -45,14 +45,12 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if error.errno is None or error.filename not in (None, str(temporary)):
-            raise
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        ours = (None, str(temporary))
+        if isinstance(error, OSError) and error.errno is not None and error.filename in ours:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
     if os.name == "posix":
         folder = os.open(path.parent, os.O_RDONLY)

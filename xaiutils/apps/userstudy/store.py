@@ -73,8 +73,7 @@ class Place:
 class Store:
     """The file of a study's answers, made if it is not there.
 
-    Attributes:
-        clean: Whether nothing of those who have withdrawn is left in the folder.
+    ``clean`` says whether nothing of those who have withdrawn is left in the folder.
 
     Raises:
         Unavailable: It cannot be written.
@@ -167,11 +166,7 @@ class Store:
         return code
 
     def place(self, code: str, device: str | None = None) -> Place:
-        """Where a participant is; with ``device``, only for the browser that has the code.
-
-        Raises:
-            Unknown, Elsewhere: There is no such code; another browser has it.
-        """
+        """Where a participant is; with ``device``, only for the browser that has the code."""
         with self._told("read"):
             row = self._one("SELECT number, device FROM participant WHERE code = ?", code)
             if row is None:
@@ -194,13 +189,7 @@ class Store:
     def answer(
         self, code: str, device: str, question: str, answer: str, seconds: float | None
     ) -> bool:
-        """Keep one answer; False if this question had one, which stays as it was.
-
-        Raises:
-            Unavailable: It was not kept.
-            Unknown, Elsewhere: As `place`.
-            NotAsked: It is no answer to this question, or the question is not due.
-        """
+        """Keep one answer; False if this question had one, which stays as it was."""
         with self._writing():
             place = self.place(code, device)
             by_id = {q.id: i for i, q in enumerate(place.questions[: place.due + 1])}
