@@ -87,6 +87,18 @@ def limits_of(panel: Panel) -> tuple[float, float]:
     return (-bound if is_signed(panel) else 0.0), bound
 
 
+def scale_of(panel: Panel) -> dict[str, Any]:
+    """The colours of a map and their ends, as `Axes.imshow` takes them."""
+    low, high = limits_of(panel)
+    return {"cmap": DIVERGING if is_signed(panel) else SEQUENTIAL, "vmin": low, "vmax": high}
+
+
+def alpha_of(panel: Panel) -> np.ndarray:
+    """How much of a map covers its picture, (H, W) in [0, 1]."""
+    low, high = limits_of(panel)
+    return panel.opacity * np.clip(np.abs(panel.map) / max(-low, high), 0, 1)
+
+
 def is_signed(panel: Panel) -> bool:
     """Whether the map has two colours."""
     return panel.signed if panel.signed is not None else bool(panel.map.min() < 0)
@@ -113,12 +125,8 @@ def draw(axes: Axes, panel: Panel) -> AxesImage | None:
         ground = panel.image if panel.map is None else grey_ground(panel)
         axes.imshow(ground, cmap="gray", vmin=0, vmax=1)
     if panel.map is not None:
-        low, high = limits_of(panel)
-        alpha = None
-        if panel.image is not None:
-            alpha = panel.opacity * np.clip(np.abs(panel.map) / max(-low, high), 0, 1)
-        colors = DIVERGING if is_signed(panel) else SEQUENTIAL
-        drawn = axes.imshow(panel.map, cmap=colors, vmin=low, vmax=high, alpha=alpha)
+        alpha = None if panel.image is None else alpha_of(panel)
+        drawn = axes.imshow(panel.map, alpha=alpha, **scale_of(panel))
     width = 1.4 if panel.map is None else 0.8  # edges are what a map is read at
     edges: list[Any] = [withStroke(linewidth=width + 1.8, foreground="black")]
     if panel.mask is not None:

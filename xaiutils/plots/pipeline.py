@@ -39,9 +39,8 @@ def pipeline(
     )
     channels = style.checked_array("activations", activations, "K, h, w").astype(float)
     figure = Figure(figsize=(WIDTH, 4.15 + 0.3 * (title is not None)))
-    style.write(
-        figure, MARGIN, figure.get_figheight() - MARGIN, title or "", 12, weight="bold", va="top"
-    )
+    top = figure.get_figheight() - MARGIN
+    style.write(figure, MARGIN, top, title or "", 12, weight="bold", va="top")
     side, up, low = 1.32, 2.55, 0.42  # of a tile; bottoms of the two branches, in inches
     half, middle = side / 2, (up + low) / 2
     x = [0.1 + 1.695 * i for i in range(5)]
@@ -83,8 +82,8 @@ def pipeline(
     style.write(figure, x[4] + half - 0.1, low + side + 0.24, blur, 9, ha="right", va="center")
     back = {"color": COLORS[1], "path_effects": [withStroke(linewidth=4, foreground="white")]}
     bend = "angle,angleA={},angleB=180,rad=4"
-    first, second, join = up + half, low + half, x[0] + half
-    for start, end, look in (
+    first, second, join, end = up + half, low + half, x[0] + half, x[4] + half
+    for start, stop, look in (
         ((join, middle + side + 0.04), (x[1] - 0.05, first), {"connectionstyle": bend.format(90)}),
         ((join, middle - 0.22), (x[1] - 0.05, second), {"connectionstyle": bend.format(-90)}),
         ((x[1] + side + 0.05, first), (x[2] - 0.05, first), {}),
@@ -94,14 +93,10 @@ def pipeline(
         ((x[2] + side + 0.05, second), (cross[0] - 0.23, second), {}),
         ((cross[0] + 0.23, second), (x[4] - 0.05, second), {}),
         ((cross[0], up - 0.25 - 0.155 * bool(cut)), (cross[0], second + 0.23), {}),
-        (
-            (x[4] + half, low + side + 0.05),
-            (x[4] + half, up - 0.25 - 0.155 * (clip is not None)),
-            {},
-        ),
+        ((end, low + side + 0.05), (end, up - 0.25 - 0.155 * (clip is not None)), {}),
     ):
         line: dict[str, Any] = {"color": "#444444", "linewidth": 1.5, "mutation_scale": 12}
         line |= {"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0} | look
-        arrow = FancyArrowPatch(start, end, transform=figure.dpi_scale_trans, **line)
+        arrow = FancyArrowPatch(start, stop, transform=figure.dpi_scale_trans, **line)
         figure.add_artist(arrow)
     return figure
