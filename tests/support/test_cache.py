@@ -205,7 +205,7 @@ PARTS = st.recursive(
 
 
 @hypothesis.given(PARTS, PARTS)
-@hypothesis.settings(deadline=None, max_examples=200)
+@hypothesis.settings(deadline=None, max_examples=100)
 def test_keys_are_equal_only_for_equal_questions(a, b):
     kept = cache.Memo(2**20)
     assert (kept.key(a) == kept.key(b)) == (a == b)

@@ -14,22 +14,6 @@ from xaiutils.plots.spaces import signal, slices
 from xaiutils.plots.style import COLORS, STYLE, Figure, save
 
 __all__ = [
-    "COLORS",
-    "STYLE",
-    "Figure",
-    "Panel",
-    "bars",
-    "curves",
-    "gallery",
-    "heatmap",
-    "ledger",
-    "overlay",
-    "panels",
-    "picture",
-    "pipeline",
-    "save",
-    "signal",
-    "slices",
-    "stages",
-    "strips",
-]
+    "COLORS", "STYLE", "Figure", "Panel", "bars", "curves", "gallery", "heatmap", "ledger",
+    "overlay", "panels", "picture", "pipeline", "save", "signal", "slices", "stages", "strips",
+]  # fmt: skip

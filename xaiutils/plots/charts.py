@@ -9,22 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from xaiutils.plots.style import (
-    COLORS,
-    Array,
-    Figure,
-    alike,
-    check_count,
-    checked_array,
-    checked_known,
-    entries,
-    looks,
-    minus,
-    name_rows,
-    one_chart,
-    short,
-    styled,
-)
+from xaiutils.plots import style
+from xaiutils.plots.style import COLORS, Array, Figure, styled
 from xaiutils.support import checks
 
 
@@ -43,20 +29,17 @@ def curves(
     Raises:
         TypeError, ValueError: an empty ``series``; values not finite or of another length.
     """
-    across = checked_array("x", x, "n")
+    across, bands = style.checked_array("x", x, "n"), bands or {}
     figure, axes = _chart(3.2, title, xlabel, "series", series)
-    for name in bands or {}:
+    for name in bands:
         checks.choice("bands", name, series)
-    pairs = zip(series.items(), looks(series), strict=True)
+    pairs = zip(series.items(), style.looks(series), strict=True)
     for (name, values), (color, dash, marker) in pairs:
-        y = checked_array(f"series[{name!r}]", values, "n")
-        check_count(f"series[{name!r}]", y, len(across))
+        y = _along(across, f"series[{name!r}]", values)
         axes.plot(across, y, dash, color=color, marker=marker, markersize=5, label=name)
-        if name in (bands or {}):
-            edges = [checked_array(f"bands[{name!r}]", edge, "n") for edge in (bands or {})[name]]
-            for edge in edges:
-                check_count(f"bands[{name!r}]", edge, len(across))
-            axes.fill_between(across, edges[0], edges[1], color=color, alpha=0.15, linewidth=0)
+        if name in bands:
+            low, high = (_along(across, f"bands[{name!r}]", edge) for edge in bands[name])
+            axes.fill_between(across, low, high, color=color, alpha=0.15, linewidth=0)
     axes.set_ylabel(ylabel)
     if (across == across.round()).all():
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -84,16 +67,14 @@ def bars(
         TypeError, ValueError: no values, a value that is not finite, an unknown ``highlight``.
     """
     figure, axes = _chart(0.9 + 0.28 * len(values), title, xlabel, "values", values)
-    for name in intervals or {}:
-        checks.choice("intervals", name, values)
+    whiskers = _intervals(intervals, values)
     if highlight is not None:
         checks.choice("highlight", highlight, values)
     lengths = [checks.number(f"values[{name!r}]", value) for name, value in values.items()]
     level = [] if chance is None else [checks.number("chance", chance)]
-    texts = alike([*lengths, *level])
+    texts = style.alike([*lengths, *level])
     for i, (name, length, text) in enumerate(zip(values, lengths, texts, strict=False)):
-        low, high = (intervals or {}).get(name, (length, length))
-        low, high = (checks.number(f"intervals[{name!r}]", end) for end in (low, high))
+        low, high = whiskers.get(name, [length, length])
         chosen = name == highlight
         axes.barh(i, length, height=0.7, color=COLORS[1] if chosen else "#8DB6D2")
         axes.plot((low, high), (i, i), color="black", linewidth=1.5)
@@ -103,8 +84,7 @@ def bars(
             text, (end, i), (shift, 0), textcoords="offset points", va="center",
             ha=side, weight="bold" if chosen else "normal",
         )  # fmt: skip
-    name_rows(axes, values)
-    axes.set_ylim(len(values) - 0.5, -0.5)
+    style.name_rows(axes, values)
     axes.margins(x=0.12)
     axes.axvline(0, color="#444444", linewidth=0.8)
     if level:
@@ -133,10 +113,9 @@ def strips(
             outside of a row.
     """
     figure, axes = _chart(1.0 + 0.42 * len(values), title, xlabel, "values", values)
-    for name in intervals or {}:
-        checks.choice("intervals", name, values)
+    whiskers, look = _intervals(intervals, values), dict[str, Any]()
     for row, (name, scores) in enumerate(values.items()):
-        x = checked_known(f"values[{name!r}]", scores, "n")
+        x = style.checked_array(f"values[{name!r}]", scores, "n", missing=True).astype(float)
         if np.isnan(x).all():
             raise ValueError(f"values[{name!r}] must hold a score that is not NaN, got none")
         if any(not 0 <= i < len(x) for i in marked):
@@ -146,19 +125,18 @@ def strips(
         axes.plot(x, y, "o", color=COLORS[5], markersize=4, alpha=0.55, markeredgewidth=0)
         if len(marked):
             chosen, label = [*marked], marks if row == 0 else None
-            look: dict[str, Any] = {"color": COLORS[1], "markeredgecolor": "black"}
-            axes.plot(x[chosen], y[chosen], "D", markersize=6, label=label, **look)
+            look = {"color": COLORS[1], "markersize": 6, "markeredgecolor": "black"}
+            axes.plot(x[chosen], y[chosen], "D", label=label, **look)
         mean = float(np.nanmean(x))
         axes.plot((mean, mean), (row - 0.38, row + 0.38), color="black", linewidth=2)
-        if name in (intervals or {}):
-            ends = [checks.number("intervals", end) for end in (intervals or {})[name]]
-            axes.plot(ends, (row, row), color="black", linewidth=4, solid_capstyle="butt")
-        text = minus(f"{mean:.2f}")
+        if name in whiskers:
+            look = {"color": "black", "linewidth": 4, "solid_capstyle": "butt"}
+            axes.plot(whiskers[name], (row, row), **look)
+        text = style.minus(f"{mean:.2f}")
         axes.annotate(text, (1.01, row), xycoords=("axes fraction", "data"), va="center")
-    name_rows(axes, values)
-    axes.set_ylim(len(values) - 0.5, -0.5)
+    style.name_rows(axes, values)
     if chance is not None:
-        label = f"chance {short(checks.number('chance', chance))}"
+        label = f"chance {style.short(checks.number('chance', chance))}"
         axes.axvline(chance, color="#444444", linestyle="--", label=label)
     if chance is not None or len(marked):
         figure.legend(loc="outside lower right", ncols=2)
@@ -180,26 +158,40 @@ def ledger(shares: Mapping[str, float], *, title: str = "") -> Figure:
     hatches = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo")
     for i, (name, value) in enumerate(shares.items()):
         share = checks.number(f"shares[{name!r}]", value)
-        look: dict[str, Any] = {"color": COLORS[i % 7], "hatch": hatches[i % 7]}
-        label = minus(f"{name} {share:.3f}")
-        axes.barh(
-            0, share, left=ends[share < 0], height=0.6, edgecolor="white", label=label, **look
-        )
+        look: dict[str, Any] = {"color": COLORS[i % 7], "hatch": hatches[i % 7], "height": 0.6}
+        look |= {"edgecolor": "white", "label": style.minus(f"{name} {share:.3f}")}
+        axes.barh(0, share, left=ends[share < 0], **look)
         ends[share < 0] += share
     for position in (0, 1):
         axes.axvline(position, color="black", linewidth=1, linestyle="-" if not position else "--")
     axes.set_xlim(min(ends[True], 0) - 0.02, max(ends[False], 1) + 0.02)  # both ticks, 0 and 1
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    total = minus(f"sum {sum(shares.values()):.3f}")
+    total = style.minus(f"sum {sum(shares.values()):.3f}")
     figure.legend(loc="outside lower left", ncols=4, title=total, alignment="left")
     return figure
+
+
+def _intervals(
+    given: Mapping[str, tuple[float, float]] | None, values: Mapping[str, Any]
+) -> dict[str, list[float]]:
+    return {
+        checks.choice("intervals", name, values):
+        [checks.number(f"intervals[{name!r}]", end) for end in ends]
+        for name, ends in (given or {}).items()
+    }  # fmt: skip
+
+
+def _along(x: np.ndarray, argument: str, value: Array) -> np.ndarray:
+    found = style.checked_array(argument, value, "n")
+    style.check_count(argument, found, len(x))
+    return found
 
 
 def _chart(
     height: float, title: str, xlabel: str, argument: str, values: Mapping[str, Any]
 ) -> tuple[Figure, Axes]:
-    entries(argument, values)
-    figure, axes = one_chart(height, title)
+    style.entries(argument, values)
+    figure, axes = style.one_chart(height, title)
     axes.set_xlabel(xlabel)
     return figure, axes

@@ -12,17 +12,8 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from xaiutils.plots.style import (
-    DIVERGING,
-    LUMINANCE,
-    SEQUENTIAL,
-    check_count,
-    checked_array,
-    checked_boxes,
-    checked_map,
-    checked_picture,
-    short,
-)
+from xaiutils.plots import style
+from xaiutils.plots.style import DIVERGING, SEQUENTIAL
 from xaiutils.support import checks
 
 
@@ -59,22 +50,22 @@ def checked_panel(name: str, item: Any, options: Mapping[str, Any]) -> Panel:
     """The item as a Panel whose arrays are checked, so that messages name the item."""
     if not isinstance(item, Panel):
         if isinstance(item, tuple):
-            check_count(name, item, 2)
+            style.check_count(name, item, 2)
             item = Panel(*item)
         else:
             item = Panel(map=item) if np.ndim(item) == 2 else Panel(item)
     panel = replace(item, **options)
-    image: Any = None if panel.image is None else checked_picture(name, panel.image)
-    map: Any = None if panel.map is None else checked_map(name, panel.map)
+    image: Any = None if panel.image is None else style.checked_picture(name, panel.image)
+    map: Any = None if panel.map is None else style.checked_map(name, panel.map)
     if image is None and map is None:
         raise ValueError(f"{name} must hold a picture or a map, got neither")
     shape = image.shape[:2] if image is not None else map.shape
     if map is not None and map.shape != shape:
         raise ValueError(f"{name} must have its picture's shape {shape}, got {map.shape}")
-    mask = None if panel.mask is None else checked_array("mask", panel.mask, "H, W") != 0
+    mask = None if panel.mask is None else style.checked_array("mask", panel.mask, "H, W") != 0
     if mask is not None and mask.shape != shape:
         raise ValueError(f"mask must have shape {shape} as {name}, got {mask.shape}")
-    boxes = checked_boxes(panel.boxes)
+    boxes = style.checked_boxes(panel.boxes)
     checks.number("opacity", panel.opacity, low=0, high=1)
     if panel.clip is not None:
         checks.number("clip", panel.clip, low=0, high=100)
@@ -96,6 +87,18 @@ def limits_of(panel: Panel) -> tuple[float, float]:
     return (-bound if is_signed(panel) else 0.0), bound
 
 
+def scale_of(panel: Panel) -> dict[str, Any]:
+    """The colours of a map and their ends, as `Axes.imshow` takes them."""
+    low, high = limits_of(panel)
+    return {"cmap": DIVERGING if is_signed(panel) else SEQUENTIAL, "vmin": low, "vmax": high}
+
+
+def alpha_of(panel: Panel) -> np.ndarray:
+    """How much of a map covers its picture, (H, W) in [0, 1]."""
+    low, high = limits_of(panel)
+    return panel.opacity * np.clip(np.abs(panel.map) / max(-low, high), 0, 1)
+
+
 def is_signed(panel: Panel) -> bool:
     """Whether the map has two colours."""
     return panel.signed if panel.signed is not None else bool(panel.map.min() < 0)
@@ -107,7 +110,7 @@ def grey_ground(panel: Panel) -> np.ndarray:
     Below two colours it is light, since their dark ends are what should be seen; below one, which
     begins at black, it is not.
     """
-    grey = panel.image @ LUMINANCE
+    grey = panel.image @ style.LUMINANCE
     dark, bright = float(grey.min()), float(grey.max())
     grey = (grey - dark) / (bright - dark or 1.0)
     return 0.5 + grey / 2 if is_signed(panel) else grey
@@ -122,12 +125,8 @@ def draw(axes: Axes, panel: Panel) -> AxesImage | None:
         ground = panel.image if panel.map is None else grey_ground(panel)
         axes.imshow(ground, cmap="gray", vmin=0, vmax=1)
     if panel.map is not None:
-        low, high = limits_of(panel)
-        alpha = None
-        if panel.image is not None:
-            alpha = panel.opacity * np.clip(np.abs(panel.map) / max(-low, high), 0, 1)
-        colors = DIVERGING if is_signed(panel) else SEQUENTIAL
-        drawn = axes.imshow(panel.map, cmap=colors, vmin=low, vmax=high, alpha=alpha)
+        alpha = None if panel.image is None else alpha_of(panel)
+        drawn = axes.imshow(panel.map, alpha=alpha, **scale_of(panel))
     width = 1.4 if panel.map is None else 0.8  # edges are what a map is read at
     edges: list[Any] = [withStroke(linewidth=width + 1.8, foreground="black")]
     if panel.mask is not None:
@@ -149,7 +148,7 @@ def caption_of(panel: Panel) -> str:
     """The caller's caption or the map's range, and the clip in any case."""
     lines = [panel.caption] if panel.caption else []
     if panel.map is not None and panel.caption is None and not panel.colorbar:
-        lines = [f"{short(panel.map.min())} to {short(panel.map.max())}"]
+        lines = [f"{style.short(panel.map.min())} to {style.short(panel.map.max())}"]
     if panel.map is not None and panel.caption is None and not panel.map.any():
         lines = ["all zero"]
     if panel.map is not None and panel.clip is not None and panel.limits is None:

@@ -2,62 +2,36 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from xaiutils.plots import style
 from xaiutils.plots.panel import Panel, caption_of, checked_panel, draw, is_signed
-from xaiutils.plots.style import (
-    GAP,
-    MARGIN,
-    WIDTH,
-    Array,
-    Figure,
-    check_count,
-    checked_map,
-    checked_picture,
-    color_bar,
-    place_axes,
-    styled,
-    text_height,
-    wrap,
-    write,
-)
+from xaiutils.plots.style import GAP, MARGIN, WIDTH, Array, Figure, styled
 from xaiutils.support import checks
 
 
 def picture(image: Array, title: str | None = None, **options: Any) -> Figure:
-    """Show the picture ``image``, ``(H, W, 3)``, below ``title``.
-
-    ``options`` are fields of `Panel`, e.g. ``mask``, ``boxes``.
-    """
-    return panels([Panel(checked_picture("image", image), title=title or "", **options)], width=3.6)
+    """Show the picture ``image``, ``(H, W, 3)``; ``options`` are fields of `Panel`."""
+    shown = style.checked_picture("image", image)
+    return panels([Panel(shown, title=title or "", **options)], width=3.6)
 
 
-def heatmap(
-    map: Array, *, signed: bool | None = None, title: str = "", clip: float | None = None,
-    **options: Any,
-) -> Figure:  # fmt: skip
-    """Show ``map``, ``(H, W)``, with its colour bar.
-
-    ``signed``, ``title``, ``clip`` and ``options`` are fields of `Panel`.
-    """
-    panel = Panel(map=checked_map("map", map), signed=signed, title=title, clip=clip, **options)
-    return panels([panel], width=3.6)
+def heatmap(map: Array, **options: Any) -> Figure:
+    """Show ``map``, ``(H, W)``, with its colour bar; ``options`` are fields of `Panel`."""
+    return panels([Panel(map=style.checked_map("map", map), **options)], width=3.6)
 
 
-def overlay(image: Array, map: Array, *, opacity: float = 0.8, **options: Any) -> Figure:
+def overlay(image: Array, map: Array, **options: Any) -> Figure:
     """Show ``map``, ``(H, W)``, over its greyed picture ``image``, clear where the map is 0.
 
-    ``opacity`` and ``options`` are fields of `Panel`.
+    ``options`` are fields of `Panel`, e.g. ``opacity``.
     """
-    cell = Panel(
-        checked_picture("image", image), checked_map("map", map), opacity=opacity, **options
-    )
-    return panels([cell], width=3.6)
+    photo, shown = style.checked_picture("image", image), style.checked_map("map", map)
+    return panels([Panel(photo, shown, **options)], width=3.6)
 
 
 @styled
@@ -82,46 +56,47 @@ def panels(
     if not items:
         raise ValueError("items must hold at least one picture or map, got none")
     cells = [checked_panel(f"items[{i}]", item, options) for i, item in enumerate(items)]
-    if titles is not None:
-        check_count("titles", titles, len(cells))
-        cells = [replace(cell, title=text) for cell, text in zip(cells, titles, strict=True)]
-    if captions is not None:
-        check_count("captions", captions, len(cells))
-        cells = [replace(cell, caption=text) for cell, text in zip(cells, captions, strict=True)]
+    given: dict[str, Any] = {"title": titles, "caption": captions}
+    for name, texts in given.items():
+        if texts is not None:
+            style.check_count(f"{name}s", texts, len(cells))
+            cells = [replace(c, **{name: text}) for c, text in zip(cells, texts, strict=True)]
     columns = int(checks.number("columns", len(cells) if columns is None else columns, low=1))
     rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
     if row_titles is not None:
-        check_count("row_titles", row_titles, len(rows))
+        style.check_count("row_titles", row_titles, len(rows))
     size = min(width, (WIDTH - 2 * MARGIN - (columns - 1) * GAP) / columns)
     total = 2 * MARGIN + columns * size + (columns - 1) * GAP
     # Sizes are known beforehand, so that no layout engine has to guess them: (text, panel) heights.
-    banner = wrap(suptitle or "", total - 2 * MARGIN, 12)
-    heads = [[wrap(cell.title, size, 10) for cell in row] for row in rows]
-    feet = [[wrap(caption_of(cell), size, 9) for cell in row] for row in rows]
+    banner = style.wrap(suptitle or "", total - 2 * MARGIN, 12)
+    heads = [[style.wrap(cell.title, size, 10) for cell in row] for row in rows]
+    feet = [[style.wrap(caption_of(cell), size, 9) for cell in row] for row in rows]
     shapes = [[(c.image if c.map is None else c.map).shape for c in row] for row in rows]
     tall = [max(size * shape[0] / shape[1] for shape in row) for row in shapes]
     bar = [0.27 * any(c.map is not None and c.colorbar for c in row) for row in rows]
-    above = [text_height(head, 10) + 0.26 * (row_titles is not None) for head in heads]
-    height = 2 * MARGIN + text_height([banner], 12) + sum(above) + sum(tall) + sum(bar)
-    height += sum(text_height(foot, 9) for foot in feet) + GAP * (len(rows) - 1)
+    above = [style.text_height(head, 10) + 0.26 * (row_titles is not None) for head in heads]
+    height = 2 * MARGIN + style.text_height([banner], 12) + sum(above) + sum(tall) + sum(bar)
+    height += sum(style.text_height(foot, 9) for foot in feet) + GAP * (len(rows) - 1)
     figure = Figure(figsize=(total, height := round(height, 2)))  # whole pixels
-    write(figure, MARGIN, height - MARGIN, banner, 12, weight="bold", va="top")
-    y = height - MARGIN - text_height([banner], 12)
+    style.write(figure, MARGIN, height - MARGIN, banner, 12, weight="bold", va="top")
+    y = height - MARGIN - style.text_height([banner], 12)
     for i, row in enumerate(rows):
         if row_titles is not None:
-            top = y - text_height(heads[i], 10)
-            write(figure, MARGIN, top - 0.04, row_titles[i], 10, weight="bold", va="top")
+            top = y - style.text_height(heads[i], 10)
+            style.write(figure, MARGIN, top - 0.04, row_titles[i], 10, weight="bold", va="top")
         y -= above[i] + tall[i]
         for j, cell in enumerate(row):
             x = MARGIN + j * (size + GAP)
             head = y + tall[i] + 0.05 + 0.26 * (row_titles is not None)
-            write(figure, x + size / 2, head, heads[i][j], 10, ha="center", va="bottom")
-            axes = place_axes(figure, x, y, size, tall[i])
+            style.write(figure, x + size / 2, head, heads[i][j], 10, ha="center", va="bottom")
+            axes = style.place_axes(figure, x, y, size, tall[i])
             shown = draw(axes, cell)
             if shown is not None and cell.colorbar:
-                color_bar(figure, shown, x, y - 0.11, size)
-            write(figure, x + size / 2, y - bar[i] - 0.05, feet[i][j], 9, ha="center", va="top")
-        y -= bar[i] + text_height(feet[i], 9) + GAP
+                style.color_bar(figure, shown, x, y - 0.11, size)
+            style.write(
+                figure, x + size / 2, y - bar[i] - 0.05, feet[i][j], 9, ha="center", va="top"
+            )
+        y -= bar[i] + style.text_height(feet[i], 9) + GAP
     return figure
 
 
@@ -145,15 +120,14 @@ def stages(
     Raises:
         TypeError, ValueError: an array of wrong type or shape, or with NaN; a wrong count.
     """
-    photo = checked_picture("image", image)
-    maps = {"cam": cam, "bounded": bounded, "relevance": relevance}
-    maps |= {} if product is None else {"product": product}
-    clip = options.pop("clip", None)
+    photo = style.checked_picture("image", image)
+    maps = {"cam": cam, "bounded": bounded, "relevance": relevance, "hybrid": hybrid}
+    if product is not None:
+        maps |= {"product": product, "hybrid": maps.pop("hybrid")}
+    look: dict[str, Any] = {"signed": True, "clip": options.pop("clip", None)}
     items = [photo] + [
-        Panel(map=values)
-        if name in ("cam", "bounded")
-        else Panel(map=values, signed=True, clip=clip)
-        for name, values in aligned(photo, **maps, hybrid=hybrid).items()
+        Panel(map=values, **({} if name in ("cam", "bounded") else look))
+        for name, values in aligned(photo, **maps).items()
     ]
     titles = ["picture", "Grad-CAM++", "bounding figure", "LRP", "product", "hybrid"]
     if product is None:
@@ -177,14 +151,13 @@ def gallery(
         TypeError, ValueError: as `panels`; a row of wrong length.
     """
     for i, row in enumerate(rows):
-        check_count(f"rows[{i}]", row, len(columns))
+        style.check_count(f"rows[{i}]", row, len(columns))
     grid = [[checked_panel(f"rows[{i}]", item, {}) for item in row] for i, row in enumerate(rows)]
-    for column in range(len(columns)):
-        signed = any(r[column].map is not None and is_signed(r[column]) for r in grid)
-        for row in grid:
-            row[column] = replace(row[column], signed=signed, colorbar=False)
+    across = zip(*grid, strict=True)
+    signed = [any(c.map is not None and is_signed(c) for c in column) for column in across]
+    pairs = [pair for row in grid for pair in zip(row, signed, strict=True)]
+    cells = [replace(cell, signed=signs, colorbar=False) for cell, signs in pairs]
     titles = [*columns, *[""] * (len(columns) * (len(rows) - 1))]
-    cells = list(itertools.chain(*grid))
     return panels(
         cells, columns=len(columns), titles=titles, row_titles=row_titles, width=width, **options
     )

@@ -8,8 +8,7 @@ import matplotlib
 import numpy as np
 import PIL.Image
 
-from xaiutils.plots.panel import Panel, checked_panel, grey_ground, is_signed, limits_of
-from xaiutils.plots.style import DIVERGING, SEQUENTIAL
+from xaiutils.plots.panel import Panel, alpha_of, checked_panel, grey_ground, scale_of
 
 
 def pixels(panel: Panel) -> np.ndarray:
@@ -21,14 +20,13 @@ def pixels(panel: Panel) -> np.ndarray:
     panel = checked_panel("panel", panel, {})
     if panel.map is None:
         return panel.image if panel.image.dtype == np.uint8 else _bytes(panel.image)
-    low, high = limits_of(panel)
-    colors = matplotlib.colormaps[DIVERGING if is_signed(panel) else SEQUENTIAL]
-    table = colors(np.arange(256))[:, :3]
-    steps = ((panel.map - low) * (256 / (high - low))).clip(0, 255).astype(np.uint8)
-    drawn = table[steps]
+    scale = scale_of(panel)
+    table = matplotlib.colormaps[scale["cmap"]](np.arange(256))[:, :3]
+    steps = (panel.map - scale["vmin"]) * (256 / (scale["vmax"] - scale["vmin"]))
+    drawn = table[steps.clip(0, 255).astype(np.uint8)]
     if panel.image is None:
         return _bytes(drawn)
-    alpha = panel.opacity * np.clip(np.abs(panel.map) / max(-low, high), 0, 1)[..., None]
+    alpha = alpha_of(panel)[..., None]
     return _bytes(grey_ground(panel)[..., None] * (1 - alpha) + drawn * alpha)
 
 

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from xaiutils.plots.panel import Panel, is_signed, limits_of
+from xaiutils.plots import style
+from xaiutils.plots.panel import Panel, is_signed, limits_of, scale_of
 from xaiutils.plots.panels import panels
-from xaiutils.plots.style import (
-    COLORS,
-    DIVERGING,
-    SEQUENTIAL,
-    WIDTH,
-    Array,
-    Figure,
-    checked_array,
-    entries,
-    headline,
-    styled,
-)
+from xaiutils.plots.style import COLORS, WIDTH, Array, Figure, styled
 from xaiutils.support import checks
 
 
@@ -41,19 +32,15 @@ def signal(
     Raises:
         TypeError, ValueError: no map, an array of wrong type or length, or with NaN.
     """
-    lines = checked_array("values", values, "lines, L").astype(float)
-    found = {
-        name: checked_array(f"maps[{name!r}]", map, "L").astype(float)
-        for name, map in entries("maps", maps).items()
-    }
-    for name, map in found.items():
-        if len(map) != lines.shape[1]:
-            got = f"got {map.shape}"
-            raise ValueError(
-                f"maps[{name!r}] must have the signal's {lines.shape[1]} values, {got}"
-            )
+    lines = style.checked_array("values", values, "lines, L").astype(float)
+    found = {}
+    for name, map in style.entries("maps", maps).items():
+        found[name] = style.checked_array(f"maps[{name!r}]", map, "L").astype(float)
+        if found[name].shape != lines.shape[1:]:
+            rule = f"must have the signal's {lines.shape[1]} values, got {found[name].shape}"
+            raise ValueError(f"maps[{name!r}] {rule}")
     figure = Figure(figsize=(WIDTH, 1.6 + 1.05 * len(found)), layout="constrained")
-    headline(figure, title)
+    style.headline(figure, title)
     tall = [1.3] + [1.0] * len(found)
     charts = figure.subplots(1 + len(found), 1, sharex=True, height_ratios=tall, squeeze=False)
     for i, line in enumerate(lines):
@@ -64,20 +51,13 @@ def signal(
     room = 0.08 * (high - low) or 1.0
     for axes, (name, map) in zip(charts[1:, 0], found.items(), strict=True):
         panel = Panel(map=map[None], clip=_clip(map, clip))
-        ends = limits_of(panel)
-        shown = axes.imshow(
-            map[None],
-            cmap=DIVERGING if is_signed(panel) else SEQUENTIAL,
-            vmin=ends[0],
-            vmax=ends[1],
-            aspect="auto",
-            extent=(-0.5, len(map) - 0.5, low - room, high + room),
-        )
-        colour = "black" if is_signed(panel) else "white"
-        axes.plot(first, color=colour, linewidth=1)
+        extent = (-0.5, len(map) - 0.5, low - room, high + room)
+        shown = axes.imshow(panel.map, aspect="auto", extent=extent, **scale_of(panel))
+        axes.plot(first, color="black" if is_signed(panel) else "white", linewidth=1)
         axes.set_title(name, fontsize=10)
         axes.set_yticks([])
-        figure.colorbar(shown, ax=axes, pad=0.01, fraction=0.03, ticks=list(ends), format="%.2g")
+        ends = list(shown.get_clim())
+        figure.colorbar(shown, ax=axes, pad=0.01, fraction=0.03, ticks=ends, format="%.2g")
     charts[-1, 0].set_xlabel(xlabel)
     charts[-1, 0].set_xlim(-0.5, lines.shape[1] - 0.5)
     return figure
@@ -99,19 +79,20 @@ def slices(
     Raises:
         TypeError, ValueError: no map, an array of wrong type or shape, or with NaN.
     """
-    pictures = checked_array("volume", volume, "D, H, W, 3")
+    pictures = style.checked_array("volume", volume, "D, H, W, 3")
     depth = len(pictures)
     chosen = np.linspace(0, depth - 1, min(checks.whole("count", count), depth)).round().astype(int)
     cells: list[Any] = [Panel(pictures[i], title=f"slice {i}") for i in chosen]
-    for name, map in entries("maps", maps).items():
-        values = checked_array(f"maps[{name!r}]", map, "D, H, W").astype(float)
+    for name, map in style.entries("maps", maps).items():
+        values = style.checked_array(f"maps[{name!r}]", map, "D, H, W").astype(float)
         if values.shape != pictures.shape[:3]:
-            got = f"got {values.shape}"
-            raise ValueError(f"maps[{name!r}] must have the volume's {pictures.shape[:3]}, {got}")
-        whole = Panel(map=values.reshape(depth, -1), clip=_clip(values, clip))
-        look: dict[str, Any] = {"signed": is_signed(whole), "limits": limits_of(whole)}
-        look |= {"caption": ""}
-        cells += [Panel(pictures[i], values[i], **look, colorbar=i == chosen[0]) for i in chosen]
+            rule = f"must have the volume's {pictures.shape[:3]}, got {values.shape}"
+            raise ValueError(f"maps[{name!r}] {rule}")
+        whole = Panel(map=values.reshape(depth, -1), clip=_clip(values, clip), caption="")
+        whole = replace(whole, signed=is_signed(whole), limits=limits_of(whole))
+        for i in chosen:
+            bar = bool(i == chosen[0])
+            cells.append(replace(whole, image=pictures[i], map=values[i], clip=None, colorbar=bar))
     rows = ["volume", *maps]
     return panels(cells, columns=len(chosen), row_titles=rows, suptitle=title or None)
 

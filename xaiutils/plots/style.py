@@ -94,8 +94,11 @@ def save(figure: matplotlib.figure.Figure, path: str | Path, *, scale: float = 1
     return path
 
 
-def checked_array(argument: str, value: Any, shape: str) -> np.ndarray:
-    """The array, if it is one, numeric, finite, not empty and of as many axes as ``shape``."""
+def checked_array(argument: str, value: Any, shape: str, *, missing: bool = False) -> np.ndarray:
+    """The array, if it is one, numeric, finite, not empty and of as many axes as ``shape``.
+
+    NaN is let through where values may be ``missing``.
+    """
     if isinstance(value, torch.Tensor):
         value = checks.dense(argument, value, f"({shape})").detach().cpu()
         value = (value.double() if value.is_floating_point() else value).numpy()  # bfloat16 too
@@ -106,20 +109,9 @@ def checked_array(argument: str, value: Any, shape: str) -> np.ndarray:
         raise TypeError(f"{argument} must hold real numbers, got {array.dtype}")
     if array.ndim != shape.count(",") + 1 or not array.size:
         raise ValueError(f"{argument} must have shape ({shape}), got {array.shape}")
-    if not np.isfinite(array).all():
+    if (np.isinf(array) if missing else ~np.isfinite(array)).any():
         raise ValueError(f"{argument} must be finite, got NaN or infinity")
     return array
-
-
-def checked_known(argument: str, value: Any, shape: str) -> np.ndarray:
-    """The array as float, if it is one that `checked_array` takes but for its NaN."""
-    if isinstance(value, torch.Tensor):
-        value = checks.dense(argument, value, f"({shape})").detach().cpu().double().numpy()
-    if not isinstance(value, np.ndarray):
-        return checked_array(argument, value, shape)  # says what is wrong
-    missing = np.asarray(value != value, bool)  # noqa: PLR0124, NaN differs from itself
-    found = checked_array(argument, np.where(missing, 0.0, value), shape)
-    return np.where(missing, np.nan, found)
 
 
 def checked_map(argument: str, value: Any) -> np.ndarray:
@@ -259,8 +251,9 @@ def small_charts(count: int, columns: int, title: str) -> tuple[Figure, list[Axe
 
 
 def name_rows(axes: Axes, names: Iterable[str]) -> None:
-    """Names in the place of a vertical axis."""
+    """Names in the place of a vertical axis, first on top."""
     labels = list(names)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_yticks(range(len(labels)), labels)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)

@@ -25,14 +25,7 @@ class Cancelled(Exception):
 
 @dataclass
 class Watch:
-    """What is seen of the calls in a `watch`.
-
-    Attributes:
-        images: How many networks have answered.
-        cancelled: Whether the caller wants no more, or None.
-        bar: What is moved, or None.
-        outer: The watch around this one.
-    """
+    """What is seen of the calls in a `watch`: how many ``images`` networks have answered."""
 
     images: int = 0
     cancelled: Callable[[], bool] | None = None
@@ -44,11 +37,7 @@ _ACTIVE: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 
 def asked(images: int) -> None:
-    """Count ``images`` that a network is about to answer.
-
-    Raises:
-        Cancelled: The caller wants no more.
-    """
+    """Count ``images`` that a network is about to answer; raises `Cancelled`."""
     seen = _ACTIVE.get()
     while seen is not None:
         if seen.cancelled is not None and seen.cancelled():
@@ -61,19 +50,15 @@ def asked(images: int) -> None:
 
 @contextmanager
 def watch(
-    total: int | None = None,
-    *,
-    progress: bool = False,
-    cancelled: Callable[[], bool] | None = None,
-    title: str = "",
-) -> Iterator[Watch]:
+    total: int | None = None, *, progress: bool = False,
+    cancelled: Callable[[], bool] | None = None, title: str = "",
+) -> Iterator[Watch]:  # fmt: skip
     """Watch the calls inside, in this thread.
 
     Args:
         total: Expected number of images, for the bar's estimate of the time left.
-        progress: Show a bar.
+        progress, title: Show a bar; what stands before it.
         cancelled: Asked before every batch; once it is true the method stops with `Cancelled`.
-        title: Stands before the bar.
     """
     seen = Watch(cancelled=cancelled, outer=_ACTIVE.get())
     if progress:
@@ -94,17 +79,11 @@ T = TypeVar("T")
 
 @dataclass
 class Limit:
-    """How many pictures a network gets at once.
+    """How many pictures a network gets at once."""
 
-    Attributes:
-        most: In a batch; None for what is asked.
-        halve: Whether a batch that memory does not hold is asked again in halves.
-        halvings: How often that was so.
-    """
-
-    most: int | None = None
-    halve: bool = False
-    halvings: int = 0
+    most: int | None = None  # in a batch; None for what is asked
+    halve: bool = False  # whether a batch that memory does not hold is asked again in halves
+    halvings: int = 0  # how often that was so
 
 
 _LIMIT: ContextVar[Limit | None] = ContextVar("limit", default=None)
@@ -112,11 +91,7 @@ _LIMIT: ContextVar[Limit | None] = ContextVar("limit", default=None)
 
 @contextmanager
 def at_most(most: int | None = None, *, halve: bool = False) -> Iterator[Limit]:
-    """Bound every batch inside, in this thread.
-
-    Raises:
-        ValueError: ``most`` is no whole number from 1.
-    """
+    """Bound every batch inside, in this thread; ValueError if ``most`` is below 1."""
     if most is not None and most < 1:
         raise ValueError(f"most must be a whole number >= 1 or None, got {most}")
     limit = Limit(most, halve)
@@ -130,9 +105,7 @@ def at_most(most: int | None = None, *, halve: bool = False) -> Iterator[Limit]:
 def in_pieces(answer: Callable[[Any], T], x: Any) -> list[T]:
     """``answer`` to the pieces of ``x`` that the limit allows, in order; to ``x`` without one.
 
-    Raises:
-        torch.OutOfMemoryError, MemoryError, RuntimeError: What memory did not hold, where no
-            halving is allowed or one picture alone is too much.
+    What memory does not hold is raised where no halving is allowed, or one picture is too much.
     """
     limit = _LIMIT.get()
     if limit is None or not len(x):

@@ -64,13 +64,9 @@ def silenced(
 
 
 def seeing(function: Any, package: str = "", **names: Any) -> Any:
-    """A copy of ``function`` that sees ``names`` instead of its module's own.
+    """A copy of ``function``, written in Python, that sees ``names`` instead of its module's own.
 
-    Args:
-        function: Written in Python.
-        package: Functions of this package that it calls are copied as well, and those that they
-            call; by default none.
-        **names: What it sees.
+    Functions of ``package`` that it calls are copied as well, and those that they call.
     """
     return _copied(function, package, names, {})
 

@@ -28,38 +28,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Same:
-    """In a key: this very object, which must be frozen. The memo holds it: its id stays its own."""
+    """In a key: this very object, which must be frozen; the memo holds it, so its id stays."""
 
     value: Any
 
 
 @dataclass
 class Memo:
-    """Answers by key; the oldest are forgotten where they take more than ``limit`` bytes.
-
-    ``hits`` counts what was known when it was asked for, ``misses`` what was not.
-    """
+    """Answers by key; the oldest are forgotten where they take more than ``limit`` bytes."""
 
     limit: int
-    hits: int = 0
-    misses: int = 0
+    hits: int = 0  # what was known when it was asked for
+    misses: int = 0  # what was not
     _answers: OrderedDict[bytes, tuple[Any, int]] = field(default_factory=OrderedDict)
     _networks: dict[int, tuple[nn.Module, bytes]] = field(default_factory=dict)
     _held: dict[int, Any] = field(default_factory=dict)
     _bytes: int = 0
-
-    def once(self, compute: Callable[[], T], *asked: Any, shared: bool = False) -> T:
-        """The answer to ``asked``, by ``compute`` where it is not known.
-
-        It is handed out as a deep copy, that nobody can change what is kept; ``shared`` hands out
-        the thing itself, for what nobody changes, such as a network.
-        """
-        key = self.key(*asked)
-        answer = self.recall(key, shared=shared)
-        if answer is None:
-            answer = compute()
-            self.keep(key, answer, shared=shared)
-        return answer
 
     def recall(self, key: bytes, *, shared: bool = False) -> Any:
         """What is kept under a key, or None."""
@@ -72,10 +56,7 @@ class Memo:
         return answer if shared else _copied(answer)
 
     def keep(self, key: bytes, answer: Any, *, shared: bool = False) -> None:
-        """Keep ``answer`` under ``key``; the oldest are forgotten where it is too much.
-
-        With ``shared`` it is kept itself, else a copy.
-        """
+        """Keep a copy of ``answer``, or with ``shared`` itself; the oldest make room for it."""
         size = _size(answer)
         if size > self.limit or key in self._answers:
             return
@@ -152,12 +133,20 @@ def active() -> Memo | None:
 
 
 def once(compute: Callable[[], T], *asked: Any, shared: bool = False) -> T:
-    """The answer to ``asked``: `Memo.once` of the open memo; without one ``compute`` gives it.
+    """The answer to ``asked``, by ``compute`` where it is not known or no memo is open.
 
-    ``shared`` hands out the thing itself and no copy.
+    It is handed out as a deep copy, that nobody can change what is kept; ``shared`` hands out the
+    thing itself, for what nobody changes, such as a network.
     """
     memo = _ACTIVE.get()
-    return compute() if memo is None else memo.once(compute, *asked, shared=shared)
+    if memo is None:
+        return compute()
+    key = memo.key(*asked)
+    answer = memo.recall(key, shared=shared)
+    if answer is None:
+        answer = compute()
+        memo.keep(key, answer, shared=shared)
+    return answer
 
 
 def _copied(value: Any) -> Any:
@@ -177,10 +166,8 @@ def _size(value: Any) -> int:
     """About how many bytes an answer takes: those of its tensors."""
     if isinstance(value, Tensor):
         return value.nbytes
-    if isinstance(value, tuple | list):
-        return sum(_size(one) for one in value)
     if isinstance(value, dict):
-        return sum(_size(one) for one in value.values())
-    if is_dataclass(value) and not hasattr(value, "module"):
-        return sum(_size(getattr(value, f.name)) for f in fields(value))
-    return 64
+        value = [*value.values()]
+    elif is_dataclass(value) and not hasattr(value, "module"):
+        value = [getattr(value, f.name) for f in fields(value)]
+    return sum(map(_size, value)) if isinstance(value, tuple | list) else 64

@@ -52,12 +52,9 @@ class Drawn(TorchFunctionMode):
         self.generators: dict[torch.device, torch.Generator] = {}
 
     def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
+        self, func: Any, types: Any, args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    ) -> Any:  # fmt: skip
         """Call torch's function, with a generator of ours where it draws."""
         given, name = dict(kwargs or {}), getattr(func, "__name__", "")
         if name in _GIVEN and given.get("generator") is None:

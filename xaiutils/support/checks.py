@@ -1,8 +1,9 @@
 """Validation at the public edge: every message names the argument, the rule and what came.
 
-Nothing here knows about networks or pictures. A function of the package calls these once, at its
-first lines, so that wrong input never reaches a library and comes back as that library's traceback.
-torch is loaded by the checks of tensors alone: the user study's server, say, needs none.
+A function of the package calls these at its first lines, so that wrong input never comes back as
+a library's traceback. ``argument`` is what the message calls ``value``; what passes is returned,
+what is of another type raises a TypeError, what breaks the rule a ValueError.
+torch is loaded by the checks of tensors alone: the user study's server needs none.
 """
 
 from __future__ import annotations
@@ -27,17 +28,7 @@ SPACE = {1: "L", 2: "H, W", 3: "D, H, W"}  # by the number of dimensions
 
 
 def choice(argument: str, value: str, options: Iterable[str]) -> str:
-    """Return ``value`` if it is one of ``options``.
-
-    Args:
-        argument: What the message calls it.
-        value: What came.
-        options: The known names.
-
-    Raises:
-        TypeError: It is no text.
-        ValueError: It is another name; the nearest ones are listed.
-    """
+    """Return ``value`` if it is one of ``options``; the message lists the nearest."""
     names = [str(option) for option in options]
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be a name (str), got {describe(value)}")
@@ -49,11 +40,7 @@ def choice(argument: str, value: str, options: Iterable[str]) -> str:
 
 
 def absent(argument: str, value: str, options: Iterable[str]) -> str:
-    """What `choice` says of a name that is none of ``options``, for a KeyError.
-
-    Args:
-        argument, value, options: As in `choice`.
-    """
+    """What `choice` says of a name that is none of ``options``, for a KeyError."""
     try:
         return choice(argument, value, options)
     except (TypeError, ValueError) as error:
@@ -69,34 +56,15 @@ class Registry(dict[str, Value]):
         self.what = what
 
     def __missing__(self, name: str) -> Value:
-        """Raise.
-
-        Raises:
-            KeyError: Always, with the nearest names.
-        """
+        """Raise KeyError, with the nearest names."""
         raise KeyError(absent(self.what, name, self))
 
 
 def number(
-    argument: str,
-    value: float,
-    *,
-    low: float = -math.inf,
-    high: float = math.inf,
+    argument: str, value: float, *, low: float = -math.inf, high: float = math.inf,
     below: float = math.inf,
-) -> float:
-    """Return ``value`` as a float with ``low <= value <= high`` and ``value < below``.
-
-    Args:
-        argument: What the message calls it.
-        value: What came.
-        low, high: The ends of its range, which belong to it.
-        below: Another upper end, which does not.
-
-    Raises:
-        TypeError: ``argument`` was given something that is no number.
-        ValueError: It is out of range, infinite or NaN.
-    """
+) -> float:  # fmt: skip
+    """Return ``value`` as a finite float with ``low <= value <= high`` and ``value < below``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{argument} must be a number, got {describe(value)}")
     try:
@@ -113,17 +81,7 @@ def number(
 
 
 def whole(argument: str, value: float, low: float = 1) -> int:
-    """Return ``value`` as an int if it is a whole number >= ``low``.
-
-    Args:
-        argument: What the message calls it.
-        value: What came.
-        low: The least that is allowed.
-
-    Raises:
-        TypeError: It is no number.
-        ValueError: It is below ``low``, or has a fraction.
-    """
+    """Return ``value`` as an int if it is a whole number >= ``low``."""
     result = number(argument, value, low=low)
     if result != int(result):
         raise ValueError(f"{argument} must be a whole number, got {result:g}")
@@ -135,14 +93,6 @@ def seed(argument: str, value: float) -> int:
 
     Of a larger one torch's generator for CPUs and NumPy's keep the last 32 bits without a word, so
     that two seeds would draw the same.
-
-    Args:
-        argument: What the message calls it.
-        value: What came.
-
-    Raises:
-        TypeError: It is no number.
-        ValueError: It is out of range, or has a fraction.
     """
     found = whole(argument, value, low=0)
     if found >= 2**32:
@@ -151,11 +101,7 @@ def seed(argument: str, value: float) -> int:
 
 
 def numbers_of(argument: str, value: ArrayLike) -> NDArray[np.float64]:
-    """Return ``value`` as float64, of any shape (...,); NaN and infinity are numbers here.
-
-    Raises:
-        TypeError: It is none.
-    """
+    """Return ``value`` as float64, of any shape (...,); NaN and infinity are numbers here."""
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -165,34 +111,25 @@ def numbers_of(argument: str, value: ArrayLike) -> NDArray[np.float64]:
 def dense(argument: str, value: torch.Tensor, form: str, *, floating: bool = False) -> torch.Tensor:
     """Return ``value`` if it is a tensor that holds all its numbers, one for each place.
 
-    Args:
-        argument: What the message calls it.
-        value: What came.
-        form: Its shape in letters, such as ``(N, H, W)``.
-        floating: Whether the numbers must be real ones in floating point.
-
-    Raises:
-        TypeError: It is no tensor; or a nested, sparse, quantised or masked one, or one on the meta
-            device, which has no numbers; or of another type of numbers.
+    Nested, sparse, quantised and masked ones are none, nor those on the meta device. ``form`` is
+    the shape in letters, such as ``(N, H, W)``; with ``floating`` the numbers must be real ones.
     """
     import torch
 
     if not isinstance(value, torch.Tensor):
         way = "; torch.as_tensor(...) makes one" if isinstance(value, np.ndarray) else ""
         raise TypeError(f"{argument} must be a torch.Tensor {form}, got {describe(value)}{way}")
-    kind, way = "", ""
-    if value.is_nested:
-        kind, way = "a nested one", "torch.stack(list(...)) makes one, where all are of one size"
-    elif value.layout != torch.strided:
-        kind, way = f"one of layout {value.layout}", "its .to_dense() is one"
-    elif value.is_quantized:
-        kind, way = f"a quantised one, {value.dtype}", "its .dequantize() is one"
-    elif value.is_meta:
-        kind, way = "one on the meta device, which holds no numbers", "make it on the cpu"
-    elif hasattr(value, "get_mask") and hasattr(value, "get_data"):
-        kind, way = "a masked one", "its .to_tensor(0.0) is one"
-    if kind:
-        raise TypeError(f"{argument} must be a dense torch.Tensor {form}, got {kind}: {way}")
+    masked = hasattr(value, "get_mask") and hasattr(value, "get_data")
+    for wrong, kind, way in (
+        (value.is_nested, "a nested one",
+         "torch.stack(list(...)) makes one, where all are of one size"),
+        (value.layout != torch.strided, f"one of layout {value.layout}", "its .to_dense() is one"),
+        (value.is_quantized, f"a quantised one, {value.dtype}", "its .dequantize() is one"),
+        (value.is_meta, "one on the meta device, which holds no numbers", "make it on the cpu"),
+        (masked, "a masked one", "its .to_tensor(0.0) is one"),
+    ):  # fmt: skip
+        if wrong:
+            raise TypeError(f"{argument} must be a dense torch.Tensor {form}, got {kind}: {way}")
     if floating and not value.is_floating_point():
         way = f"{argument}.real" if value.is_complex() else f"{argument}.float()"
         raise TypeError(
@@ -207,47 +144,30 @@ def images(
     """Return ``x`` if it is a finite float batch ``(N, C, H, W)`` with N >= 1.
 
     Args:
-        argument: What the message calls it.
-        x: What came.
+        argument, x: What it is called, and what came.
         channels: C, where it is known.
         dimensions: Of the space: 1 of a signal (N, C, L), 3 of a volume (N, C, D, H, W).
-
-    Raises:
-        TypeError: It is no tensor, not a dense one, or one of integers or complex numbers.
-        ValueError: Another shape or number of channels, NaN or infinity.
     """
-    import torch
-
     form = f"(N, C, {SPACE[dimensions]})"
     dense(argument, x, form, floating=True)
     if x.ndim != 2 + dimensions or x.shape[0] == 0:
         raise ValueError(f"{argument} must have shape {form} with N >= 1, got {shape(x)}")
     if channels is not None and x.shape[1] != channels:
         raise ValueError(f"{argument} must have {channels} channels, got {shape(x)}")
-    if not torch.isfinite(x).all():
-        raise ValueError(f"{argument} must be finite, got NaN or infinity")
-    return x
+    return _finite(argument, x)
 
 
 def maps(argument: str, value: torch.Tensor, dimensions: int = 2) -> torch.Tensor:
-    """Return ``value`` if it is a finite float batch of maps ``(N, H, W)``.
-
-    Args:
-        argument: What the message calls it.
-        value: What came.
-        dimensions: Of the space: 1 of a signal (N, L), 3 of a volume (N, D, H, W).
-
-    Raises:
-        TypeError: It is no tensor, not a dense one, or one of integers or complex numbers.
-        ValueError: Another shape, NaN or infinity.
-    """
-    import torch
-
+    """Return ``value`` if it is a finite float batch of maps ``(N, H, W)``."""
     form = f"(N, {SPACE[dimensions]})"
     dense(argument, value, form, floating=True)
     if value.ndim != 1 + dimensions:
         raise ValueError(f"{argument} must have shape {form}, got {shape(value)}")
-    if not torch.isfinite(value).all():
+    return _finite(argument, value)
+
+
+def _finite(argument: str, value: torch.Tensor) -> torch.Tensor:
+    if not value.isfinite().all():
         raise ValueError(f"{argument} must be finite, got NaN or infinity")
     return value
 
@@ -259,10 +179,6 @@ def targets(
 
     A single integer is meant for every image. Fewer or more targets than images is an error:
     zipping the two, as grad-cam does, would leave the rest of the batch without a map.
-
-    Raises:
-        TypeError: ``argument`` was given a ``target`` that is no whole number or list of them.
-        ValueError: Not one for each of ``count`` images, (N,), or not in 0..``classes`` - 1.
     """
     import torch
 
@@ -273,15 +189,13 @@ def targets(
     try:
         result = torch.as_tensor(target if torch.is_tensor(target) else np.asarray(target))
     except (TypeError, ValueError) as error:  # words, or lists of unequal length
-        got = describe(target)
         raise TypeError(
-            f"{argument} must be class indices (int), got {got}; "
+            f"{argument} must be class indices (int), got {describe(target)}; "
             "classifier.class_index(name) gives one"
         ) from error
     if result.is_floating_point() or result.is_complex() or result.dtype == torch.bool:
         raise TypeError(f"{argument} must be class indices (int), got {result.dtype}")
-    if result.ndim == 0:
-        result = result.repeat(count)
+    result = result.repeat(count) if result.ndim == 0 else result
     if result.shape != (count,):
         raise ValueError(
             f"{argument} must be one class index or one per image ({count}), got {shape(result)}"
@@ -293,25 +207,13 @@ def targets(
 
 
 def same_shape(first: str, a: torch.Tensor, second: str, b: torch.Tensor) -> None:
-    """Raise unless ``a`` and ``b``, called ``first`` and ``second``, have one shape (N, ...).
-
-    Raises:
-        ValueError: They have not.
-    """
+    """Raise ValueError unless ``a`` and ``b``, called ``first`` and ``second``, have one shape."""
     if a.shape != b.shape:
         raise ValueError(f"{first} and {second} must have one shape, got {shape(a)} and {shape(b)}")
 
 
 def regular(argument: str, path: Path) -> Path:
-    """Return ``path`` unless it is there and no regular file: reading a pipe may wait for ever.
-
-    Args:
-        argument: What the message calls it.
-        path: Of a file to read; that it is missing is for `open` to say.
-
-    Raises:
-        ValueError: It is a folder, a pipe, a socket or a device.
-    """
+    """Return ``path`` unless it is there and no regular file: reading a pipe may wait for ever."""
     if path.exists() and not path.is_file():
         kind = "folder" if path.is_dir() else "pipe, socket or device"
         raise ValueError(f"{argument} must be a regular file, got the {kind} {str(path)!r}")
@@ -319,11 +221,7 @@ def regular(argument: str, path: Path) -> Path:
 
 
 def literal(argument: str, text: str) -> Any:
-    """The value that ``text`` writes out in Python, such as a number; otherwise the text.
-
-    Raises:
-        ValueError: It is nested too deeply to be read; the message calls it ``argument``.
-    """
+    """The value that ``text`` writes out in Python, such as a number; otherwise the text."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError):

@@ -12,8 +12,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from filelock import FileLock, Timeout
-
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -34,9 +32,8 @@ class BrokenPart(ValueError):
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that it appears under its name complete, or not at all.
 
-    ``write`` fills a temporary file beside it, which is synced to the disk and renamed; then the
-    folder is synced. What fails leaves the old file, if there was one, and no temporary one; what
-    is killed leaves a temporary one, which the next run removes.
+    ``write`` fills a temporary file beside it, which is synced to the disk and renamed. What fails
+    leaves the old file, if there was one; what is killed leaves a temporary one for `sweep`.
 
     Raises:
         OSError: The disk is full, the folder is read-only, and the like; it names the file.
@@ -48,16 +45,19 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if error.errno is None or error.filename not in (None, str(temporary)):
-            raise
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        ours = (None, str(temporary))
+        if isinstance(error, OSError) and error.errno is not None and error.filename in ours:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
-    _sync_folder(path.parent)
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,12 +67,9 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sweep(folder: Path, name: str = "*", older: float = 0) -> None:
-    """Remove what killed writers left of the files called ``name``.
+    """Remove what killed writers left in ``folder`` of the files called ``name``, a pattern.
 
-    Args:
-        folder: Where they were written.
-        name: A pattern.
-        older: Only what nobody has written to for so many seconds, where others may write.
+    Only what nobody has written to for ``older`` seconds, where others may write.
     """
     for path in folder.glob(f".{name}.*{TEMPORARY}"):
         with suppress(FileNotFoundError):
@@ -80,26 +77,12 @@ def sweep(folder: Path, name: str = "*", older: float = 0) -> None:
                 path.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def write_table(
     path: Path, table: pa.Table, about: Mapping[str, Any], *, checksums: bool = True
 ) -> None:
     """Write Parquet with ``about`` as JSON in its metadata; the same rows give the same bytes.
 
-    Args:
-        path: The file.
-        table: Its rows.
-        about: What they are.
-        checksums: Of every page, so that a reader can tell a changed byte.
+    With ``checksums`` of every page, by which a reader can tell a changed byte.
     """
     import pyarrow.parquet as pq
 
@@ -134,9 +117,7 @@ def write_checked(path: Path, table: pa.Table, about: Mapping[str, Any]) -> None
 def read_checked(path: Path, whose: Callable[[Any], str] | None = None) -> tuple[Any, pa.Table]:
     """What a table says of itself, and the table, if both are what was written.
 
-    Args:
-        path: The file.
-        whose: What `checksum` was told, by what the table says of itself; by default all of it.
+    ``whose`` makes of the former what `checksum` was told; by default it was all of it.
 
     Raises:
         BrokenPart: It makes no sense, or has another content.
@@ -170,22 +151,22 @@ def set_aside(path: Path) -> Path:
 def alone(folder: Path, shard: tuple[int, int]) -> Iterator[None]:
     """Hold the folder for one shard ``(i, n)`` of n; a whole run is the shard (1, 1).
 
-    The system gives a lock back when its process dies, however it dies. Shards of one n may run
-    beside each other, and nothing else.
+    The system gives a lock back when its process dies. Shards of one n may run beside each other,
+    and nothing else.
 
     Raises:
         Busy: Another run has the folder, or this shard of it.
     """
+    from filelock import FileLock
+
     own = folder / f"run-{shard[0]}-of-{shard[1]}.lock"
     with ExitStack() as held:
         with FileLock(folder / GUARD, timeout=START):  # a lock that is only looked at is held too
             if not _take(held, own):
                 raise Busy(f"{folder} is being run by another process, which holds {own.name}")
             for other in sorted(folder.glob("run-*-of-*.lock")):
-                if other.stem.endswith(f"-of-{shard[1]}"):
-                    continue
                 with ExitStack() as tried:
-                    if not _take(tried, other):
+                    if not other.stem.endswith(f"-of-{shard[1]}") and not _take(tried, other):
                         raise Busy(
                             f"{folder} is being run by another process, which holds {other.name}; "
                             "shards run beside shards of the same n only"
@@ -194,6 +175,8 @@ def alone(folder: Path, shard: tuple[int, int]) -> Iterator[None]:
 
 
 def _take(held: ExitStack, path: Path) -> bool:
+    from filelock import FileLock, Timeout
+
     try:
         held.enter_context(FileLock(path, timeout=0))
     except Timeout:

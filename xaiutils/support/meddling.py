@@ -23,19 +23,13 @@ _SURROUNDINGS: tuple[tuple[str, Callable[[], Any], Callable[[Any], Any]], ...] =
     ("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
     ("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
     ("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
-    (
-        "torch's precision of float32 products",
-        torch.get_float32_matmul_precision,
-        torch.set_float32_matmul_precision,
-    ),
-    (
-        "torch's deterministic mode",
-        torch.are_deterministic_algorithms_enabled,
-        torch.use_deterministic_algorithms,
-    ),
+    ("torch's precision of float32 products",
+     torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    ("torch's deterministic mode",
+     torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
     ("NumPy's handling of errors", np.geterr, lambda value: np.seterr(**value)),
     ("the working directory", os.getcwd, os.chdir),
-)
+)  # fmt: skip
 
 
 class Meddled(RuntimeError):
@@ -44,15 +38,10 @@ class Meddled(RuntimeError):
 
 @contextmanager
 def left_alone(who: str, module: nn.Module, **tensors: Tensor | None) -> Iterator[None]:
-    """Whatever is changed inside is put back.
-
-    Args:
-        who: What the message calls it.
-        module: The network.
-        **tensors: What else it is given.
+    """Whatever is changed inside, of the network ``module`` and of ``tensors``, is put back.
 
     Raises:
-        Meddled: Something was changed, and no other error raised.
+        Meddled: Something was changed, and no other error raised; ``who`` did it.
     """
     kept = cache.once(lambda: _Network(module), "kept", cache.Same(module), shared=True)
     copies = {name: (t, t.clone()) for name, t in tensors.items() if t is not None}
@@ -112,12 +101,9 @@ class _Network:
 
 def _dicts(part: nn.Module) -> list[tuple[str, dict[str, Any]]]:
     """A module's parameters, buffers, layers and hooks."""
-    return [
-        (name, value)
-        for name, value in vars(part).items()
-        if isinstance(value, dict)
-        and (name in ("_parameters", "_buffers", "_modules") or "_hooks" in name)
-    ]
+    known = ("_parameters", "_buffers", "_modules")
+    named = [(name, value) for name, value in vars(part).items() if isinstance(value, dict)]
+    return [(name, value) for name, value in named if name in known or "_hooks" in name]
 
 
 def _restored(tensor: Tensor, copy: Tensor) -> bool:

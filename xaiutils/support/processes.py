@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection, wait
 from threading import Thread
 from typing import Any
 
+from xaiutils.support.borrowed import environment_kept
 from xaiutils.support.checks import text_of
 
 
@@ -41,12 +42,7 @@ class Worker:
     def __init__(
         self, number: int, function: Callable[..., Any], environment: Mapping[str, str]
     ) -> None:
-        """Start it.
-
-        Args:
-            number: Its own, which ends its name.
-            function: What it calls.
-            environment: Added to its own.
+        """Start process ``number``, which calls ``function``, with ``environment`` added.
 
         Raises:
             OSError: The system gives no process.
@@ -116,18 +112,13 @@ def _how(code: int | None) -> str:
 @contextmanager
 def _inherited(environment: Mapping[str, str]) -> Iterator[None]:
     """What a child takes over from this moment: variables, and that it is deaf to Ctrl-C."""
-    before = {name: os.environ.get(name) for name in environment}
     unix = hasattr(signal, "pthread_sigmask")
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if unix else set()
-    os.environ.update(environment)
     try:
-        yield
+        with environment_kept(*environment):
+            os.environ.update(environment)
+            yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
         if unix:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from xaiutils.apps.userstudy.bradley_terry import Fit, chance_to_win, fit
+from xaiutils.apps.userstudy.bradley_terry import chance_to_win, fit
 from xaiutils.apps.userstudy.design import LEVELS, NONE, SUS, Design
 
 DRAWS = 2000
@@ -41,19 +41,12 @@ class Estimates(NamedTuple):
 
 
 class Choices(NamedTuple):
-    """What people chose.
-
-    Attributes:
-        strength: Of each method, with sum 0.
-        share: How often each would be chosen against a random other one.
-        side: The log-odds of the left side between equals.
-        separated: Whether half a choice was added to each pair, for want of a finite maximum.
-    """
+    """What people chose: strengths of methods, with sum 0, and what follows from them."""
 
     strength: Estimates
-    share: Estimates
-    side: Estimates
-    separated: bool
+    share: Estimates  # how often each method would be chosen against a random other one
+    side: Estimates  # the log-odds of the left side between equals
+    separated: bool  # half a choice was added to each pair, for want of a finite maximum
 
 
 def draws(participants: int, count: int = DRAWS, seed: int = 0) -> Numbers:
@@ -81,21 +74,17 @@ def accuracy(correct: ArrayLike, shown: ArrayLike, drawn: Numbers | None = None)
         correct, shown: (P, c), right answers and answers of each participant.
         drawn: Of `draws`; drawn here by default.
     """
-    right, asked = np.asarray(correct, float), np.asarray(shown, float)
-    drawn = draws(len(right)) if drawn is None else drawn
-    return _estimates(
-        _ratio(right.sum(0), asked.sum(0)), _ratio(drawn @ right, drawn @ asked), len(right)
-    )
+    value, many = _rates(correct, shown, drawn)
+    return _estimates(value, many, len(np.asarray(shown)))
 
 
 def gain(
     correct: ArrayLike, shown: ArrayLike, base: int, drawn: Numbers | None = None
 ) -> Estimates:
     """Accuracy of each condition less that of the condition ``base``, of the same people."""
-    right, asked = np.asarray(correct, float), np.asarray(shown, float)
-    drawn = draws(len(right)) if drawn is None else drawn
-    one, many = _ratio(right.sum(0), asked.sum(0)), _ratio(drawn @ right, drawn @ asked)
-    return _estimates(one - one[base], many - many[:, base : base + 1], len(right))
+    value, many = _rates(correct, shown, drawn)
+    more = many - many[:, base : base + 1]
+    return _estimates(value - value[base], more, len(np.asarray(shown)))
 
 
 def choices(wins: ArrayLike, shown: ArrayLike, drawn: Numbers | None = None) -> Choices:
@@ -109,8 +98,7 @@ def choices(wins: ArrayLike, shown: ArrayLike, drawn: Numbers | None = None) -> 
     people = len(won)
     drawn = draws(people) if drawn is None else drawn
     one = fit(won.sum(0), seen.sum(0))
-    won_b, seen_b = (np.tensordot(drawn, v, 1) for v in (won, seen))
-    many: Fit = fit(won_b, seen_b)
+    many = fit(np.tensordot(drawn, won, 1), np.tensordot(drawn, seen, 1))
     return Choices(
         _estimates(one.strength, many.strength, people),
         _estimates(chance_to_win(one.strength), chance_to_win(many.strength), people),
@@ -223,8 +211,13 @@ def _told(found: Estimates, i: int, sign: str = "") -> str:
     return f"{found.value[i]:{sign}.3f} [{found.low[i]:{sign}.3f}, {found.high[i]:{sign}.3f}]"
 
 
-def _ratio(a: Numbers, b: Numbers) -> Numbers:
-    return np.divide(a, b, out=np.full(np.shape(a), np.nan), where=b > 0)
+def _rates(correct: ArrayLike, shown: ArrayLike, drawn: Numbers | None) -> tuple[Numbers, Numbers]:
+    """Accuracies (c,), and those of the resamples (B, c)."""
+    right, asked = np.asarray(correct, float), np.asarray(shown, float)
+    drawn = draws(len(right)) if drawn is None else drawn
+    pairs = (right.sum(0), asked.sum(0)), (drawn @ right, drawn @ asked)
+    one, many = (np.divide(a, b, out=np.full(a.shape, np.nan), where=b > 0) for a, b in pairs)
+    return one, many
 
 
 def _estimates(value: Numbers, many: Numbers, people: int) -> Estimates:

@@ -17,17 +17,11 @@ STEPS, CLOSE, FAR = 40, 1e-9, 12.0
 
 
 class Fit(NamedTuple):
-    """Maximum likelihood of one table, or of many.
+    """Maximum likelihood of one table, or of many."""
 
-    Attributes:
-        strength: (..., k), with sum 0; a difference is the log-odds of a choice.
-        side: (...), the log-odds of the left side between equals.
-        separated: (...) bool, whether there was no finite maximum and half a choice was added.
-    """
-
-    strength: NDArray[np.float64]
-    side: NDArray[np.float64]
-    separated: NDArray[np.bool_]
+    strength: NDArray[np.float64]  # (..., k), with sum 0; a difference is the log-odds of a choice
+    side: NDArray[np.float64]  # (...), the log-odds of the left side between equals
+    separated: NDArray[np.bool_]  # (...), there was no finite maximum and half a choice was added
 
 
 def fit(wins: ArrayLike, shown: ArrayLike) -> Fit:
@@ -50,24 +44,21 @@ def fit(wins: ArrayLike, shown: ArrayLike) -> Fit:
     if won.shape != seen.shape or won.ndim < 2 or won.shape[-2] != k or k < 2:
         raise ValueError(f"wins and shown must be (..., k, k), got {won.shape} and {seen.shape}")
     left, right = np.nonzero(~np.eye(k, dtype=bool))
-    w, n = won[..., left, right], seen[..., left, right]
+    w, n = (table[..., left, right].reshape(-1, len(left)) for table in (won, seen))
     if not ((w >= 0) & (w <= n)).all():
         raise ValueError("wins must be in 0..shown")
-    shape = w.shape[:-1]
-    w, n = w.reshape(-1, len(left)), n.reshape(-1, len(left))
-    if not _connected(n, left, right, k).all():
+    linked = (seen > 0) | (seen.swapaxes(-1, -2) > 0) | np.eye(k, dtype=bool)
+    if not np.linalg.matrix_power(linked.astype(float), k - 1).all():
         raise ValueError("shown must connect every method with every other")
-    design = np.zeros((len(left), k))  # the last column is the side; the last method has strength 0
-    rows = np.arange(len(left))
-    design[rows[left < k - 1], left[left < k - 1]] = 1
-    design[rows[right < k - 1], right[right < k - 1]] = -1
-    design[:, k - 1] = 1
+    design = np.eye(k)[left] - np.eye(k)[right]
+    design[:, -1] = 1  # the side; the last method has strength 0
     found, fine = _newton(design, w, n)
     if not fine.all():
         half = 0.5 * (n[~fine] > 0)
         found[~fine], _ = _newton(design, w[~fine] + half, n[~fine] + 2 * half)
     strength = np.concatenate([found[:, :-1], np.zeros((len(found), 1))], 1)
     strength -= strength.mean(1, keepdims=True)
+    shape = won.shape[:-2]
     return Fit(strength.reshape(*shape, k), found[:, -1].reshape(shape), ~fine.reshape(shape))
 
 
@@ -88,17 +79,6 @@ def _newton(
         if np.abs(step).max(initial=0) < CLOSE:
             break
     return b, (np.abs(step).max(1) < 1e-6) & (np.abs(b).max(1) < FAR)
-
-
-def _connected(
-    n: NDArray[np.float64], left: NDArray[np.int_], right: NDArray[np.int_], k: int
-) -> NDArray[np.bool_]:
-    linked = np.zeros((len(n), k, k), bool)
-    linked[:, left, right] = n > 0
-    linked |= linked.transpose(0, 2, 1) | np.eye(k, dtype=bool)
-    for _ in range(k.bit_length()):
-        linked = (linked.astype(int) @ linked.astype(int)) > 0
-    return np.asarray(linked.all((1, 2)))
 
 
 def chance_to_win(strength: ArrayLike) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,7 @@ def build_user_study(
     and of those the pictures are taken whose two objects are the network's first two classes.
 
     Args:
-        folder: A new one.
-        workload: As for `load_workload`.
+        folder, workload: A new one; as for `load_workload`.
         methods: Names in `METHODS`, at least two.
         each: Pictures of each condition, >= 1.
         seed: Of the choice of pictures and of all orders.
@@ -88,17 +88,15 @@ def build_user_study(
             f"workload must have a network that chooses among classes, {work.classifier.name} has "
             f"{len(work.classifier.classes)} x {work.classifier.outputs} as outputs"
         )
-    found = {"say": _say(work, counts["say"], seed), "look": [], "choice": []}
     plain = load_workload("scenes", "test") if work.name == "scenes" else work
-    if work.name == "scenes":
-        found["look"] = _look(counts["look"], seed)
-    found["choice"] = _choice(plain, counts["choice"], seed)
+    found = {
+        "say": _say(work, counts["say"], seed),
+        "look": _look(counts["look"], seed) if work.name == "scenes" else [],
+        "choice": _choice(plain, counts["choice"], seed),
+    }
     (place / PICTURES).mkdir(parents=True, exist_ok=True)
     files: dict[str, str] = {}
-    items: dict[str, tuple[Item, ...]] = {}
-    for task in TASKS:
-        drawn = _draw(work, task, found[task], chosen, seed)
-        items[task] = tuple(_write(place / PICTURES, files, *one) for one in drawn)
+    items = {t: tuple(_drawn(work, t, found[t], chosen, seed, place, files)) for t in TASKS}
     half = any(one.wrong for one in found["say"])  # else nobody knows how often it errs
     design = Design(
         seed=seed,
@@ -153,14 +151,10 @@ def _say(work: Workload, count: int, seed: int) -> list[_Asked]:
         if len(set(options)) < len(options):  # ImageNet has two classes called crane
             continue
         kept[wrong].append(_Asked(work.picture(sample), x, said, options, classes[said], wrong))
-    found = [one for two in _zip(kept[False], kept[True]) for one in two]
+    turns = zip_longest(kept[False], kept[True])
+    found = [one for two in turns for one in two if one is not None]
     _enough("say", found, count)
     return found
-
-
-def _zip(first: list[_Asked], second: list[_Asked]) -> Iterator[tuple[_Asked, ...]]:
-    for i in range(max(len(first), len(second))):
-        yield (*first[i : i + 1], *second[i : i + 1])
 
 
 def _look(count: int, seed: int) -> list[_Asked]:
@@ -210,10 +204,26 @@ def _choice(work: Workload, count: int, seed: int) -> list[_Asked]:
     return found
 
 
-def _draw(
-    work: Workload, task: str, found: list[_Asked], methods: list[Any], seed: int
-) -> Iterator[tuple[str, _Asked, str, dict[str, np.ndarray]]]:
-    """Each picture with its maps drawn over it, for the class that is explained."""
+def _drawn(
+    work: Workload, task: str, found: list[_Asked], methods: list[Any], seed: int, place: Path,
+    files: dict[str, str],
+) -> Iterator[Item]:  # fmt: skip
+    """The items, whose pictures are written, with all maps drawn for the class that is explained.
+
+    File names are drawn anew each time: a seed would give them away.
+    """
+
+    def save(array: np.ndarray) -> str:
+        image = PIL.Image.fromarray(array)
+        times = max(1, round(SIDE / max(image.size)))
+        size = image.width * times, image.height * times
+        packed = BytesIO()
+        image.resize(size, PIL.Image.Resampling.BICUBIC).save(packed, format="PNG")
+        file = f"{secrets.token_hex(8)}.png"
+        (place / PICTURES / file).write_bytes(packed.getvalue())
+        files[file] = hashlib.sha256(packed.getvalue()).hexdigest()
+        return file
+
     if not found:
         return
     x = torch.stack([one.x for one in found])
@@ -222,29 +232,7 @@ def _draw(
     for i, one in enumerate(found):
         name = f"{task}-{i:02}" if i else f"practice-{task}"
         # One colour map for all, or a participant could tell methods apart by their colours.
-        drawn = {m: Panel(one.picture, v[i], signed=True, clip=99.5) for m, v in maps.items()}
-        panels = {m: pixels(panel) for m, panel in drawn.items()}
-        yield name, one, work.classifier.classes[one.target], panels
-
-
-def _write(
-    folder: Path, files: dict[str, str], name: str, one: _Asked, subject: str,
-    maps: dict[str, np.ndarray],
-) -> Item:  # fmt: skip
-    """The item, with its files under names that are drawn anew: a seed would give them away."""
-
-    def save(array: np.ndarray) -> str:
-        image = PIL.Image.fromarray(array)
-        times = max(1, round(SIDE / max(image.size)))
-        image = image.resize(
-            (image.width * times, image.height * times), PIL.Image.Resampling.BICUBIC
-        )
-        packed = BytesIO()
-        image.save(packed, format="PNG")
-        file = f"{secrets.token_hex(8)}.png"
-        (folder / file).write_bytes(packed.getvalue())
-        files[file] = hashlib.sha256(packed.getvalue()).hexdigest()
-        return file
-
-    drawn = {method: save(array) for method, array in maps.items()}
-    return Item(name, save(one.picture), drawn, one.options, one.answer, subject, one.wrong)
+        panels = {m: Panel(one.picture, v[i], signed=True, clip=99.5) for m, v in maps.items()}
+        drawn = {method: save(pixels(panel)) for method, panel in panels.items()}
+        subject = work.classifier.classes[one.target]
+        yield Item(name, save(one.picture), drawn, one.options, one.answer, subject, one.wrong)

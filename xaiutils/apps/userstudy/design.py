@@ -50,81 +50,47 @@ ASKS = {
 
 @dataclass(frozen=True)
 class Item:
-    """One picture of one task, with a map of each method.
+    """One picture of one task, with a map of each method."""
 
-    Attributes:
-        id: ``say-03``.
-        picture, maps: File names that say nothing; a map's by its method.
-        options: What can be answered.
-        answer: The right one; empty where there is none.
-        subject: The class that is explained; shown in the task ``choice`` alone.
-        wrong: Whether the network errs.
-    """
-
-    id: str
-    picture: str
-    maps: Mapping[str, str]
+    id: str  # say-03
+    picture: str  # file names say nothing
+    maps: Mapping[str, str]  # by method
     options: tuple[str, ...]
-    answer: str = ""
-    subject: str = ""
-    wrong: bool = False
+    answer: str = ""  # the right one; empty where there is none
+    subject: str = ""  # the class that is explained; shown in the task "choice" alone
+    wrong: bool = False  # whether the network errs
 
 
 @dataclass(frozen=True)
 class Question:
-    """What one page asks.
+    """What one page asks."""
 
-    Attributes:
-        id: Of the question, the same for all participants; an answer's key.
-        kind: One of `TASKS`, or ``practice``, ``check``, ``expertise``, ``sus``, ``text``.
-        task: The task that a practice question or an attention check belongs to.
-        text: The question.
-        options: The answers to choose from; none where words are written.
-        answer: The right one; empty where there is none.
-        pictures: File names: the picture, then what lies beside it.
-        condition: The method, `NONE`, or ``left|right`` of a choice.
-        optional: Whether it may be left empty.
-    """
-
-    id: str
-    kind: str
+    id: str  # the same for all participants; an answer's key
+    kind: str  # of `TASKS`, or practice, check, expertise, sus, text
     text: str
-    options: tuple[str, ...] = ()
-    answer: str = ""
-    pictures: tuple[str, ...] = ()
-    condition: str = ""
-    task: str = ""
-    optional: bool = False
+    options: tuple[str, ...] = ()  # none where words are written
+    answer: str = ""  # the right one; empty where there is none
+    pictures: tuple[str, ...] = ()  # file names: the picture, then what lies beside it
+    condition: str = ""  # the method, `NONE`, or left|right of a choice
+    task: str = ""  # also of a practice question or an attention check
+    optional: bool = False  # whether it may be left empty
 
 
 @dataclass(frozen=True)
 class Design:
-    """A frozen study; `write_design` keeps it, `open_user_study` reads it.
+    """A frozen study; `write_design` keeps it, `open_user_study` reads it."""
 
-    Attributes:
-        seed: Of all orders.
-        methods: Names, at least two.
-        each: Pictures of each condition that a participant sees in a task.
-        items: Of each task.
-        practice: One item of each task.
-        files: SHA-256 of each picture file.
-        source: Workload, network and library versions.
-        asks, statements: What the pages ask: as frozen, not as a later version words it.
-        failed_checks: A participant who fails more attention checks is left out.
-        contact: Whom participants can ask; shown on the first page.
-    """
-
-    seed: int
-    methods: tuple[str, ...]
-    each: int
-    items: Mapping[str, tuple[Item, ...]]
-    practice: Mapping[str, Item]
-    files: Mapping[str, str] = field(default_factory=dict)
-    source: Mapping[str, str] = field(default_factory=dict)
-    asks: Mapping[str, str] = field(default_factory=ASKS.copy)
+    seed: int  # of all orders
+    methods: tuple[str, ...]  # at least two
+    each: int  # pictures of each condition that a participant sees in a task
+    items: Mapping[str, tuple[Item, ...]]  # of each task
+    practice: Mapping[str, Item]  # one of each task
+    files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of each picture
+    source: Mapping[str, str] = field(default_factory=dict)  # workload, network, versions
+    asks: Mapping[str, str] = field(default_factory=ASKS.copy)  # as frozen, not as worded later
     statements: tuple[str, ...] = SUS
-    failed_checks: int = 0
-    contact: str = ""
+    failed_checks: int = 0  # who fails more attention checks is left out
+    contact: str = ""  # whom participants can ask; shown on the first page
     version: int = VERSION
 
     @property
@@ -152,17 +118,11 @@ class Design:
 def assign(seed: int, task: int, number: int, items: int, conditions: int) -> np.ndarray:
     """The condition of each item for one participant: a randomised Latin square.
 
-    Participants come in blocks of ``conditions``; in a block every item meets every condition
-    once, and every participant meets every condition equally often.
-
-    Args:
-        seed, task: Of the study.
-        number: Of the participant, from 0.
-        items: How many, a multiple of ``conditions``.
-        conditions: How many, c.
+    Participants, numbered from 0, come in blocks of ``conditions``; in a block every item meets
+    every condition once, and every participant meets every condition equally often.
 
     Returns:
-        (items,), integers in 0..c - 1.
+        (items,), integers in 0..``conditions`` - 1.
 
     Raises:
         ValueError: ``items`` is not a multiple of ``conditions``.
@@ -208,12 +168,9 @@ def sheet(design: Design, number: int) -> list[Question]:
 def _conditions(design: Design, task: str, number: int) -> list[tuple[Item, str]]:
     items = design.items[task]
     if task == "choice":
-        pair, swapped = assign_sides(design.seed, number, len(items), len(design.pairs))
-        sides = [
-            design.pairs[p][::-1] if s else design.pairs[p]
-            for p, s in zip(pair, swapped, strict=True)
-        ]
-        return [(item, "|".join(two)) for item, two in zip(items, sides, strict=True)]
+        places, swaps = assign_sides(design.seed, number, len(items), len(design.pairs))
+        pairs = [design.pairs[p][:: -1 if s else 1] for p, s in zip(places, swaps, strict=True)]
+        return [(item, "|".join(pair)) for item, pair in zip(items, pairs, strict=True)]
     drawn = assign(design.seed, TASKS.index(task), number, len(items), len(design.conditions))
     return [(item, design.conditions[c]) for item, c in zip(items, drawn, strict=True)]
 
@@ -222,35 +179,24 @@ def _asked(
     design: Design, task: str, item: Item, condition: str, practice: bool = False
 ) -> Question:
     shown = [] if condition == NONE else condition.split("|")
-    return Question(
-        id=item.id,
-        kind="practice" if practice else task,
-        text=design.asks[task].format(subject=item.subject),
-        options=item.options,
-        answer=item.answer,
-        pictures=(item.picture, *(item.maps[name] for name in shown)),
-        condition=condition,
-        task=task,
-    )
+    pictures = (item.picture, *(item.maps[name] for name in shown))
+    text, kind = design.asks[task].format(subject=item.subject), "practice" if practice else task
+    return Question(item.id, kind, text, item.options, item.answer, pictures, condition, task)
 
 
 def _practice(design: Design, task: str, number: int) -> Question:
     """Practice is with a map, which one rotates over participants."""
-    if task == "choice":
-        condition = "|".join(design.pairs[number % len(design.pairs)])
-    else:
-        condition = design.methods[number % len(design.methods)]
-    return _asked(design, task, design.practice[task], condition, practice=True)
+    shown = ["|".join(pair) for pair in design.pairs] if task == "choice" else design.methods
+    item, condition = design.practice[task], shown[number % len(shown)]
+    return _asked(design, task, item, condition, practice=True)
 
 
 def _check(design: Design, task: str) -> Question:
     """An instructed response: the text says what to choose."""
     item = design.practice[task]
-    wanted = item.options[-1]
-    text = design.asks["check"].format(subject=wanted)
-    return Question(
-        f"check-{task}", "check", text, item.options, wanted, (item.picture,), task=task
-    )
+    last = item.options[-1]
+    text = design.asks["check"].format(subject=last)
+    return Question(f"check-{task}", "check", text, item.options, last, (item.picture,), task=task)
 
 
 def write_design(folder: Path, design: Design) -> None:

@@ -2,215 +2,293 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from math import ceil
 from typing import Any
 
-from tornado.web import HTTPError
+from tornado.web import HTTPError, RequestHandler
 
-from xaiutils.apps.userstudy.design import Question, sheet
-from xaiutils.apps.userstudy.page import SESSION, Page
+from xaiutils.apps.userstudy.design import sheet
 from xaiutils.apps.userstudy.store import (
     LONGEST,
     Elsewhere,
     NotAsked,
     Place,
+    Store,
     Unavailable,
     Unknown,
     normalised,
+    spelled,
 )
-from xaiutils.apps.userstudy.words import FEEDBACK, INSTRUCTIONS, LEGEND, MESSAGES, pictures_of
+from xaiutils.apps.userstudy.words import BUSY, KEPT, NOTES, pictures_of
 
 PACE = 18  # seconds a page, a guess for the first page; nobody has been timed
+SESSION, DAYS = "participant", 90
+LONGEST_SHOWN = 3600.0  # seconds; who takes longer was away, and no time is kept
+POLICY = (
+    "default-src 'self'; img-src 'self' data:; script-src 'none'; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
 
 
-class Welcome(Page):
-    """What the study is, consent, and the way back in."""
+class Page(RequestHandler):
+    """What all pages share: headers, the session, and errors that are pages too."""
 
+    def set_default_headers(self) -> None:
+        """Nothing from elsewhere, nothing kept by the browser or by those between."""
+        self.clear_header("Server")
+        self.set_header("Content-Security-Policy", POLICY)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.set_header("Cache-Control", "no-store")
+
+    @property
+    def _store(self) -> Store:
+        return self.settings["store"]
+
+    def _session(self) -> tuple[str, str]:
+        """The code and the browser's token, from the signed cookie; empty where there is none."""
+        value = self.get_signed_cookie(SESSION, max_age_days=DAYS)
+        code, _, device = (value or b"").decode().partition(":")
+        return code, device
+
+    def _place(self) -> Place:
+        """Where this participant is; raises `Unknown` and `Elsewhere`, which are pages too."""
+        return self._store.place(*self._session())
+
+    def _remember(self, code: str, device: str) -> None:
+        """Keep the session in the browser, out of reach of scripts; other sites can only link here.
+
+        A strict cookie would not come along with a link in somebody's mail: the participant would
+        be asked to begin anew.
+        """
+        self.set_signed_cookie(
+            SESSION, f"{code}:{device}", expires_days=DAYS, httponly=True, samesite="Lax"
+        )
+
+    def set_cookie(self, name: str, value: str | bytes, *given: Any, **options: Any) -> None:
+        """Every cookie goes through HTTPS alone where the page came so, also through a proxy."""
+        options["secure"] = self.request.protocol == "https"
+        super().set_cookie(name, value, *given, **options)
+
+    def _argument(self, name: str) -> str:
+        """What a form sent, or nothing; control characters do not come through."""
+        return self.get_body_argument(name, "")
+
+    def _go(self, path: str) -> None:
+        self.redirect(path, status=303)
+
+    def _show(
+        self, page: str, title: str, message: str = "", status: int = 200, code: str = "",
+        **more: Any,
+    ) -> None:  # fmt: skip
+        """Render a page; ``code`` is shown at its foot."""
+        self.set_status(status)
+        self.render(page, title=title, message=message, code=spelled(code), **more)
+
+    def _note(self, status: int, name: str, link: str, label: str = "Go on") -> None:
+        """A page that says what happened."""
+        title, *lines = NOTES[name]
+        self._show("note.html", title, status=status, lines=lines, link=link, label=label)
+
+    def _elsewhere(self, code: str, message: str = "", status: int = 409) -> None:
+        """Ask whether the person in the other browser is the same; an answer is not lost."""
+        given = {name: self._argument(name) for name in ("question", "answer", "shown")}
+        self._show("elsewhere.html", "Another browser", message, status, elsewhere=code, **given)
+
+    def write_error(self, status_code: int, **more: Any) -> None:
+        """Every error is a page with a way on."""
+        error = (more.get("exc_info") or (None, None))[1]
+        if isinstance(error, Elsewhere):
+            self._elsewhere(self._session()[0])
+            return
+        if isinstance(error, Unavailable):
+            status, name = 503, "unavailable"
+        elif isinstance(error, Unknown):
+            status, name = 404, "unknown"
+        elif status_code == 403:  # the form is older than the cookie
+            status, name = 403, "stale"
+        elif status_code in {404, 405}:
+            status, name = 404, "nothing here"
+        elif status_code < 500:
+            status, name = status_code, "not understood"
+        else:
+            status, name = 500, "broken"
+        label = "Go on" if status < 500 else "Try again"
+        self._note(status, name, "/" if status == 404 else "/question", label)
+
+    def log_exception(self, kind: Any, error: Any, trace: Any) -> None:
+        """Log what is a fault of ours; the base class would log addresses."""
+        if not isinstance(error, HTTPError | OSError | ValueError):
+            logging.getLogger(__name__).error("fault", exc_info=(kind, error, trace))
+
+
+class _Welcome(Page):
     def get(self) -> None:
         """Those who have begun are asked first: another person may sit at the same computer."""
         try:
-            _, _, place = self.participant()
+            place = self._place()
         except Unknown:
-            self.welcome()
-            return
-        self.show("back.html", "Welcome back", place=place)
+            self._welcome()
+        else:
+            self._show("back.html", "Welcome back", place=place)
 
-    def welcome(self, message: str = "", status: int = 200) -> None:
-        """The first page."""
-        self.set_status(status)
-        items = sum(map(len, self.design.items.values()))
-        minutes = 5 * ceil(len(sheet(self.design, 0)) * PACE / 300)
-        self.show(
-            "welcome.html", "A study of explanation maps", message,
-            items=items, minutes=minutes, contact=self.design.contact,
+    def _welcome(self, message: str = "", status: int = 200) -> None:
+        design = self._store.design
+        self._show(
+            "welcome.html", "A study of explanation maps", message, status,
+            items=sum(map(len, design.items.values())), contact=design.contact,
+            minutes=5 * ceil(len(sheet(design, 0)) * PACE / 300),
             form=self.create_signed_value("form", secrets.token_urlsafe(18)).decode(),
         )  # fmt: skip
 
 
-class Begin(Welcome):
-    """A new participant, after consent."""
-
+class _Begin(_Welcome):
     def post(self) -> None:
         """Nothing is stored without consent; a form sent twice begins once."""
-        if self.argument("consent") != "yes":
-            self.welcome("Please agree first. Nothing was stored.", 400)
+        if self._argument("consent") != "yes":
+            self._welcome("Please agree first. Nothing was stored.", 400)
             return
         try:
-            self.participant()
+            self._place()
         except (Unknown, Elsewhere):
-            form = self.get_signed_cookie("form", self.argument("form"))
+            form = self.get_signed_cookie("form", self._argument("form"))
             device = form.decode() if form else secrets.token_urlsafe(18)
-            code = self.store.begin(device)
-            self.remember(code, device)
-        self.redirect("/code", status=303)
+            self._remember(self._store.begin(device), device)
+        self._go("/code")
 
 
-class Code(Page):
-    """The code, to write down."""
-
+class _Code(Page):
     def get(self) -> None:
-        """It is shown to the browser that has it."""
-        self.show("code.html", "Your code", code=self.participant()[0])
+        self._place()
+        self._show("code.html", "Your code", code=self._session()[0])
 
 
-class Resume(Welcome):
-    """Go on by code."""
-
+class _Resume(_Welcome):
     def post(self) -> None:
         """Straight on in the browser that has the code; elsewhere it asks first."""
-        code = normalised(self.argument("code"))
-        own = self.session()
+        code = normalised(self._argument("code"))
         try:
-            self.store.place(code, own[1] if own else "")
+            self._store.place(code, self._session()[1])
         except Unknown:
-            self.welcome("No participant has this code. Please look at it again.", 404)
+            self._welcome("No participant has this code. Please look at it again.", 404)
         except Elsewhere:
-            self.elsewhere(code)
+            self._elsewhere(code)
         else:
-            self.redirect("/question", status=303)
+            self._go("/question")
 
 
-class Leave(Page):
-    """Forget the session in this browser; the answers stay."""
-
+class _Leave(Page):
     def post(self) -> None:
-        """To the first page."""
+        """Forget the session in this browser; the answers stay."""
         self.clear_cookie(SESSION)
-        self.redirect("/", status=303)
+        self._go("/")
 
 
-class Ask(Page):
-    """The question that is due, and its answer."""
-
+class _Ask(Page):
     def get(self) -> None:
-        """The next question, or thanks."""
+        """The question that is due, or thanks."""
         try:
-            code, _, place = self.participant()
+            place = self._place()
         except Unknown:
-            self.redirect("/", status=303)
+            self._go("/")
             return
         if place.due == len(place.questions):
-            self.redirect("/thanks", status=303)
-            return
-        kept = self.get_query_argument("kept", "")
-        self.ask(code, place, MESSAGES["kept"][0] if kept else "")
+            self._go("/thanks")
+        else:
+            kept = self.get_query_argument("kept", "")
+            self._ask(self._session()[0], place, KEPT if kept else "")
 
-    def ask(self, code: str, place: Place, message: str = "", given: str = "") -> None:
-        """One question as a form."""
-        asked = place.questions[place.due]
+    def _ask(
+        self, code: str, place: Place, message: str = "", status: int = 200, given: str = ""
+    ) -> None:
+        asked, total = place.questions[place.due], len(place.questions)
         before = place.questions[place.due - 1] if place.due else None
-        heading, instructions = "", list[str]()
-        if asked.kind == "practice" or asked.id == "sus-01":
-            heading, *instructions = INSTRUCTIONS[asked.task or "sus"]
-        self.show(
-            "question.html", f"Page {place.due + 1} of {len(place.questions)}", message, code,
-            asked=asked, position=place.due, total=len(place.questions), given=given,
-            heading=heading, instructions=instructions, longest=LONGEST, legend=LEGEND,
-            feedback=_feedback(before, place.answers), pictures=pictures_of(asked),
+        self._show(
+            "question.html", f"Page {place.due + 1} of {total}", message, status, code,
+            asked=asked, before=before, position=place.due, total=total, given=given,
+            said=place.answers.get(before.id, "") if before else "",
+            longest=LONGEST, pictures=pictures_of(asked),
             shown=self.create_signed_value(f"shown-{asked.id}", f"{time.time():.3f}").decode(),
         )  # fmt: skip
 
     def post(self) -> None:
         """Keep the answer of this browser's participant."""
-        found = self.session()
-        if found is None:
-            raise Unknown("no session")
-        self.save(*found)
+        self._save(*self._session())
 
-    def save(self, code: str, device: str) -> None:
+    def _save(self, code: str, device: str) -> None:
         """Keep the answer; whatever hinders that gives the form back, filled in."""
-        answer = self.argument("answer")
+        question, answer = self._argument("question"), self._argument("answer")
         try:
-            self.keep(code, device)
+            new = self._store.answer(code, device, question, answer, self._seconds(question))
         except Elsewhere:
-            self.elsewhere(code)
+            self._elsewhere(code)
         except NotAsked as error:
-            place = self.store.place(code, device)
-            self.set_status(400)
+            place = self._store.place(code, device)
             if place.due == len(place.questions):
-                self.note(400, "not understood", "/thanks")
+                self._note(400, "not understood", "/thanks")
             else:
-                self.ask(code, place, f"Not saved: {error}. Please answer again.", answer)
+                self._ask(code, place, f"Not saved: {error}. Please answer again.", 400, answer)
         except Unavailable:
-            place = self.store.place(code, device)
-            self.set_status(503)
-            self.ask(code, place, MESSAGES["busy"][0], answer)
+            self._ask(code, self._store.place(code, device), BUSY, 503, answer)
+        else:
+            self._go("/question" if new else "/question?kept=1")
+
+    def _seconds(self, question: str) -> float | None:
+        """Since the page was shown, by the signed time in its form; None if unknown or long."""
+        value = self.get_signed_cookie(f"shown-{question}", self._argument("shown"))
+        try:
+            passed = time.time() - float(value or b"")
+        except ValueError:
+            return None
+        return round(passed, 2) if 0 <= passed <= LONGEST_SHOWN else None
 
 
-class TakeOver(Ask):
-    """The same person in another browser."""
-
+class _TakeOver(_Ask):
     def post(self) -> None:
         """Give the code to this browser, and keep the answer that was on its way."""
-        code, device = normalised(self.argument("code")), secrets.token_urlsafe(18)
+        code, device = normalised(self._argument("code")), secrets.token_urlsafe(18)
         try:
-            self.store.take_over(code, device)
+            self._store.take_over(code, device)
         except Unavailable:
-            self.elsewhere(code, MESSAGES["busy"][0], 503)
+            self._elsewhere(code, BUSY, 503)
             return
-        self.remember(code, device)
-        if self.argument("question"):
-            self.save(code, device)
+        self._remember(code, device)
+        if self._argument("question"):
+            self._save(code, device)
         else:
-            self.redirect("/question", status=303)
+            self._go("/question")
 
 
-class Thanks(Page):
-    """The end."""
-
+class _Thanks(Page):
     def get(self) -> None:
         """For those who have answered everything."""
-        code, _, place = self.participant()
+        place = self._place()
         if place.due < len(place.questions):
-            self.redirect("/question", status=303)
-            return
-        title, *lines = MESSAGES["thanks"]
-        self.show("thanks.html", title, code=code, lines=lines)
+            self._go("/question")
+        else:
+            self._show("thanks.html", "Thank you!", code=self._session()[0])
 
 
-class Withdraw(Page):
-    """Delete everything of a participant."""
-
+class _Withdraw(Page):
     def get(self) -> None:
-        """Ask first."""
-        self.show("withdraw.html", "Delete your answers?", code=self.participant()[0])
+        self._place()
+        self._show("withdraw.html", "Delete your answers?", code=self._session()[0])
 
     def post(self) -> None:
-        """Delete."""
-        self.store.withdraw(self.participant()[0])
+        """Delete everything of the participant."""
+        self._place()
+        self._store.withdraw(self._session()[0])
         self.clear_cookie(SESSION)
-        done = "withdrawn" if self.store.clean else "traces"
-        self.note(200, done, "/", "To the first page")
+        self._note(200, "withdrawn" if self._store.clean else "traces", "/", "To the first page")
 
 
-class File(Page):
-    """A picture or the style, from memory: only names that the design has."""
-
+class _File(Page):
     def get(self, name: str) -> None:
-        """The file's bytes."""
-        found = self.application.settings["files"].get(name)
+        """A picture or the style, from memory: only names that the design has."""
+        found = self.settings["files"].get(name)
         if found is None:
             raise HTTPError(404)
         self.set_header("Content-Type", "image/png" if name.endswith(".png") else "text/css")
@@ -218,24 +296,8 @@ class File(Page):
         self.finish(found)
 
 
-class Missing(Page):
-    """Any other address."""
-
-    def prepare(self) -> None:
-        """There is nothing."""
-        raise HTTPError(404)
-
-
-def _feedback(before: Question | None, answers: dict[str, str]) -> str:
-    if before is None or before.kind != "practice":
-        return ""
-    given = answers.get(before.id, "")
-    right = "right" if given == before.answer else "wrong"
-    return FEEDBACK[before.task].format(given=given, answer=before.answer, right=right)
-
-
 ROUTES: list[Any] = [
-    ("/", Welcome), ("/begin", Begin), ("/code", Code), ("/resume", Resume),
-    ("/take-over", TakeOver), ("/leave", Leave), ("/question", Ask), ("/thanks", Thanks),
-    ("/withdraw", Withdraw), (r"/items/([0-9a-f]+\.png)", File), (r"/(style\.css)", File),
+    ("/", _Welcome), ("/begin", _Begin), ("/code", _Code), ("/resume", _Resume),
+    ("/take-over", _TakeOver), ("/leave", _Leave), ("/question", _Ask), ("/thanks", _Thanks),
+    ("/withdraw", _Withdraw), (r"/items/([0-9a-f]+\.png)", _File), (r"/(style\.css)", _File),
 ]  # fmt: skip

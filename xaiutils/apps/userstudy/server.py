@@ -18,25 +18,20 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from xaiutils.apps.userstudy.design import PICTURES, open_user_study
-from xaiutils.apps.userstudy.handlers import ROUTES, Missing
+from xaiutils.apps.userstudy.handlers import ROUTES, Page
 from xaiutils.apps.userstudy.store import Store
 
 PAGES = Path(__file__).with_name("pages")
 AGAIN = 2  # seconds until what a reader has kept in the file is tried to be erased again
 
 
-def _application(folder: str | Path, wait: float | None = None) -> Application:
-    """The study in a folder as a Tornado application.
-
-    Raises:
-        FileNotFoundError, ValueError, Unavailable: As `open_user_study` and `Store`.
-    """
+def _application(folder: Path) -> Application:
     design = open_user_study(folder)
-    store = Store(folder, design) if wait is None else Store(folder, design, wait)
-    files = {name: (Path(folder) / PICTURES / name).read_bytes() for name in design.files}
+    store = Store(folder, design)
+    files = {name: (folder / PICTURES / name).read_bytes() for name in design.files}
     files["style.css"] = (PAGES / "style.css").read_bytes()
     return Application(
-        ROUTES, default_handler_class=Missing, template_path=str(PAGES), store=store, files=files,
+        ROUTES, default_handler_class=Page, template_path=str(PAGES), store=store, files=files,
         cookie_secret=store.secret, xsrf_cookies=True, log_function=lambda _: None,
         xsrf_cookie_kwargs={"httponly": True, "samesite": "Lax"},
     )  # fmt: skip
@@ -48,7 +43,7 @@ def serve(folder: str | Path, host: str, port: int, say: Callable[[str], None]) 
     Raises:
         FileNotFoundError, ValueError, OSError: The study or the port cannot be opened.
     """
-    asyncio.run(_serve(_application(folder), host, port, say))
+    asyncio.run(_serve(_application(Path(folder)), host, port, say))
 
 
 async def _serve(app: Application, host: str, port: int, say: Callable[[str], None]) -> None:

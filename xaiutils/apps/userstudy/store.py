@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xaiutils.apps.userstudy.design import Design, Question, sheet
 
@@ -33,6 +34,7 @@ CREATE TABLE answer (
   answer TEXT NOT NULL, seconds REAL,
   UNIQUE (code, question));
 """
+COUNT = "SELECT count(*) FROM sqlite_master"
 
 
 class Unavailable(OSError):
@@ -71,8 +73,7 @@ class Place:
 class Store:
     """The file of a study's answers, made if it is not there.
 
-    Attributes:
-        clean: Whether nothing of those who have withdrawn is left in the folder.
+    ``clean`` says whether nothing of those who have withdrawn is left in the folder.
 
     Raises:
         Unavailable: It cannot be written.
@@ -81,49 +82,38 @@ class Store:
 
     def __init__(self, folder: str | Path, design: Design, wait: float = WAIT) -> None:
         self.path = Path(folder) / FILE
-        self.design = design
-        self.clean = True
-        self.wait = wait
-        try:
+        self.design, self.wait, self.clean = design, wait, True
+        with self._told("opened"):
             self.connection = sqlite3.connect(self.path, timeout=wait, isolation_level=None)
-        except sqlite3.Error as error:
-            raise Unavailable(f"{self.path} cannot be opened: {error}") from None
         try:
             self._open()
-        except BaseException:
+        except BaseException as error:
             self.connection.close()
+            if isinstance(error, sqlite3.OperationalError):
+                raise Unavailable(f"{self.path} cannot be written: {error}") from None
+            if isinstance(error, sqlite3.DatabaseError):
+                raise ValueError(f"{self.path} is no database of answers: {error}") from None
             raise
 
     def _open(self) -> None:
-        try:
-            self.inode = _inode(self.path)
-            self.connection.execute("PRAGMA foreign_keys = ON")
-            self.connection.execute("PRAGMA synchronous = FULL")
-            self.connection.execute("PRAGMA secure_delete = ON")
-            self._check()
-        except sqlite3.OperationalError as error:
-            raise Unavailable(f"{self.path} cannot be written: {error}") from None
-        except sqlite3.DatabaseError as error:
-            raise ValueError(f"{self.path} is no database of answers: {error}") from None
-
-    def _check(self) -> None:
         """Make the tables of a new file; refuse those of others."""
-        (version,) = self.connection.execute("PRAGMA user_version").fetchone()
-        tables = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        self.inode = _inode(self.path)
+        for pragma in ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON"):
+            self._one(f"PRAGMA {pragma}")
+        version, tables = self._one("PRAGMA user_version")[0], self._one(COUNT)[0]
         if version != SCHEMA and (version or tables):
             raise ValueError(
                 f"{self.path} must be of version {SCHEMA}, got {version}; "
                 "use the xaiutils that made it, or move it away to begin anew"
             )
-        self.connection.execute("PRAGMA journal_mode = WAL")
+        self._one("PRAGMA journal_mode = WAL")
         with self._writing():
-            if not self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            if not self._one(COUNT)[0]:
                 for statement in filter(str.strip, TABLES.split(";")):
-                    self.connection.execute(statement)
-                self.connection.execute(f"PRAGMA user_version = {SCHEMA}")
-            fresh = {"design": self.design.hash, "secret": secrets.token_hex(32)}
-            insert = "INSERT OR IGNORE INTO setting VALUES (?, ?)"
-            self.connection.executemany(insert, fresh.items())
+                    self._one(statement)
+                self._one(f"PRAGMA user_version = {SCHEMA}")
+            for setting in (("design", self.design.hash), ("secret", secrets.token_hex(32))):
+                self._one("INSERT OR IGNORE INTO setting VALUES (?, ?)", *setting)
         kept = dict(self.connection.execute("SELECT name, value FROM setting"))
         if kept["design"] != self.design.hash:
             raise ValueError(f"{self.path} holds the answers to another design")
@@ -131,21 +121,30 @@ class Store:
         self.erase()  # what a server that was killed has left
 
     @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise Unavailable(f"{self.path} cannot be {what}: {error}") from None
+
+    @contextmanager
     def _writing(self) -> Iterator[None]:
         """One transaction, on the disk when this ends; or nothing."""
-        try:
-            self.connection.execute("BEGIN IMMEDIATE")
+        with self._told("written"):
+            self._one("BEGIN IMMEDIATE")
             try:
                 yield
                 if _inode(self.path) != self.inode:  # SQLite would go on in a file without a name
                     raise sqlite3.OperationalError("it was moved, deleted or replaced")
-                self.connection.execute("COMMIT")
+                self._one("COMMIT")
             except BaseException:
                 if self.connection.in_transaction:
-                    self.connection.execute("ROLLBACK")
+                    self._one("ROLLBACK")
                 raise
-        except sqlite3.Error as error:
-            raise Unavailable(f"{self.path} cannot be written: {error}") from None
+
+    def _one(self, statement: str, *values: Any) -> Any:
+        """Execute; the first row, or None."""
+        return self.connection.execute(statement, values).fetchone()
 
     def begin(self, device: str) -> str:
         """A new participant, after consent: the code. Numbers that withdrawals freed come first.
@@ -154,39 +153,29 @@ class Store:
         """
         code = "".join(secrets.choice(LETTERS) for _ in range(CODE))
         with self._writing():
-            begun = self.connection.execute(
+            begun = self._one(
                 "SELECT code FROM participant WHERE device = ? "
                 "AND NOT EXISTS (SELECT 1 FROM answer WHERE answer.code = participant.code)",
-                (_hashed(device),),
-            ).fetchone()
+                _hashed(device),
+            )
             if begun is not None:
                 return str(begun[0])
             taken = {n for (n,) in self.connection.execute("SELECT number FROM participant")}
-            number = next(n for n in range(len(taken) + 1) if n not in taken)
-            row = (code, number, _hashed(device))
-            self.connection.execute("INSERT INTO participant VALUES (?, ?, ?)", row)
+            number = min({*range(len(taken) + 1)} - taken)
+            self._one("INSERT INTO participant VALUES (?, ?, ?)", code, number, _hashed(device))
         return code
 
     def place(self, code: str, device: str | None = None) -> Place:
-        """Where a participant is; with ``device``, only for the browser that has the code.
-
-        Raises:
-            Unknown, Elsewhere: There is no such code; another browser has it.
-        """
-        try:
-            row = self.connection.execute(
-                "SELECT number, device FROM participant WHERE code = ?", (code,)
-            ).fetchone()
+        """Where a participant is; with ``device``, only for the browser that has the code."""
+        with self._told("read"):
+            row = self._one("SELECT number, device FROM participant WHERE code = ?", code)
             if row is None:
                 raise Unknown("no participant has this code")
             if device is not None and not secrets.compare_digest(row[1], _hashed(device)):
                 raise Elsewhere("this code is in use in another browser")
-            found = self.connection.execute(
-                "SELECT question, answer FROM answer WHERE code = ?", (code,)
-            )
-            return Place(row[0], sheet(self.design, row[0]), dict(found.fetchall()))
-        except sqlite3.Error as error:
-            raise Unavailable(f"{self.path} cannot be read: {error}") from None
+            answers = "SELECT question, answer FROM answer WHERE code = ?"
+            found = self.connection.execute(answers, (code,)).fetchall()
+            return Place(row[0], sheet(self.design, row[0]), dict(found))
 
     def take_over(self, code: str, device: str) -> None:
         """Give a code to another browser."""
@@ -200,39 +189,30 @@ class Store:
     def answer(
         self, code: str, device: str, question: str, answer: str, seconds: float | None
     ) -> bool:
-        """Keep one answer; False if this question had one, which stays as it was.
-
-        Raises:
-            Unavailable: It was not kept.
-            Unknown, Elsewhere: As `place`.
-            NotAsked: It is no answer to this question, or the question is not due.
-        """
+        """Keep one answer; False if this question had one, which stays as it was."""
         with self._writing():
             place = self.place(code, device)
-            by_id = {q.id: i for i, q in enumerate(place.questions)}
-            position = by_id.get(question, len(by_id))
-            if position > place.due or position == len(by_id):
+            by_id = {q.id: i for i, q in enumerate(place.questions[: place.due + 1])}
+            if question not in by_id:
                 raise NotAsked("this question is not due")
-            asked = place.questions[position]
+            asked = place.questions[by_id[question]]
             if asked.options and answer not in asked.options:
                 raise NotAsked("this is not one of the answers")
             if not asked.options and len(answer) > LONGEST:
                 raise NotAsked(f"the text must have at most {LONGEST} characters")
             done = self.connection.execute(
                 "INSERT INTO answer VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (code, question, position, asked.kind, asked.condition, answer, seconds),
+                (code, question, by_id[question], asked.kind, asked.condition, answer, seconds),
             )
             return done.rowcount == 1
 
     def withdraw(self, code: str) -> int:
         """Delete a participant with all answers, also from the file's free pages: how many.
 
-        Whether nothing is left in the file beside it, the write-ahead log, is said by `clean`.
+        Whether nothing is left in the write-ahead log is said by `clean`.
         """
         with self._writing():
-            (count,) = self.connection.execute(
-                "SELECT count(*) FROM answer WHERE code = ?", (code,)
-            ).fetchone()
+            (count,) = self._one("SELECT count(*) FROM answer WHERE code = ?", code)
             done = self.connection.execute("DELETE FROM participant WHERE code = ?", (code,))
             if not done.rowcount:
                 raise Unknown("no participant has this code")
@@ -242,30 +222,25 @@ class Store:
     def erase(self, wait: float = 0) -> bool:
         """Take what was deleted out of the write-ahead log: `clean`.
 
-        A reader of the file, such as a backup, keeps it there until it has ended.
-
-        Args:
-            wait: Seconds for readers to end.
+        A reader of the file, such as a backup, keeps it there until it has ended, for which this
+        waits so many seconds.
         """
-        self.connection.execute(f"PRAGMA busy_timeout = {round(wait * 1000)}")
+        self._one(f"PRAGMA busy_timeout = {round(wait * 1000)}")
         try:
-            busy, *_ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            self.clean = busy == 0
+            self.clean = self._one("PRAGMA wal_checkpoint(TRUNCATE)")[0] == 0
         except sqlite3.Error:
             self.clean = False
         finally:
-            self.connection.execute(f"PRAGMA busy_timeout = {round(self.wait * 1000)}")
+            self._one(f"PRAGMA busy_timeout = {round(self.wait * 1000)}")
         return self.clean
 
     def rows(self) -> list[tuple[int, str, int, str, str, str, float | None]]:
         """Every answer: number, question, position, kind, condition, answer, seconds; no codes."""
-        try:
+        with self._told("read"):
             return self.connection.execute(
                 "SELECT number, question, position, kind, condition, answer, seconds "
                 "FROM answer JOIN participant USING (code) ORDER BY number, position"
             ).fetchall()
-        except sqlite3.Error as error:
-            raise Unavailable(f"{self.path} cannot be read: {error}") from None
 
     def close(self) -> None:
         """Let go of the file."""

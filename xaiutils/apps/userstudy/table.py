@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import unicodedata
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -27,17 +28,13 @@ def answers_table(folder: str | Path) -> pd.DataFrame:
     """Every answer in a study's folder, with `COLUMNS`.
 
     Raises:
-        FileNotFoundError, ValueError, Unavailable: There is no study or no answer file, or they
-            cannot be read.
+        FileNotFoundError, ValueError, Unavailable: As `open_user_study` and `Store`.
     """
     design = open_user_study(folder)
     if not (Path(folder) / FILE).is_file():
         raise FileNotFoundError(f"FOLDER must hold answers, {Path(folder) / FILE} is not there yet")
-    store = Store(folder, design)
-    try:
+    with closing(Store(folder, design)) as store:
         return tabulate(design, store.rows())
-    finally:
-        store.close()
 
 
 def tabulate(design: Design, rows: Iterable[Row]) -> pd.DataFrame:
@@ -53,10 +50,9 @@ def tabulate(design: Design, rows: Iterable[Row]) -> pd.DataFrame:
     table = []
     for number, answers in found.items():
         asked = {q.id: q for q in sheet(design, number)}
-        given = {question: answer for _, question, _, _, _, answer, _ in answers}
-        failed = sum(
-            given.get(q.id, q.answer) != q.answer for q in asked.values() if q.kind == "check"
-        )
+        given = {row[1]: row[5] for row in answers}
+        tests = [q for q in asked.values() if q.kind == "check"]
+        failed = sum(given.get(q.id, q.answer) != q.answer for q in tests)
         complete = all(q.id in given or q.optional for q in asked.values())
         for _, question, position, kind, condition, answer, seconds in answers:
             q, item = asked[question], items.get(question)
