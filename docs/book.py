@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parents[1]
-# Loaded by Dask's workers alone; and a module whose name a function of its package has.
-HIDDEN = {"xaiutils.evidence.study.deaf", "xaiutils.methods.combination"}
+# A module whose name a function of its package has.
+HIDDEN = {"xaiutils.methods.combination"}
 # As docstrings cite: Fu et al. 2020 (arXiv 2008.02312).
 ARXIV = re.compile(r"([^\W\d_]+ et al\. \d{4})\W+(?:\w+\W+)?arXiv (\d{4}\.\d{4,5})")
 HOSTS = ("github.com", "gitlab.com")

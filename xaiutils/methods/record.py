@@ -18,6 +18,7 @@ from xaiutils.network.classifier import Classifier, checked_classifier
 from xaiutils.network.step import GraphError
 from xaiutils.network.targets import Question, Scores, slope
 from xaiutils.support import asking, checks
+from xaiutils.support.extras import extras_named
 from xaiutils.support.meddling import meddled
 
 FAMILIES = (
@@ -208,7 +209,9 @@ class Method:
             x = x.clone() if x.is_inference() else x.detach()
             given, question = x.clone(), self._asked(classifier, x, target)
             try:
-                maps = self.compute(classifier, given, question, seed, used).detach().float()
+                with extras_named():
+                    maps = self.compute(classifier, given, question, seed, used)
+                maps = maps.detach().float()
             except GraphError as error:
                 if not classifier.network.uncaptured:
                     raise

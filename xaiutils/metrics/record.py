@@ -16,6 +16,7 @@ from xaiutils.methods.record import Setting, merged, value_of
 from xaiutils.network.classifier import VALUE, Classifier
 from xaiutils.network.targets import Question, Scores
 from xaiutils.support import checks
+from xaiutils.support.extras import extras_named
 
 FAMILIES = ("robustness", "faithfulness", "localisation", "complexity", "randomisation")
 BATCH = 32  # pictures in one question; always cut alike, so that a memo finds the answers again
@@ -155,7 +156,8 @@ class Metric:
                     raise CannotScore(f"needs {NEEDS[need]}")
             require_order(attribution)
             drawn = picture_seed(case, self.stream or self.name, seed)
-            value = float(self.function(case, attribution, explainer, drawn, **used))
+            with extras_named():
+                value = float(self.function(case, attribution, explainer, drawn, **used))
         except CannotScore as reason:
             return Score(torch.nan, str(reason))
         free = case.classifier.outputs == VALUE or isinstance(case.targets, Scores)

@@ -145,7 +145,7 @@ class Classifier:
             raise ValueError(
                 f"target must be given: {self.name} gives {('N', *logits.shape[1:])}, of which no "
                 "class is predicted; a score says what to explain, such as "
-                "xaiutils.network.targets.region(class, mask)"
+                "xaiutils.targets.region(class, mask)"
             )
         if self.outputs == VALUE and len(self.classes) > 1:
             raise ValueError(

@@ -259,7 +259,7 @@ def asked(
         if len(output) != 2:
             raise ValueError(
                 f"target must be a score where the output is {('N', *output[1:])}, such as "
-                f"xaiutils.network.targets.region(class, mask), got {checks.describe(target)}"
+                f"xaiutils.targets.region(class, mask), got {checks.describe(target)}"
             )
         return checks.targets("target", target, count, output[1])
     if several and len(each) != count:

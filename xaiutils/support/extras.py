@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _BROUGHT_BY = {
-    "methods": ("captum", "pytorch_grad_cam", "skimage", "sklearn", "tqdm"),
+    "methods": ("captum", "pytorch_grad_cam", "skimage", "sklearn"),
     "metrics": ("quantus", "pandas", "pyarrow"),
     "study": ("yaml", "defusedxml", "filelock", "threadpoolctl", "distributed", "bokeh"),
     "apps": ("IPython", "ipywidgets", "jupyter_client", "nbclient", "nbformat", "tornado"),

@@ -12,6 +12,7 @@ from xaiutils.apps.explorer.view import Factors, Subject, View, compute, tiles
 from xaiutils.cases.workloads import load_workload
 from xaiutils.methods import METHODS
 from xaiutils.plots.style import Figure
+from xaiutils.support.extras import extras_named
 
 if TYPE_CHECKING:
     from xaiutils.apps.explorer.widgets import Explorer
@@ -49,7 +50,8 @@ def explore(
     work = None if classifier is not None else load_workload()
     found, nets = pictures(source, work), networks(classifier, models, work)
     if not static:
-        from xaiutils.apps.explorer.widgets import Explorer
+        with extras_named():
+            from xaiutils.apps.explorer.widgets import Explorer
 
         return Explorer(found, nets, view)
     subject = Subject(nets[0].open(), found[0].open())

@@ -80,7 +80,10 @@ def run_on_cluster(
                     raise error
                 else:
                     beside.clear()
-                    got(index, future.result())
+                    try:
+                        got(index, future.result(timeout=wait))
+                    except TimeoutError:  # its worker died with the answer; the part is on disk
+                        raise Lost("a worker is gone, and no other answers") from None
         except CommClosedError:  # whatever is asked of a scheduler just as it dies
             raise Lost("the scheduler is gone") from None
 
