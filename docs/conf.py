@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
 from book import api_pages, no_edit, references, repository, theme_options  # noqa: E402
+from pygments.lexers.special import TextLexer  # noqa: E402
 from sphinx.application import Sphinx  # noqa: E402
 
 project, author = "xaiutils", "The xaiutils developers"
@@ -58,5 +59,6 @@ references(ROOT / "notebooks", ROOT / "xaiutils", ROOT / "docs" / "references.md
 
 
 def setup(app: Sphinx) -> None:
-    """Before the theme makes its buttons."""
+    """Before the theme makes its buttons. Mermaid, which GitHub draws, would need a script here."""
+    app.add_lexer("mermaid", TextLexer)
     app.connect("html-page-context", no_edit, priority=100)
