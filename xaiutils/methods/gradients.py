@@ -132,9 +132,9 @@ def smooth_grad(
     needs=("baselines",),
     settings={
         "n_samples": Setting(50, "as many gradients as integrated gradients", 5, count=True),
-        **COLOURS,
-        "batch_size": BATCH,
-    },
+    }
+    | COLOURS
+    | {"batch_size": BATCH},
 )
 def gradient_shap(
     classifier: Classifier,

@@ -109,8 +109,8 @@ def feature_ablation(forward: Forward, present: Tensor, *, batch_size: int) -> T
             "captum's own: on four generated scenes, the values of two seeds correlate 0.95",
             count=True,
         ),
-        **SEGMENTED,
-    },
+    }
+    | SEGMENTED,
 )
 @by_segment
 def shapley_sampling(

@@ -50,8 +50,8 @@ TABLE = Table(
             "segments of four generated scenes to exactly 0",
             stock=0.01,
         ),
-        **SEGMENTED,
-    },
+    }
+    | SEGMENTED,
 )
 @by_segment
 def lime(
@@ -107,8 +107,8 @@ def lime(
             stock=25,
             count=True,
         ),
-        **SEGMENTED,
-    },
+    }
+    | SEGMENTED,
 )
 @by_segment
 def kernel_shap(
