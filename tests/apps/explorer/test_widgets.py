@@ -309,12 +309,15 @@ def endless(explorer, monkeypatch):
             started.set()
             classifier.predict(x + torch.rand(()))
 
-    method = replace(METHODS["occlusion"], function=slow, settings={})
+    # So many are expected that the bar never comes to its end.
+    method = replace(METHODS["occlusion"], function=slow, settings={}, passes="1e6 * F")
     monkeypatch.setitem(METHODS, "occlusion", method)
     explorer.controls.methods.value = ("occlusion",)
     explorer.controls.run.click()
     assert started.wait(30)
-    return explorer
+    yield explorer
+    explorer.controls.stop.click()  # else it would run beside all later tests
+    explorer.wait(30)
 
 
 def test_a_slow_method_shows_progress_and_is_cancelled(endless):
