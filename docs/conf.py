@@ -25,7 +25,7 @@ extensions = [
     "sphinx.ext.viewcode",
 ]  # fmt: skip
 include_patterns = [
-    "README.md", "CHANGELOG.md", "data/README.md", "docs/*.md", "docs/api/*.rst",
+    "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "data/README.md", "docs/*.md", "docs/api/*.rst",
     "notebooks/README.md", "notebooks/*.ipynb",
 ]  # fmt: skip
 
