@@ -71,7 +71,7 @@ def test_pages_open_with_their_figures_and_are_no_wider_than_a_phone(page, site,
     assert len(modules) > 100
     paths = sorted((set(paths) - set(modules)) | set(modules[::every]))
     assert len(paths) > 40
-    paths.append("_modules/xaiutils/explorer/choices.html")  # one listing for all
+    paths.append("_modules/xaiutils/apps/explorer/view.html")  # one listing for all
     tabs = [page, *(page.context.new_page() for _ in range(3))]  # each is a process of its own
     for tab in tabs:
         tab.set_viewport_size(PHONE)
