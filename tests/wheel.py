@@ -58,7 +58,7 @@ def main() -> None:
         explain = (folder / "venv" / "bin" / "xaiutils", "explain", "sample:chelsea")
         later = {
             **({"torch": (*pip, "--index-url", index, *torch)} if index else {}),
-            "install": (*pip, *lock, wheel),
+            "install": (*pip, *lock, f"{wheel}[all]"),
             "opencv": (*pip, "--force-reinstall", "--no-deps", opencv),
             "explain": (*explain, "--out", folder / "maps"),
             "script": (python, "-c", SCRIPT),
