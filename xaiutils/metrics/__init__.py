@@ -1,7 +1,7 @@
 """What an explanation is judged by: `METRICS`, each with its direction, anchors and source.
 
-It imports `methods`, `cases` and what is below them. Start with `record` (what a metric is), then any
-family, such as `localisation`; `scoring` runs many of them, `score_table` and `stats` sum up.
+It imports `methods`, `cases` and what is below them. Start with `record` (what a metric is), then
+any family, such as `localisation`; `scoring` runs many of them, `score_table` and `stats` sum up.
 """
 
 from xaiutils.cases.case import Case, Piece, load_cases
