@@ -178,7 +178,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     cut.write_bytes(data[: len(data) // 2])
     with pytest.raises(ValueError, match=r"text\.png must be a picture .* starts with b'not a pi'"):
         load_image(text)
-    with pytest.raises(ValueError, match=r"empty\.png must be a picture .* got a file that starts with b''"):
+    with pytest.raises(ValueError, match=r"empty\.png must be a picture .* starts with b''"):
         load_image(empty)
     with pytest.raises(ValueError, match=r"cut\.jpg must be a complete picture, .* new copy"):
         load_image(cut)
@@ -232,7 +232,11 @@ def test_huge_pictures_are_refused_from_the_header(monkeypatch: pytest.MonkeyPat
             r"must be in \[0, 65535\], got 70000 to 70000",
         ),
         (PIL.Image.new("F", (2, 2), 2.0), ValueError, r"must be in \[0, 1\], got 2 to 2"),
-        (io.BytesIO(b"file"), TypeError, "source must be a path, bytes, a PIL image, .* got BytesIO"),
+        (
+            io.BytesIO(b"file"),
+            TypeError,
+            "source must be a path, bytes, .* got BytesIO",
+        ),
         (7, TypeError, "source must be a path, .* got int 7"),
         ("https://example.org/cat.png", ValueError, "must be a local file, .* download it first"),
         ("sample:chelse", ValueError, "did you mean chelsea"),
@@ -501,7 +505,7 @@ def test_a_dark_range_is_said_and_full_scale_mends_it(source: Any, guess: float)
     assert (bright.min(), bright.max()) == (0, 255)
     mean = values(GRADIENT * 0 + np.uint8(1), full_scale=2)  # no warning where it is given
     assert (mean == 128).all()
-    with pytest.raises(ValueError, match="full_scale must be of an array .* has the mode RGB"):
+    with pytest.raises(ValueError, match=r"full_scale must be .* has the mode RGB"):
         load_image(encoded(PIL.Image.fromarray(GRADIENT)), full_scale=255)
 
 
