@@ -131,8 +131,8 @@ class Transform:
             raise ValueError(f"resize must be pixels >= 1, (h, w) or None, got {self.resize!r}")
         if not _is_pair(self.crop) and self.crop is not None:
             raise ValueError(f"crop must be pixels >= 1 as (h, w), or None, got {self.crop!r}")
-        least = self.resize if isinstance(self.resize, tuple) else (self.resize,) * 2
-        if self.crop and self.resize and (least[0] < self.crop[0] or least[1] < self.crop[1]):
+        least = self.resize if isinstance(self.resize, tuple) else (self.resize or math.inf,) * 2
+        if self.crop and (least[0] < self.crop[0] or least[1] < self.crop[1]):
             raise ValueError(f"crop must fit into resize {self.resize}, got {self.crop}")
         for number in (*self.mean, *self.std):
             checks.number("mean and std", number)
