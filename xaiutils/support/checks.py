@@ -154,7 +154,7 @@ def images(
         raise ValueError(f"{argument} must have shape {form} with N >= 1, got {shape(x)}")
     if channels is not None and x.shape[1] != channels:
         raise ValueError(f"{argument} must have {channels} channels, got {shape(x)}")
-    return _finite(argument, x)
+    return finite(argument, x)
 
 
 def maps(argument: str, value: torch.Tensor, dimensions: int = 2) -> torch.Tensor:
@@ -163,10 +163,11 @@ def maps(argument: str, value: torch.Tensor, dimensions: int = 2) -> torch.Tenso
     dense(argument, value, form, floating=True)
     if value.ndim != 1 + dimensions:
         raise ValueError(f"{argument} must have shape {form}, got {shape(value)}")
-    return _finite(argument, value)
+    return finite(argument, value)
 
 
-def _finite(argument: str, value: torch.Tensor) -> torch.Tensor:
+def finite(argument: str, value: torch.Tensor) -> torch.Tensor:
+    """Return ``value`` if it has neither NaN nor infinity."""
     if not value.isfinite().all():
         raise ValueError(f"{argument} must be finite, got NaN or infinity")
     return value
