@@ -613,7 +613,7 @@ BAD: dict[str, tuple[Call, type[Exception], str]] = {
     "keep 0": (lambda c, x: fg_cam(c, x, keep=0), ValueError, "keep must be > 0 and <= 1, got 0"),
     "keep 2": (lambda c, x: fg_cam(c, x, keep=2), ValueError, "keep must be .* <= 1, got 2"),
     "batch": (lambda c, x: fg_cam(c, x, batch=0), ValueError, "batch must be >= 1, got 0"),
-    "half batch": (lambda c, x: fg_cam(c, x, batch=1.5), ValueError, "batch must be a whole number"),
+    "half batch": (lambda c, x: fg_cam(c, x, batch=1.5), ValueError, "batch must be a whole"),
     "to after": (lambda c, x: fg_cam(c, x, to="pool"), ValueError,
                  r"to must be the CAM layer features \(relu\) or .* got pool \(avg_pool2d\)"),
     "to above": (lambda c, x: fg_cam(c, x, layer="features.1", to="features.3"), ValueError,
