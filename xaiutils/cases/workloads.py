@@ -55,8 +55,8 @@ class Workload:
 
     @property
     def generated(self) -> bool:
-        """Whether sample i is scene i of the split of `xaiutils.pictures.scenes`."""
-        return isinstance(self.samples, _Scenes)
+        """Whether it is the shipped one of scenes: sample i is scene i of the split."""
+        return self.name == "scenes" and isinstance(self.samples, _Scenes)
 
     def batch(self, indices: Sequence[int]) -> tuple[list[Sample], Tensor]:
         """Samples and the network's input (N, C, H, W) for them."""
