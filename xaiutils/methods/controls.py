@@ -1,9 +1,7 @@
 """What every explanation has to beat: maps that look at no network, and the hybrid's own parts.
 
-The baselines are of `xaiutils.methods.baselines` and cost no pass. The controls leave one idea out
-of the hybrid or put nothing in its place: the bounding figure alone, sharp or blurred, LRP blurred
-alone, and the bounding figure filled with noise or with edges. `hybrid` is the whole. Settings
-are those of `xaiutils.hybrid.explain`.
+The controls leave one idea out of the hybrid or put nothing in its place; `hybrid` is the whole.
+Settings are those of `xaiutils.hybrid.explain`.
 """
 
 from __future__ import annotations

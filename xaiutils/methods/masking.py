@@ -1,8 +1,6 @@
 """Class activation maps that ask the network again: Score-CAM and Ablation-CAM by grad-cam.
 
-The library's classes run on a copy of the network. Each image is explained alone: the library holds
-the masked pictures of a whole batch in memory at once (0.3 GB for each picture of 224 pixels and
-512 channels). Its maps are scaled to [0, 1] twice, in the layer's resolution and after bilinear
+The library's maps are scaled to [0, 1] twice, in the layer's resolution and after bilinear
 upsampling, each time as ``(m - min) / (max - min + 1e-7)``.
 """
 

@@ -1,8 +1,7 @@
 """What happens when a part of the picture is taken away: captum's perturbation methods.
 
-A part that is absent shows the reference image instead (``baseline``, by default the mean colour
-of the training). Its value stands on each of its pixels. The network sees ``batch_size`` images at
-once.
+A part that is absent shows the reference image instead (``baseline``). Its value stands on each of
+its pixels.
 """
 
 from __future__ import annotations

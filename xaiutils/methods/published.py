@@ -1,8 +1,7 @@
 """The paper's parts as its libraries compute them, faults and all: for reproduction only.
 
-captum 0.9.0 and grad-cam 1.5.7, of the libraries that the paper names without a version, give
-other maps than the equations do. Each function shows one of their traps, and the hybrids are the
-four pairs of such a CAM and such an LRP. Nothing here is a default anywhere.
+captum 0.9.0 and grad-cam 1.5.7 give other maps than the equations do. Each function shows one of
+their traps, and the hybrids are the four pairs of such a CAM and such an LRP.
 """
 
 from __future__ import annotations

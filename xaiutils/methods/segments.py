@@ -1,9 +1,7 @@
 """Segments: the parts of a picture that perturbation methods take away.
 
-All methods share one segmentation. captum is asked about a vector with one entry per segment, 1
-for present: its masks would say the same once per pixel, its Shapley sampling would walk over every
-pixel in Python for each order, and its LIME would measure the distance between colours where
-Ribeiro et al. 2016 measure how many segments are left.
+captum is asked about a vector with one entry per segment, 1 for present: its masks would say the
+same once per pixel.
 """
 
 from __future__ import annotations

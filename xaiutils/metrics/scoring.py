@@ -1,7 +1,7 @@
 """Many methods on many pictures by many metrics: one row for each score.
 
-Every score belongs to its picture, method, metric and seed alone. Pictures are taken one by one,
-so that their order and number change no bit; all methods see the same perturbed pictures.
+Pictures are taken one by one, so that their order and number change no bit; all methods see the
+same perturbed pictures.
 """
 
 from __future__ import annotations

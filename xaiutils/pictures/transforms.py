@@ -1,8 +1,8 @@
 """Others' preprocessing, read as a `Transform`: torchvision's, timm's and Hugging Face's.
 
-None of these libraries is imported: an object says by its attributes to which size it resizes, how
-it crops and which mean it takes. How it rounds on the way it does not say: the ways are tried on
-small pictures, and an object that agrees with none is refused, whatever its version.
+An object says by its attributes to which size it resizes, how it crops and which mean it takes. How
+it rounds on the way it does not say: the ways are tried on small pictures, and an object that
+agrees with none is refused.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ def read_transform(given: Any, channels: int = 3) -> Transform:
         channels: That the network reads, where one mean is meant for each of them.
 
     Raises:
-        TypeError: It is none of these.
         ValueError: A step or setting of it cannot be read, or it computes something else than its
             settings say; the message names it.
     """
@@ -79,11 +78,7 @@ def timm_config(module: nn.Module) -> Mapping[str, Any] | None:
 
 
 def from_timm(config: Mapping[str, Any], channels: int = 3) -> Transform:
-    """The evaluation transform of a configuration of timm, as its ``create_transform`` makes it.
-
-    Raises:
-        ValueError: A key is missing, or holds what cannot be read.
-    """
+    """The evaluation transform of a configuration of timm, as its ``create_transform`` makes it."""
     if not {"input_size", "crop_pct"} & config.keys():
         raise ValueError(
             "transform must be timm's data configuration, with input_size and the rest, got a "
@@ -203,11 +198,7 @@ def _resizing(given: Any, name: str) -> dict[str, Any]:
 def _same(
     given: Any, fields: dict[str, Any], call: Callable[[PIL.Image.Image], Any] | None = None
 ) -> Transform:
-    """The transform of ``fields`` that rounds so that it makes the tensors of ``given``.
-
-    Raises:
-        ValueError: None does, or ``given`` fails; the message names it.
-    """
+    """The transform of ``fields`` that rounds so that it makes the tensors of ``given``."""
     name, ways = type(given).__name__, list(_ways(fields))
     first = ways[0] if ways else Transform(**fields)
     pictures = list(_pictures(first))

@@ -1,9 +1,8 @@
 """Validation at the public edge: every message names the argument, the rule and what came.
 
-A function of the package calls these at its first lines, so that wrong input never comes back as
-a library's traceback. ``argument`` is what the message calls ``value``; what passes is returned,
-what is of another type raises a TypeError, what breaks the rule a ValueError.
-torch is loaded by the checks of tensors alone: the user study's server needs none.
+``argument`` is what the message calls ``value``; what passes is returned, what is of another type
+raises a TypeError, what breaks the rule a ValueError. torch is loaded by the checks of tensors
+alone.
 """
 
 from __future__ import annotations
@@ -111,8 +110,7 @@ def numbers_of(argument: str, value: ArrayLike) -> NDArray[np.float64]:
 def dense(argument: str, value: torch.Tensor, form: str, *, floating: bool = False) -> torch.Tensor:
     """Return ``value`` if it is a tensor that holds all its numbers, one for each place.
 
-    Nested, sparse, quantised and masked ones are none, nor those on the meta device. ``form`` is
-    the shape in letters, such as ``(N, H, W)``; with ``floating`` the numbers must be real ones.
+    ``form`` is the shape in letters, such as ``(N, H, W)``; ``floating``: numbers must be real.
     """
     import torch
 
@@ -143,10 +141,7 @@ def images(
 ) -> torch.Tensor:
     """Return ``x`` if it is a finite float batch ``(N, C, H, W)`` with N >= 1.
 
-    Args:
-        argument, x: What it is called, and what came.
-        channels: C, where it is known.
-        dimensions: Of the space: 1 of a signal (N, C, L), 3 of a volume (N, C, D, H, W).
+    ``dimensions`` of the space: 1 of a signal (N, C, L), 3 of a volume (N, C, D, H, W).
     """
     form = f"(N, C, {SPACE[dimensions]})"
     dense(argument, x, form, floating=True)
@@ -176,11 +171,7 @@ def finite(argument: str, value: torch.Tensor) -> torch.Tensor:
 def targets(
     argument: str, target: int | Iterable[int] | torch.Tensor, count: int, classes: int
 ) -> torch.Tensor:
-    """Return one class index per image, ``(count,)`` int64.
-
-    A single integer is meant for every image. Fewer or more targets than images is an error:
-    zipping the two, as grad-cam does, would leave the rest of the batch without a map.
-    """
+    """Return one class index per image, ``(count,)`` int64; a single one is meant for every."""
     import torch
 
     if isinstance(target, bool):

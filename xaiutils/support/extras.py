@@ -16,11 +16,7 @@ _EXTRA = {library: extra for extra, libraries in _BROUGHT_BY.items() for library
 
 @contextmanager
 def extras_named() -> Iterator[None]:
-    """Say of a library that is missing which extra of this package brings it.
-
-    Raises:
-        ModuleNotFoundError: With the command that installs it, if it is one of an extra's.
-    """
+    """Say of a library that is missing which extra of this package brings it."""
     try:
         yield
     except ModuleNotFoundError as error:
