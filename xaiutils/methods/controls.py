@@ -119,9 +119,7 @@ def bounded_noise(
 
 
 @CONTROLS(
-    "bounding figure x edges, smoothed",
-    f"{PAPER}, with Sobel edges for LRP",
-    pictures_only=True,
+    "bounding figure x edges, smoothed", f"{PAPER}, with Sobel edges for LRP", pictures_only=True
 )
 def bounded_edges(
     classifier: Classifier, x: Tensor, target: Question, *, sigma: float | None, **figure: Any

@@ -129,9 +129,7 @@ def smooth_grad(
     passes="n_samples * (F + B)",
     stochastic=True,
     needs=("baselines",),
-    settings={
-        "n_samples": Setting(50, "as many gradients as integrated gradients", 5, count=True),
-    }
+    settings={"n_samples": Setting(50, "as many gradients as integrated gradients", 5, count=True)}
     | COLOURS
     | {"batch_size": BATCH},
 )

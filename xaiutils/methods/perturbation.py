@@ -43,13 +43,7 @@ SEGMENTED = {
 )
 @by_answer
 def occlusion(
-    asked: Answer,
-    x: Tensor,
-    *,
-    baseline: Baseline,
-    window: float,
-    stride: float,
-    batch_size: int,
+    asked: Answer, x: Tensor, *, baseline: Baseline, window: float, stride: float, batch_size: int
 ) -> Tensor:
     r"""Occlusion of an image by a sliding window: (1, H, W), signed.
 
@@ -107,7 +101,7 @@ def feature_ablation(forward: Forward, present: Tensor, *, batch_size: int) -> T
             25,
             "captum's own: on four generated scenes, the values of two seeds correlate 0.95",
             count=True,
-        ),
+        )
     }
     | SEGMENTED,
 )

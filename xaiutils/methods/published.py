@@ -186,7 +186,4 @@ def _hybrid(cam: Method, lrp: Method) -> Method:
     )
 
 
-TABLE = (
-    *PARTS,
-    *(_hybrid(cam, lrp) for cam in (_TARGET, _NO_TARGET) for lrp in (_FIRST, _SECOND)),
-)
+TABLE = (*PARTS, *(_hybrid(cam, lrp) for cam in (_TARGET, _NO_TARGET) for lrp in (_FIRST, _SECOND)))

@@ -18,11 +18,7 @@ from xaiutils.methods.segments import Forward, by_segment
 from xaiutils.support import chance, checks
 
 TABLE = Table(
-    family="perturbation",
-    sign=SIGNED,
-    passes="n_samples * F",
-    stochastic=True,
-    needs=("segments",),
+    family="perturbation", sign=SIGNED, passes="n_samples * F", stochastic=True, needs=("segments",)
 )
 
 
@@ -105,7 +101,7 @@ def lime(
             "seeds correlate 0.90; captum's 25 are fewer than the unknowns",
             stock=25,
             count=True,
-        ),
+        )
     }
     | SEGMENTED,
 )
