@@ -191,7 +191,7 @@ def test_wrong_settings_are_refused(name: str, settings: dict[str, Any], message
     [
         ("integrated_gradients", {"baseline": "black"}, "must be a number, got str 'black'"),
         ("feature_ablation", {"baseline": torch.zeros(3).int()}, "must be a floating-point tensor"),
-        ("gradient_shap", {"baselines": 0}, r"must be a tensor \(n, C, H, W\), got int 0"),
+        ("gradient_shap", {"baselines": 0}, r"must be a torch.Tensor \(n, C, H, W\), got int 0"),
         ("lime", {"n_samples": "9"}, "n_samples must be a number, got str '9'"),
     ],
 )  # fmt: skip

@@ -174,11 +174,12 @@ def test_segments_go_with_their_image() -> None:
         return segments.float()
 
     record = method(each, needs=("segments",), settings={"segments": Setting(None, "a test")})
-    segments = torch.arange(3)[:, None, None].expand(3, 6, 6)
+    segments = torch.stack([torch.arange(36).view(6, 6) // n for n in (1, 2, 3)])
     assert torch.equal(record(small(), images(), 0, segments=segments), segments.float())
-    for wrong, came in ((segments[:2], r"\(2, 6, 6\)"), ([0], "list")):
-        with pytest.raises(ValueError, match=rf"segments must be \(N, H, W\) .*{came}"):
-            record(small(), images(), 0, segments=wrong)
+    with pytest.raises(ValueError, match=r"segments must be \(N, H, W\) .* got \(2, 6, 6\)"):
+        record(small(), images(), 0, segments=segments[:2])
+    with pytest.raises(TypeError, match=r"segments must be a torch.Tensor \(N, H, W\), got list"):
+        record(small(), images(), 0, segments=[0])
 
 
 def test_the_cost_is_the_formula_with_the_settings() -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from xaiutils.methods import METHODS
-from xaiutils.methods.segments import check, slic
+from xaiutils.methods.record import checked_segments
+from xaiutils.methods.segments import slic
 from xaiutils.network.classifier import Classifier, load_model, wrap
 from xaiutils.pictures import scenes
 
@@ -91,6 +92,12 @@ def test_wrong_settings_are_refused(arguments, error, message) -> None:
         slic(classifier_of(3, 8), torch.rand(1, 3, 8, 8), **arguments)
 
 
+def check(segments: Tensor) -> Tensor:
+    found = checked_segments(segments, torch.zeros(len(segments), 3, *segments.shape[1:]))
+    assert found is not None
+    return found
+
+
 LABELS = st.lists(st.integers(0, 5), min_size=12, max_size=12)
 
 
@@ -111,7 +118,7 @@ def test_labels_are_accepted_exactly_when_they_have_no_gap(values: list[int]) ->
         (torch.zeros(1, 2, 2), TypeError, "segments must be whole numbers, got torch.float32"),
         (torch.zeros(1, 2, 2) > 0, TypeError, "segments must be whole numbers, got torch.bool"),
         (torch.tensor([[[1, 1], [2, 2]]]), ValueError, "image 0 has 2 labels from 1 to 2"),
-        (torch.tensor([[[0, 0], [2, 2]]]), ValueError, "image 0 has 2 labels from 0 to 2"),
+        (torch.tensor([[[0, 1]], [[0, 2]]]), ValueError, "image 1 has 2 labels from 0 to 2"),
     ],
 )
 def test_wrong_segments_are_refused(segments, error, message) -> None:
@@ -124,7 +131,7 @@ def test_noise_that_slic_sees_as_one_segment_is_refused_with_a_remedy(name: str)
     classifier = classifier_of(3, 64)
     x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert int(slic(classifier, x).max()) == 0
-    with pytest.raises(ValueError, match=r"at least 2 per image to compare, image 0 has 1: SLIC"):
+    with pytest.raises(ValueError, match=r"at least 2 per image to compare, got 1: SLIC"):
         METHODS[name](classifier, x, 1)
     finer = slic(classifier, x, compactness=100)
     assert int(finer.max()) > 20

@@ -16,13 +16,12 @@ from torch import Tensor, nn
 
 from xaiutils.cases.case import Case, load_cases
 from xaiutils.cases.workloads import load_workload
-from xaiutils.metrics import localisation, localiser
-from xaiutils.metrics.localisation import grow, hit_rate, inside_boxes, pixel_auc
-from xaiutils.metrics.localiser import bounding_box, iou
+from xaiutils.metrics import localisation
+from xaiutils.metrics.localisation import bounding_box, grow, hit_rate, inside_boxes, iou, pixel_auc
 from xaiutils.metrics.record import CannotScore
 from xaiutils.network.classifier import wrap
 
-RECORDS = {record.name: record for record in (*localisation.TABLE, *localiser.TABLE)}
+RECORDS = {record.name: record for record in localisation.TABLE}
 by_name = pytest.mark.parametrize("name", RECORDS)
 
 

@@ -232,9 +232,6 @@ TRANSFORMS = [
     Transform(30, (24, 24)),
     Transform(30, (25, 23)),
     Transform(None, (21, 20)),
-    Transform(20, (32, 32), fill=(0,)),
-    Transform((30, 30), (24, 24), fit="contain", fill=(0,)),
-    Transform((16, 32), (16, 32), fit="cover"),
 ]
 
 

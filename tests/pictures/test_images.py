@@ -56,11 +56,9 @@ def test_every_kind_of_source_gives_the_same_pixels(tmp_path: Path) -> None:
     data = encoded(PIL.Image.fromarray(GRADIENT))
     path = tmp_path / "picture.png"
     path.write_bytes(data)
-    with path.open("rb") as file:
-        sources = [path, str(path), data, bytearray(data), memoryview(data), io.BytesIO(data), file]
-        sources += [GRADIENT, PIL.Image.open(path), torch.tensor(GRADIENT).permute(2, 0, 1)]
-        for source in sources:
-            np.testing.assert_array_equal(values(source), GRADIENT)
+    sources = [path, str(path), data, GRADIENT, PIL.Image.open(path)]
+    for source in (*sources, torch.tensor(GRADIENT).permute(2, 0, 1)):
+        np.testing.assert_array_equal(values(source), GRADIENT)
 
 
 def test_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +178,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     cut.write_bytes(data[: len(data) // 2])
     with pytest.raises(ValueError, match=r"text\.png must be a picture .* starts with b'not a pi'"):
         load_image(text)
-    with pytest.raises(ValueError, match=r"empty\.png must be a picture .* got an empty file"):
+    with pytest.raises(ValueError, match=r"empty\.png must be a picture .* starts with b''"):
         load_image(empty)
     with pytest.raises(ValueError, match=r"cut\.jpg must be a complete picture, .* new copy"):
         load_image(cut)
@@ -197,7 +195,7 @@ def test_damaged_files_are_our_error_or_a_picture(kind: str) -> None:
         for _ in range(3):
             damaged[random_numbers.randrange(len(damaged))] = random_numbers.randrange(256)
         try:
-            assert load_image(damaged).mode == "RGB"
+            assert load_image(bytes(damaged)).mode == "RGB"
         except ValueError as error:
             assert "source (bytes) must" in str(error)  # noqa: PT017  either outcome is right
 
@@ -209,7 +207,7 @@ def test_huge_pictures_are_refused_from_the_header(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ValueError, match=r"source \(an array\) must have at most 10 pixels"):
         load_image(GRADIENT, max_pixels=10)
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(ValueError, match=r"raise PIL\.Image\.MAX_IMAGE_PIXELS"):
+    with pytest.raises(ValueError, match=r"must be a picture .* exceeds limit of 2000 pixels"):
         load_image(data)
     with pytest.raises(ValueError, match="max_pixels must be >= 1"):
         load_image(data, max_pixels=0)
@@ -234,7 +232,11 @@ def test_huge_pictures_are_refused_from_the_header(monkeypatch: pytest.MonkeyPat
             r"must be in \[0, 65535\], got 70000 to 70000",
         ),
         (PIL.Image.new("F", (2, 2), 2.0), ValueError, r"must be in \[0, 1\], got 2 to 2"),
-        (io.StringIO("text"), TypeError, "opened in binary mode, it gave str"),
+        (
+            io.BytesIO(b"file"),
+            TypeError,
+            "source must be a path, bytes, .* got BytesIO",
+        ),
         (7, TypeError, "source must be a path, .* got int 7"),
         ("https://example.org/cat.png", ValueError, "must be a local file, .* download it first"),
         ("sample:chelse", ValueError, "did you mean chelsea"),
@@ -503,6 +505,8 @@ def test_a_dark_range_is_said_and_full_scale_mends_it(source: Any, guess: float)
     assert (bright.min(), bright.max()) == (0, 255)
     mean = values(GRADIENT * 0 + np.uint8(1), full_scale=2)  # no warning where it is given
     assert (mean == 128).all()
+    with pytest.raises(ValueError, match=r"full_scale must be .* has the mode RGB"):
+        load_image(encoded(PIL.Image.fromarray(GRADIENT)), full_scale=255)
 
 
 def test_full_scale_by_the_formula() -> None:
@@ -520,9 +524,9 @@ def test_colours_of_16_bits_that_pillow_cuts_are_said() -> None:
 
     rgb = np.stack([TWELVE] * 3, axis=-1)
     data = png_of_16_bit_colours(rgb)
-    with pytest.warns(UserWarning, match="read all 16 bits with OpenCV"):
+    with pytest.warns(UserWarning, match="give the array that OpenCV reads"):
         assert values(data).max() == 15
-    with pytest.raises(ValueError, match="full_scale must be of a grey picture"):
+    with pytest.raises(ValueError, match="full_scale must be of an array"):
         load_image(data, full_scale=4095)
     whole = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)[..., ::-1]
     np.testing.assert_array_equal(values(whole, full_scale=4095), values(rgb, full_scale=4095))

@@ -167,7 +167,8 @@ def test_panels_counts_axes_and_accepts_tensors_and_pairs():
     assert len(plots.panels([tensor, image, (image, tensor)]).axes) == 5  # two colour bars
     stages = dict.fromkeys(STAGES, POSITIVE)
     assert len(plots.stages(PICTURE, **stages).axes) == 6 + 5
-    assert len(plots.stages(PICTURE, **stages | {"product": None}).axes) == 5 + 4
+    texts = plots.stages(PICTURE, **stages, cam_title="LayerCAM").texts
+    assert [text.get_text() for text in texts][:3] == ["picture", "LayerCAM", "bounding figure"]
 
 
 def test_stages_and_the_pipeline_take_the_same_maps_by_name_in_one_order():

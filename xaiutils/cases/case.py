@@ -41,10 +41,6 @@ class Case:
         rival: (H, W) bool, where an object of another class is; or None.
         boxes: Around its objects, (x0, y0, x1, y1) in pixels of the network's input.
         scene: What is on the picture, where that is known.
-
-    Raises:
-        TypeError, ValueError: The picture is not one that the network can take, the class is not
-            one of its classes, or a mask is not bool and of the picture's size.
     """
 
     id: str
@@ -146,11 +142,6 @@ def load_cases(
         work, indices: Positions in ``work.samples``.
         classifier: Another network than the workload's, with the same preprocessing.
         right_only: Leave out pictures whose predicted class is not their label.
-
-    Raises:
-        ValueError: No index; or ``right_only`` where the outputs are values, or one alone, so that
-            no class is predicted.
-        IndexError: One that no sample has.
     """
     if not len(indices):
         raise ValueError("indices must name at least one sample, got none")
@@ -176,20 +167,18 @@ def _case(work: Workload, sample: Sample, x: Tensor, classifier: Classifier) -> 
         target = int(classifier.predicted(classifier.predict(x)))
     else:
         target = int(checks.targets("label", sample.label, 1, len(classifier.classes)))
-    transform, scene = classifier.transform, sample.scene
-    mask, rival = located(sample, transform), None
+    transform, rival = classifier.transform, work.rival(sample)
+    mask = located(sample, transform)
     found = sample_target(sample, transform).boxes.tolist() if sample.boxes else []
-    if scene is not None and len(scene.targets) > 1:
-        rival = torch.from_numpy(transform.mask(scenes.masks(scene)["other"]))
     return Case(
         id=sample.id,
         classifier=classifier,
         x=x,
         target=target,
         mask=None if mask is None else torch.from_numpy(mask),
-        rival=rival,
+        rival=None if rival is None else rival[1],
         boxes=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in found),
-        scene=scene,
+        scene=sample.scene,
         workload=work.name,
         split=work.split,
     )

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from xaiutils.cases.workloads import Workload, load_workload
-from xaiutils.pictures import scenes
 from xaiutils.pictures.images import Sample
 from xaiutils.support import checks
 
@@ -16,8 +15,6 @@ from xaiutils.support import checks
 @dataclass(frozen=True, eq=False)
 class Questions:
     """Classes to explain, each with its picture, its object, and what stands against that.
-
-    The questions of a picture follow each other.
 
     Attributes:
         samples: The picture of each question; one with two objects stands here twice.
@@ -72,9 +69,6 @@ def load_questions(name: str | None = None, count: int = 40, *, split: str = "du
             known, the scenes stand in.
         count: Pictures at most.
         split: Of the scenes; ``duo`` has two objects in each.
-
-    Raises:
-        TypeError, ValueError: An argument is wrong, or a picture has no label, mask or boxes.
     """
     count = checks.whole("count", count)
     work = load_workload(name, split)
@@ -101,10 +95,8 @@ def _asked(work: Workload, sample: Sample) -> list[tuple[int, Tensor, Tensor, bo
     """For each object of a picture: class, where it is, what stands against it, if an object."""
     if sample.label is None:
         raise ValueError(f"samples must have a label, {sample.id} has none")
-    own = work.masks([sample])[0]
-    scene = sample.scene
-    if scene is None or len(scene.targets) < 2 or scenes.label(scene) != sample.label:
+    own, rival = work.masks([sample])[0], work.rival(sample)
+    if rival is None:
         return [(sample.label, own, ~own, False)]
-    other = torch.from_numpy(work.classifier.transform.mask(scenes.masks(scene)["other"]))
-    label = scenes.CLASSES.index(scene.objects[scene.targets[1]].kind)
+    label, other = rival
     return [(sample.label, own, other, True), (label, other, own, True)]

@@ -53,6 +53,11 @@ class Workload:
         """One that `load_workload` did not make is known by its name."""
         object.__setattr__(self, "source", self.source or self.name)
 
+    @property
+    def generated(self) -> bool:
+        """Whether it is the shipped one of scenes: sample i is scene i of the split."""
+        return self.name == "scenes" and isinstance(self.samples, _Scenes)
+
     def batch(self, indices: Sequence[int]) -> tuple[list[Sample], Tensor]:
         """Samples and the network's input (N, C, H, W) for them."""
         chosen = [self.samples[i] for i in indices]
@@ -64,11 +69,22 @@ class Workload:
 
     def masks(self, chosen: Sequence[Sample]) -> Tensor:
         """Where the labelled object is in the network's input, (N, H, W) bool."""
-        found = [located(sample, self.classifier.transform) for sample in chosen]
-        for sample, mask in zip(chosen, found, strict=True):
+        found = []
+        for sample in chosen:
+            mask = located(sample, self.classifier.transform)
             if mask is None:
                 raise ValueError(f"samples must have a mask or boxes, {sample.id} has neither")
-        return torch.stack([torch.as_tensor(mask) for mask in found])
+            found.append(torch.as_tensor(mask))
+        return torch.stack(found)
+
+    def rival(self, sample: Sample) -> tuple[int, Tensor] | None:
+        """Of a scene with two targets, the class of the other one and where it is, (H, W) bool."""
+        scene = sample.scene
+        if scene is None or len(scene.targets) < 2 or scenes.label(scene) != sample.label:
+            return None
+        label = scenes.CLASSES.index(scene.objects[scene.targets[1]].kind)
+        mask = self.classifier.transform.mask(scenes.masks(scene)["other"])
+        return label, torch.from_numpy(mask)
 
 
 def load_workload(
@@ -94,7 +110,6 @@ def load_workload(
     Raises:
         ValueError: An unknown name; a model for a workload that brings its own; labelled pictures
             of ImageNet whose classes are not as many as the model's.
-        TypeError: A function of yours that returns something else.
     """
     name = name or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
     if ":" in name:
@@ -108,7 +123,8 @@ def load_workload(
     if name == "scenes":
         classifier = load_model(model or "scenes_vgg_seed0", weights)
         count = scenes.SPLITS[checks.choice("split", split, scenes.SPLITS)].count
-        return Workload(name, classifier, _Lazy(partial(scenes.sample, split), range(count)), split)
+        samples = _Scenes(partial(scenes.sample, split), range(count))
+        return Workload(name, classifier, samples, split)
     if model is None:  # else these weights are another network's
         model = os.environ.get("XAIUTILS_MODEL", "vgg16")
         weights = weights or os.environ.get("XAIUTILS_WEIGHTS")
@@ -131,6 +147,8 @@ def with_objects(work: Workload) -> Workload:
     Of ImageNet the annotations are read and no picture is decoded.
     """
     samples = work.samples
+    if work.generated:
+        return work
     if isinstance(samples, imagenet.ImageNetFolder):
         found = (samples.annotation(i)[2] for i in range(len(samples)))
         pairs = zip(samples.entries, found, strict=True)
@@ -150,7 +168,7 @@ def architectures(work: Workload) -> list[Classifier]:
     For scenes the four that are shipped; otherwise the workload's own and those that
     ``XAIUTILS_MODELS`` names, separated by spaces, each with ``=FILE`` where its weights are one.
     """
-    if work.name == "scenes":
+    if work.generated:
         return [
             load_model(f"scenes_{kind}_seed0") for kind in ("vgg", "resnet", "inception", "vit")
         ]
@@ -173,3 +191,7 @@ class _Lazy(Sequence[Sample]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"index must be in 0..{len(self) - 1}, got {index}")
         return self.read(self.places[index])
+
+
+class _Scenes(_Lazy):
+    """All scenes of a split, in its order."""

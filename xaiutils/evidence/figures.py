@@ -105,7 +105,7 @@ def make_figures(
         own = results.base() / "scenes"  # which notebooks show beside those of other pictures
         own = own if own.is_dir() else shipped("results") / "scenes"
         shutil.copytree(own, tables / "scenes", dirs_exist_ok=True)
-        if work.name == "scenes":
+        if work.generated:
             if images is not None:
                 raise ValueError(f"images must be left out on scenes, got {images}: see evidence")
         else:

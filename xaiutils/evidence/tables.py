@@ -77,7 +77,7 @@ def make_table(
     settings = None if name in (CALIBRATION, AGREEMENT) else chosen(out)
     job = _Job(name, workload, None, (), seeds, methods, settings, secrets.token_hex(8))
     work, own = _opened(workload, one.split, None, job.run)
-    if work.name == "scenes":
+    if work.generated:
         models: dict[str | None, Classifier] = {n: load_model(n) for n in one.networks[:networks]}
         indices = list(range(min(one.images, images or one.images)))
     else:

@@ -53,18 +53,13 @@ def leaf(x: Tensor) -> Tensor:
 def reference(baseline: Baseline, x: Tensor) -> Tensor:
     """The image that shows nothing, one for each of ``x``: (N, C, H, W).
 
-    Args:
-        baseline: In the network's own units, where 0 is the mean colour of its training. A
-            number, or a tensor (C,), (C, H, W) or (1, C, H, W); H and W may both be 1, so that
-            ``classifier.bounds(x)[0]`` is black.
-        x: The images (N, C, H, W).
-
-    Raises:
-        TypeError, ValueError: It is neither, not finite, or of another shape.
+    ``baseline`` is in the network's own units, where 0 is the mean colour of its training: a
+    number, or a tensor (C,), (C, H, W) or (1, C, H, W); H and W may both be 1, so that
+    ``classifier.bounds(x)[0]`` is black.
     """
     if not isinstance(baseline, Tensor):
         return torch.full_like(x, checks.number("baseline", baseline))
-    checks.dense("baseline", baseline, "(C, H, W)")
+    checks.dense("baseline", baseline, "(C, H, W)", floating=True)
     channels, *size = x.shape[1:]
     one = baseline[0] if baseline.ndim == x.ndim and len(baseline) == 1 else baseline
     flat = [1] * len(size)  # of a solid colour
@@ -74,7 +69,7 @@ def reference(baseline: Baseline, x: Tensor) -> Tensor:
             f"baseline must be a number or ({channels},), {tuple(x.shape[1:])} or "
             f"{(1, *x.shape[1:])} as one image, got {checks.shape(baseline)}"
         )
-    return _values("baseline", one, x).expand_as(x)
+    return checks.finite("baseline", one).detach().to(x).expand_as(x)
 
 
 def references(
@@ -82,32 +77,17 @@ def references(
 ) -> Tensor:
     """Images that show nothing, (n, C, H, W): those given, or ``n_baselines`` solid colours.
 
-    Each colour is uniform between the darkest and the brightest that a picture can hold; ``seed``
-    decides which.
-
-    Raises:
-        TypeError, ValueError: They do not have the shape of the images, or are not finite.
+    Each colour is uniform between the darkest and the brightest that a picture can hold.
     """
     if baselines is None:
         low, high = classifier.bounds(x)
         shape = (checks.whole("n_baselines", n_baselines), x.shape[1], *[1] * (x.ndim - 2))
         drawn = torch.rand(shape, generator=chance.torchs(seed), device="cpu").to(x)
         return (low + drawn * (high - low)).expand(-1, -1, *x.shape[2:])
-    if not isinstance(baselines, Tensor):
-        came = checks.describe(baselines)
-        raise TypeError(f"baselines must be a tensor (n, C, H, W), got {came}")
-    checks.dense("baselines", baselines, "(n, C, H, W)")
+    checks.dense("baselines", baselines, "(n, C, H, W)", floating=True)
     if baselines.ndim != x.ndim or len(baselines) == 0 or baselines.shape[1:] != x.shape[1:]:
         raise ValueError(
             f"baselines must be (n, {', '.join(map(str, x.shape[1:]))}) with n >= 1, "
             f"got {checks.shape(baselines)}"
         )
-    return _values("baselines", baselines, x)
-
-
-def _values(argument: str, value: Tensor, like: Tensor) -> Tensor:
-    if not value.is_floating_point():
-        raise TypeError(f"{argument} must be a floating-point tensor, got {value.dtype}")
-    if not bool(value.isfinite().all()):
-        raise ValueError(f"{argument} must be finite, got NaN or infinity")
-    return value.detach().to(like)
+    return checks.finite("baselines", baselines).detach().to(x)

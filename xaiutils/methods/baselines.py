@@ -1,8 +1,7 @@
 """Maps that look at no network: what every explanation has to beat.
 
 Each takes images (N, C, H, W), of signals (N, C, L) with ``dimensions`` 1 and of volumes
-(N, C, D, H, W) with 3, and returns maps (N, H, W), float32, not negative. Each raises TypeError or
-ValueError where ``x`` is no finite batch of images.
+(N, C, D, H, W) with 3, and returns maps (N, H, W), float32, not negative.
 """
 
 from __future__ import annotations
@@ -16,11 +15,7 @@ from xaiutils.support import checks
 
 
 def random_map(x: Tensor, seed: int = 0, *, dimensions: int = 2) -> Tensor:
-    """Independent uniform values in [0, 1) from ``seed`` alone: (N, H, W), ``m ~ U(0, 1) ≥ 0``.
-
-    Raises:
-        TypeError, ValueError: ``seed`` is no whole number in 0..2^32 - 1.
-    """
+    """Independent uniform values in [0, 1) from ``seed`` alone: (N, H, W)."""
     checks.images("x", x, dimensions=dimensions)
     generator = torch.Generator().manual_seed(checks.seed("seed", seed))
     return torch.rand((len(x), *x.shape[2:]), generator=generator)

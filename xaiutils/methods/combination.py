@@ -41,18 +41,13 @@ def combine(
     Args:
         cam: Its maps must be in [0, 1], as those of all CAMs are.
         method: Any.
-        threshold: Default of the setting of this name: t in [0, 1).
-        sigma: Default of the setting of this name: of the Gaussian, in pixels; None is H / 64.
+        threshold, sigma: Defaults of the settings of these names: t in [0, 1), and the Gaussian's
+            in pixels, None for H / 64.
 
     Returns:
-        A record of the family ``"hybrid"`` called ``"cam x method"``. Its settings are
-        ``threshold``, ``sigma``, those of the two methods behind ``cam_`` and ``method_``, and
-        what they need (``segments``, ``baselines``) by its own name, for both. Its cost is the
-        sum of theirs, and it refuses what either refuses.
-
-    Raises:
-        ValueError: ``cam`` has signed maps, or a default is out of range. Explaining raises it
-            where a map of ``cam`` leaves [0, 1].
+        A record called ``"cam x method"``. Its settings are ``threshold``, ``sigma``, those of the
+        two methods behind ``cam_`` and ``method_``, and what they need (``segments``,
+        ``baselines``) by its own name, for both. It refuses what either refuses.
     """
     if cam.sign != NONNEGATIVE:
         raise ValueError(f"cam must have maps in [0, 1], got {cam.name}, whose maps are signed")

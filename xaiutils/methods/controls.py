@@ -1,9 +1,7 @@
 """What every explanation has to beat: maps that look at no network, and the hybrid's own parts.
 
-The baselines are of `xaiutils.methods.baselines` and cost no pass. The controls leave one idea out
-of the hybrid or put nothing in its place: the bounding figure alone, sharp or blurred, LRP blurred
-alone, and the bounding figure filled with noise or with edges. `hybrid` is the whole. Settings
-are those of `xaiutils.hybrid.explain`.
+The controls leave one idea out of the hybrid or put nothing in its place; `hybrid` is the whole.
+Settings are those of `xaiutils.hybrid.explain`.
 """
 
 from __future__ import annotations
@@ -34,11 +32,7 @@ CONTROLS = Table(family="control", sign=NONNEGATIVE, settings=IN_THE_FIGURE)
 
 @BASELINES("random", "chance level: uniform noise", stochastic=True)
 def random_map(classifier: Classifier, x: Tensor, target: Question, *, seed: int) -> Tensor:
-    """Independent uniform values in [0, 1) for an image, (1, H, W): chance level.
-
-    Drawn anew for every image and seed, and the same for every class: maps of different images
-    must not share their luck.
-    """
+    """Uniform noise, (1, H, W), drawn anew for every image and seed, the same for every class."""
     return baselines.random_map(x, _seed(x, seed), dimensions=x.ndim - 2).to(x.device)
 
 
@@ -47,7 +41,7 @@ def random_map(classifier: Classifier, x: Tensor, target: Question, *, seed: int
     "the bias of photographers for the middle: Tatler 2007, Journal of Vision 7(14):4",
 )
 def centre_prior(classifier: Classifier, x: Tensor, target: Question) -> Tensor:
-    """A Gaussian bump in the middle, sigma a quarter of each side: (N, H, W) in (0, 1]."""
+    """A Gaussian bump in the middle: (N, H, W) in (0, 1]."""
     return baselines.centre_prior(x, dimensions=x.ndim - 2).to(x.device)
 
 
@@ -117,10 +111,7 @@ def bounded_noise(
     seed: int,
     **figure: Any,
 ) -> Tensor:
-    """The bounding figure of an image times the absolute value of Gaussian noise, smoothed.
-
-    (1, H, W), not negative. What the hybrid does no better than this is the CAM's doing.
-    """
+    """The bounding figure of an image times absolute Gaussian noise, smoothed: (1, H, W)."""
     generator = chance.torchs(_seed(x, seed))
     noise = torch.randn(x.shape[2:], generator=generator, device="cpu").abs()[None]
     bounded = bounded_cam(classifier, x, target, **figure)
@@ -128,17 +119,12 @@ def bounded_noise(
 
 
 @CONTROLS(
-    "bounding figure x edges, smoothed",
-    f"{PAPER}, with Sobel edges for LRP",
-    pictures_only=True,
+    "bounding figure x edges, smoothed", f"{PAPER}, with Sobel edges for LRP", pictures_only=True
 )
 def bounded_edges(
     classifier: Classifier, x: Tensor, target: Question, *, sigma: float | None, **figure: Any
 ) -> Tensor:
-    """The bounding figure times the picture's Sobel edges, smoothed: (N, H, W), not negative.
-
-    What the hybrid does no better than this needs no relevance, only edges where the CAM is high.
-    """
+    """The bounding figure times the picture's Sobel edges, smoothed: (N, H, W)."""
     bounded = bounded_cam(classifier, x, target, **figure)
     return smooth_as_explain(fuse(bounded, sobel_edges(classifier, x, target).to(bounded)), sigma)
 

@@ -1,10 +1,8 @@
 """DeepLIFT and DeepLIFT SHAP: captum's rescale rule, on a twin that it reads rightly.
 
-captum 0.9.0 has a rule per module; whatever has none it takes for linear, without a word. Here such
-networks are refused. Two more faults are avoided: its rule for max pooling keeps only one of the
-windows that a pixel wins, so that pooling windows are laid side by side first; and in a batch it
-fills in the first image's gradient where an input equals its reference, so that each pair of image
-and reference goes alone.
+captum 0.9.0 takes a module without a rule for linear: such networks are refused. Its rule for max
+pooling keeps one of the windows that a pixel wins: windows are laid side by side first. In a batch
+it fills in the first image's gradient where an input equals its reference: each pair goes alone.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Methods that ask the gradient of the class's logit by the image: captum's, on the twin network.
 
 With :math:`f_c` the logit of the explained class, or the score that is explained, and :math:`x_0`
-the reference image (``baseline``, by default 0 in normalised units: the mean colour of the
-training). A pixel's value is the mean over the channels, with its sign; the saliency map alone
-takes the largest magnitude, as its paper does.
+the reference image (``baseline``, by default the mean colour of the training). A pixel's value is
+the mean over the channels, with its sign.
 """
 
 from __future__ import annotations
@@ -130,9 +129,7 @@ def smooth_grad(
     passes="n_samples * (F + B)",
     stochastic=True,
     needs=("baselines",),
-    settings={
-        "n_samples": Setting(50, "as many gradients as integrated gradients", 5, count=True),
-    }
+    settings={"n_samples": Setting(50, "as many gradients as integrated gradients", 5, count=True)}
     | COLOURS
     | {"batch_size": BATCH},
 )

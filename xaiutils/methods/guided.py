@@ -1,7 +1,6 @@
 """Methods that change the gradient of ReLUs: captum's, on the twin network.
 
-In the twin each ReLU is a module of its own, a functional one too: captum sees no other, and would
-return the plain gradient without a word. A pixel's value is the mean over the channels.
+In the twin each ReLU is a module of its own, a functional one too: captum sees no other.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ def explain_layers(
 ) -> list[LayerView]:
     """Steps 1 to 5 with the factors of each layer instead of the last CAM and the pixels.
 
-    Both factors are read at the layer, of images (N, C, H, W): :math:`R_l = \\sum_k R_{lk}` has the
-    resolution of its maps, as the CAM has, and both are upsampled bilinearly. One pass for all.
+    :math:`R_l = \\sum_k R_{lk}` has the resolution of the layer's maps, as the CAM has, and both
+    are upsampled bilinearly. One pass for all.
 
     Args:
         classifier, x, target, threshold, composite, cam: As in `explain`.

@@ -1,8 +1,6 @@
 """Class activation maps that ask the network again: Score-CAM and Ablation-CAM by grad-cam.
 
-The library's classes run on a copy of the network. Each image is explained alone: the library holds
-the masked pictures of a whole batch in memory at once (0.3 GB for each picture of 224 pixels and
-512 channels). Its maps are scaled to [0, 1] twice, in the layer's resolution and after bilinear
+The library's maps are scaled to [0, 1] twice, in the layer's resolution and after bilinear
 upsampling, each time as ``(m - min) / (max - min + 1e-7)``.
 """
 
@@ -39,11 +37,9 @@ def score_cam(classifier: Classifier, x: Tensor, target: Question, *, batch_size
     .. math:: w_k = \mathrm{softmax}_k\, S_t(x \odot M_k), \qquad
               M_k = \frac{U_k - \min U_k}{\max U_k - \min U_k + 10^{-8}},
 
-    U the activations A, bilinearly upsampled with aligned corners; ``batch_size`` masked pictures
-    are asked at once. The library leaves out the paper's baseline, the logit of an empty picture,
-    which cancels. The softmax runs over the raw logits of all masks, so that large logits leave
-    one channel nearly all the weight. The normalised picture is masked: what is masked gets the
-    mean colour, not black.
+    U the activations A, bilinearly upsampled with aligned corners. The softmax runs over the raw
+    logits of all masks, so that large logits leave one channel nearly all the weight. The
+    normalised picture is masked: what is masked gets the mean colour, not black.
     """
     with environment_kept():
         from pytorch_grad_cam import ScoreCAM
@@ -64,13 +60,9 @@ def ablation_cam(classifier: Classifier, x: Tensor, target: Question, *, batch_s
 
     .. math:: w_k = \frac{S_t - S_t^{(A_k = 0)}}{S_t}
 
-    with ``batch_size`` channels switched off at once. Dividing by the logit turns all weights over
-    where it is negative: the map then shows what speaks against the class. The library zeroes a
-    channel only where the smallest activation of the layer is exactly 0, and elsewhere sets it 1e7
-    below the smallest; here a channel is always set to zero, as in its paper.
-
-    Raises:
-        ValueError: The logit of an image's class is exactly 0: the weights do not exist.
+    Dividing by the logit turns all weights over where it is negative, and is refused where it is 0.
+    The library zeroes a channel only where the smallest activation of the layer is exactly 0, and
+    elsewhere sets it 1e7 below the smallest; here it is always set to zero, as in its paper.
     """
     with environment_kept():
         from pytorch_grad_cam import AblationCAM

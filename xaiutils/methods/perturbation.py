@@ -1,8 +1,7 @@
 """What happens when a part of the picture is taken away: captum's perturbation methods.
 
-A part that is absent shows the reference image instead (``baseline``, by default the mean colour
-of the training). Its value stands on each of its pixels. The network sees ``batch_size`` images at
-once.
+A part that is absent shows the reference image instead (``baseline``). Its value stands on each of
+its pixels.
 """
 
 from __future__ import annotations
@@ -44,13 +43,7 @@ SEGMENTED = {
 )
 @by_answer
 def occlusion(
-    asked: Answer,
-    x: Tensor,
-    *,
-    baseline: Baseline,
-    window: float,
-    stride: float,
-    batch_size: int,
+    asked: Answer, x: Tensor, *, baseline: Baseline, window: float, stride: float, batch_size: int
 ) -> Tensor:
     r"""Occlusion of an image by a sliding window: (1, H, W), signed.
 
@@ -108,7 +101,7 @@ def feature_ablation(forward: Forward, present: Tensor, *, batch_size: int) -> T
             25,
             "captum's own: on four generated scenes, the values of two seeds correlate 0.95",
             count=True,
-        ),
+        )
     }
     | SEGMENTED,
 )

@@ -1,8 +1,4 @@
-"""Maps that only an experiment asks for: read at one block, or cut by the bounding figure.
-
-They are records as those of `METHODS` are, and no methods: a block's map is grown to the picture,
-and what lies outside the figure is what the hybrid throws away.
-"""
+"""Maps that only an experiment asks for: read at one block, or cut by the bounding figure."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """The paper's parts as its libraries compute them, faults and all: for reproduction only.
 
-captum 0.9.0 and grad-cam 1.5.7, of the libraries that the paper names without a version, give
-other maps than the equations do. Each function shows one of their traps, and the hybrids are the
-four pairs of such a CAM and such an LRP. Nothing here is a default anywhere.
+captum 0.9.0 and grad-cam 1.5.7 give other maps than the equations do. Each function shows one of
+their traps, and the hybrids are the four pairs of such a CAM and such an LRP.
 """
 
 from __future__ import annotations
@@ -70,18 +69,13 @@ def captum_lrp_first_call(
 ) -> Tensor:
     """captum 0.9.0's LRP with its rules, as the first call on a model gives it: (N, H, W), signed.
 
-    ``Alpha1_Beta0_Rule`` on convolutions, ``EpsilonRule`` on linear layers, mean over channels.
-    ``set_bias_to_zero`` of the convolutions is captum's name for it.
+    Trap: ``Alpha1_Beta0_Rule`` clamps the weights alone, and so is not α = 1, β = 0 where a layer
+    reads negative values, as the first one does of every normalised picture: x = (1, -2) and
+    w = (1, -1) give the relevance (3, 0) of 3 instead of (1, 2).
 
-    Trap: that rule clamps the weights alone, and so is not α = 1, β = 0 where a layer reads
-    negative values, as the first one does of every normalised picture: x = (1, -2) and
-    w = (1, -1) give the relevance (3, 0) of 3 instead of (1, 2). Its denominators come close to
-    0 there, and the relevance of those pixels grows without bound.
-
-    Trap: captum does not see what a network computes with ``+``. On a ResNet it runs without a
-    word and is wrong: both branches of each residual sum get the whole relevance, and on
-    torchvision's the sum over the pixels exceeds the logit by orders of magnitude. A functional
-    ReLU gives another map than ``nn.ReLU``.
+    Trap: captum does not see what a network computes with ``+``. On a ResNet both branches of each
+    residual sum get the whole relevance, without a word. A functional ReLU gives another map than
+    ``nn.ReLU``.
     """
     from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule
 
@@ -104,9 +98,8 @@ def captum_lrp_second_call(classifier: Classifier, x: Tensor, target: Tensor) ->
     """captum 0.9.0's LRP as every call after the first on a model gives it: (N, H, W), signed.
 
     Trap: ``attribute()`` of captum 0.9.0 deletes the rules when it ends (its issue 1059). From
-    the second call on ``EpsilonRule`` with ε = 1e-9 stands everywhere, which is LRP-0 in
-    practice, whatever the paper's composite says. Nothing tells. This function gives captum no
-    rules in the first place, which comes to the same numbers, and costs one call.
+    the second call on ``EpsilonRule`` with ε = 1e-9 stands everywhere, which is LRP-0 in practice.
+    This function gives captum no rules in the first place, which comes to the same numbers.
     """
     return _captum_lrp(_copy(classifier.module), x, target)
 
@@ -137,9 +130,7 @@ def library_grad_cam_plus_plus(classifier: Classifier, x: Tensor, target: Tensor
 def grad_cam_plus_plus_no_target(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
     """`library_grad_cam_plus_plus`, (N, H, W), with ``targets=None``: ``target`` is ignored.
 
-    Trap: the library then explains the class that it predicts for each image. Whoever compares
-    the map with LRP of another class, or with that of a random class, compares two classes: the
-    map is the same for all, and a test of class sensitivity scores it as if it were constant.
+    Trap: the library then explains the class that it predicts for each image, whatever is asked.
     """
     return _library_cam(classifier, x, None)
 
@@ -195,7 +186,4 @@ def _hybrid(cam: Method, lrp: Method) -> Method:
     )
 
 
-TABLE = (
-    *PARTS,
-    *(_hybrid(cam, lrp) for cam in (_TARGET, _NO_TARGET) for lrp in (_FIRST, _SECOND)),
-)
+TABLE = (*PARTS, *(_hybrid(cam, lrp) for cam in (_TARGET, _NO_TARGET) for lrp in (_FIRST, _SECOND)))

@@ -58,11 +58,7 @@ class Setting:
 
 
 def merged(name: str, known: Mapping[str, Setting], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The defaults of a method or metric called ``name``, with the settings that were given.
-
-    Raises:
-        TypeError: One that it has not.
-    """
+    """The defaults of a method or metric called ``name``, with the settings that were given."""
     for key in given:
         if key not in known:
             listed = ", ".join(known) or "none"
@@ -88,7 +84,10 @@ def no_graph(classifier: Classifier) -> str | None:
 
 
 def no_plan(classifier: Classifier, *, composite: Composite) -> str | None:
-    """Why relevance by a composite cannot explain a classifier, or None: a step without a rule."""
+    """Why relevance by a composite cannot explain a classifier, or None: a step without a rule.
+
+    A call does not ask it: the plan of its own walk back says the same.
+    """
     try:
         graph = classifier.graph
         Plan(graph, composite, graph.find(classifier.cam_layer))
@@ -140,7 +139,7 @@ class Method:
     alone: bool = False
 
     def __post_init__(self) -> None:
-        """Raise TypeError for a method by chance that takes no seed: nobody seeds the process."""
+        """Refuse a method by chance that takes no seed: nobody seeds the process."""
         known = inspect.signature(self.function).parameters.values()
         if self.stochastic and not any(p.name == "seed" or p.kind is p.VAR_KEYWORD for p in known):
             raise TypeError(
@@ -152,15 +151,12 @@ class Method:
     def compute(
         self, classifier: Classifier, x: Tensor, target: Question, seed: int, used: dict[str, Any]
     ) -> Tensor:
-        """What ``function`` gives for images (N, C, H, W): maps (N, H, W), unchecked.
-
-        ``classifier``, ``x`` and ``target`` are as in a call, checked; ``used`` are all settings.
-        """
+        """What ``function`` gives for checked images (N, C, H, W) and all settings: (N, H, W)."""
         counts = {k: checks.whole(k, used[k]) for k, s in self.settings.items() if s.count}
         used = used | counts | ({"seed": seed} if self.stochastic else {})
         if not (self.alone or self.stochastic or self.needs):
             return self.function(classifier, x, target, **used)
-        segments = _segments(used.get("segments"), x)
+        segments = checked_segments(used.get("segments"), x)
         maps = []
         for i in range(len(x)):
             own = {} if segments is None else {"segments": segments[i : i + 1]}
@@ -177,31 +173,27 @@ class Method:
         progress: bool = False,
         **settings: Any,
     ) -> Tensor:
-        """Explain each image.
+        """Explain each image: maps (N, H, W) float32, detached, on the device of ``x``.
 
         Args:
             classifier: From `load_model` or `wrap`; left as it is.
             x: (N, C, H, W), preprocessed by the classifier.
             target: As in `xaiutils.explain`: a class, a score, or one per image; by default the
                 predicted class of each image.
-            seed: Decides all chance; the random states of torch, NumPy and Python are neither
-                read nor changed, so that threads do not disturb each other.
+            seed: Decides all chance; the random states of torch, NumPy and Python stay.
             progress: Show a bar of the images that the network answers. To cancel, call this
                 inside `xaiutils.support.asking.watch`.
             **settings: Instead of the record's defaults. ``segments`` is (N, H, W), where needed.
 
-        Returns:
-            (N, H, W) float32, detached, on the device of ``x``.
-
         Raises:
             CannotExplain: The method does not apply to this network.
             Meddled: The method wrote into its copy of ``x``.
-            TypeError, ValueError: An argument is wrong; the message says which and why.
         """
         checked_classifier(classifier).check(x)
         seed = checks.seed("seed", seed)
         used = merged(self.name, self.settings, settings)
-        if (reason := self.refusal(classifier)) is not None:
+        planned = getattr(self.refuses, "func", None) is no_plan
+        if not planned and (reason := self.refusal(classifier)) is not None:
             raise self._cannot(classifier, reason)
         total = self.expected(classifier, len(x), **settings) if progress else None
         watch = asking.watch(total, progress=progress, title=self.title)
@@ -213,8 +205,6 @@ class Method:
                     maps = self.compute(classifier, given, question, seed, used)
                 maps = maps.detach().float()
             except GraphError as error:
-                if not classifier.network.uncaptured:
-                    raise
                 raise self._cannot(classifier, str(error)) from error
             if not torch.equal(given, x):
                 raise meddled(self.name, ["x"])
@@ -261,10 +251,7 @@ class Method:
         K: int = 1000,
         **settings: Any,
     ) -> float:
-        """The value of ``passes`` for one image, in units of ``forward`` and ``backward``.
-
-        ``S`` segments, ``C`` channels of the CAM layer, ``K`` classes; ``settings`` as in a call.
-        """
+        """The value of ``passes`` for one image, in units of ``forward`` and ``backward``."""
         units = {"F": forward, "B": backward, "S": S, "C": C, "K": K}
         return value_of(self.passes, units, merged(self.name, self.settings, settings))
 
@@ -279,11 +266,7 @@ class Method:
 
 
 class Table(list[Method]):
-    """Records of one kind, in order; ``@table(title, source, ...)`` adds that of a function.
-
-    Args:
-        **shared: Fields that all of them share.
-    """
+    """Records that share fields, in order; ``@table(title, source, ...)`` adds a function's."""
 
     def __init__(self, **shared: Any) -> None:
         super().__init__()
@@ -302,16 +285,22 @@ class Table(list[Method]):
         return add
 
 
-def _segments(segments: Any, x: Tensor) -> Tensor | None:
-    """The segments if there is a map of them for each image; None where none are given."""
-    if isinstance(segments, Tensor):
-        checks.dense("segments", segments, "(N, H, W)")
-        came = checks.shape(segments)
-        if segments.shape == (len(x), *x.shape[2:]):
-            return segments
-    elif segments is None:
+def checked_segments(segments: Any, x: Tensor) -> Tensor | None:
+    """A map of labels 0, 1, ... without gaps for each image, int64; None where none is given."""
+    if segments is None:
         return None
-    else:
-        came = checks.describe(segments)
+    checks.dense("segments", segments, "(N, H, W)")
     expected = (len(x), *x.shape[2:])
-    raise ValueError(f"segments must be (N, H, W) as the images, {expected}, got {came}")
+    if segments.shape != expected:
+        came = checks.shape(segments)
+        raise ValueError(f"segments must be (N, H, W) as the images, {expected}, got {came}")
+    if segments.is_floating_point() or segments.is_complex() or segments.dtype == torch.bool:
+        raise TypeError(f"segments must be whole numbers, got {segments.dtype}")
+    for i, image in enumerate(segments):
+        labels = image.unique().tolist()
+        if labels != list(range(len(labels))):
+            raise ValueError(
+                f"segments must be labelled 0, 1, ... without gaps, image {i} has "
+                f"{len(labels)} labels from {labels[0]} to {labels[-1]}"
+            )
+    return segments.long()

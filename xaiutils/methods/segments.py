@@ -1,9 +1,7 @@
 """Segments: the parts of a picture that perturbation methods take away.
 
-All methods share one segmentation. captum is asked about a vector with one entry per segment, 1
-for present: its masks would say the same once per pixel, its Shapley sampling would walk over every
-pixel in Python for each order, and its LIME would measure the distance between colours where
-Ribeiro et al. 2016 measure how many segments are left.
+captum is asked about a vector with one entry per segment, 1 for present: its masks would say the
+same once per pixel.
 """
 
 from __future__ import annotations
@@ -30,9 +28,6 @@ def slic(
     classifier: Classifier, x: Tensor, n_segments: int = 50, compactness: float = 10.0
 ) -> Tensor:
     """SLIC superpixels of each picture as people see it (Achanta et al. 2012; scikit-image).
-
-    The picture is denormalised and compared in CIELAB, a grey one too, so that ``compactness``
-    means the same for both. The result depends on the picture alone: no chance is in it.
 
     Args:
         classifier: Knows how the picture was normalised.
@@ -88,8 +83,7 @@ def by_segment(function: Function) -> Function:
         segments: Tensor | None,
         **settings: Any,
     ) -> Tensor:
-        labels = _own(classifier, x) if segments is None else check(segments)
-        labels = labels.to(x.device)
+        labels = (_own(classifier, x) if segments is None else segments).to(x.device)
         x0, asked = reference(baseline, x), Answer(classifier.hookable(x), target)
 
         def score(present: Tensor) -> Tensor:
@@ -102,31 +96,13 @@ def by_segment(function: Function) -> Function:
     return explain
 
 
-def check(segments: Tensor) -> Tensor:
-    """Return ``segments`` (N, H, W) as int64 if they label each image 0, 1, ... without gaps.
-
-    Raises:
-        TypeError, ValueError: They are no whole numbers, or have gaps.
-    """
-    if segments.is_floating_point() or segments.is_complex() or segments.dtype == torch.bool:
-        raise TypeError(f"segments must be whole numbers, got {segments.dtype}")
-    for i, image in enumerate(segments):
-        labels = image.unique().tolist()
-        if labels != list(range(len(labels))):
-            raise ValueError(
-                f"segments must be labelled 0, 1, ... without gaps, image {i} has "
-                f"{len(labels)} labels from {labels[0]} to {labels[-1]}"
-            )
-    return segments.long()
-
-
 def _own(classifier: Classifier, x: Tensor) -> Tensor:
     """Those of `slic`, if there is something to compare in the image."""
     labels = slic(classifier, x)
     if not int(labels.max()):
         raise CannotExplain(
-            "segments must be at least 2 per image to compare, image 0 has 1: SLIC joins "
-            "what is noisy from pixel to pixel; give segments=slic(classifier, x, "
-            "compactness=100) of xaiutils.methods.segments"
+            "segments must be at least 2 per image to compare, got 1: SLIC joins what is noisy "
+            "from pixel to pixel; give segments=slic(classifier, x, compactness=100) of "
+            "xaiutils.methods.segments"
         )
     return labels

@@ -1,8 +1,7 @@
 """Linear models of the network around one image: captum's LIME and KernelSHAP, over segments.
 
-captum asks them 25 images by default, fewer than a picture has segments, and gives LIME a lasso
-whose penalty can zero every coefficient. Here fewer samples than unknowns are an error, and both
-are plain weighted least squares. A segment's coefficient, signed, stands on each of its pixels.
+Fewer samples than unknowns are an error, and both are plain weighted least squares. A segment's
+coefficient, signed, stands on each of its pixels.
 """
 
 from __future__ import annotations
@@ -19,11 +18,7 @@ from xaiutils.methods.segments import Forward, by_segment
 from xaiutils.support import chance, checks
 
 TABLE = Table(
-    family="perturbation",
-    sign=SIGNED,
-    passes="n_samples * F",
-    stochastic=True,
-    needs=("segments",),
+    family="perturbation", sign=SIGNED, passes="n_samples * F", stochastic=True, needs=("segments",)
 )
 
 
@@ -106,7 +101,7 @@ def lime(
             "seeds correlate 0.90; captum's 25 are fewer than the unknowns",
             stock=25,
             count=True,
-        ),
+        )
     }
     | SEGMENTED,
 )

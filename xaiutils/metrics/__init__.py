@@ -10,7 +10,6 @@ from xaiutils.metrics import (
     flipping,
     infidelity,
     localisation,
-    localiser,
     paper,
     randomisation,
     regions,
@@ -22,7 +21,7 @@ from xaiutils.metrics.record import CannotScore, Explainer, Metric, Score
 from xaiutils.metrics.stats import mean_interval
 from xaiutils.support.checks import Registry
 
-_MODULES = paper, infidelity, flipping, road, regions, counterfactual, localisation, localiser
+_MODULES = paper, infidelity, flipping, road, regions, counterfactual, localisation
 METRICS: Registry[Metric] = Registry(
     "metric", {one.name: one for module in (*_MODULES, randomisation) for one in module.TABLE}
 )

@@ -98,20 +98,15 @@ def flipping_curve(
     output: str = "centred",
     base: str = "mean",
 ) -> Curve:
-    """The network's answer while pixels are replaced in the order of a map.
+    """The network's answer while pixels are replaced in the order of a map (H, W).
 
     Args:
-        case: The picture and the class.
-        attribution: (H, W).
+        case, attribution: The picture and the class; its map.
         kind: ``"morf"``: the highest pixels are removed first; ``"lerf"``: the lowest;
             ``"insertion"``: the highest are put back first into the replacement.
         seed: Decides between equal pixels; by default that of the metrics for the caller's seed 0.
         steps: Of the curve, from 2 to the number of pixels.
-        output: See `outputs`.
-        base: See `replacement`.
-
-    Raises:
-        CannotScore: The map puts no pixel above another.
+        output, base: See `outputs` and `replacement`.
     """
     checks.choice("kind", kind, KINDS)
     checks.same_shape("attribution", attribution, "picture", case.x[0, 0])

@@ -47,9 +47,6 @@ def infidelity(
             I = Delta / x, the share that is removed. Otherwise it is a gradient, and I = Delta.
         samples: n.
         normalize: Whether beta is free; 1 otherwise.
-
-    Raises:
-        TypeError, ValueError: A setting is of another type, unknown or out of range.
     """
     from captum.metrics import infidelity as captum_infidelity
     from captum.metrics import infidelity_perturb_func_decorator

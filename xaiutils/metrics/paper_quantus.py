@@ -39,11 +39,7 @@ def judge(
     """Quantus' score of one picture alone, all chance from ``seed``; NaN where Quantus gives it.
 
     Quantus divides a map by the largest magnitude of its whole batch; here that is the picture's
-    own. ``settings`` are arguments of Quantus' constructor, of which one may be its own ``seed``.
-
-    Raises:
-        CannotScore: The explainer, asked again, returns a map without an order.
-        ValueError: It returns maps of another shape than (N, H, W).
+    own. ``settings`` are arguments of Quantus' constructor.
     """
     network = _Logits(case.classifier, case.x, case.targets)
     masks = None if case.mask is None else case.mask[None]
@@ -80,10 +76,6 @@ def plain(
         seed: Of what Quantus draws, as after ``numpy.random.seed(seed)``, whose state stays.
         batch_size: Pictures at a time.
         **settings: Of Quantus' constructor; ``num_classes`` is the classifier's, not 1000.
-
-    Raises:
-        AssertionError: Quantus refuses the maps.
-        TypeError, ValueError: An argument is wrong; the message says which and why.
     """
     with environment_kept():
         import quantus

@@ -1,7 +1,6 @@
 """Does a map change with the class that is explained, and with the network's weights?
 
-Maps are compared as they are, signed. The randomised networks depend on the network and
-``network_seed`` alone: every picture and every method is asked about the same ones.
+Maps are compared as they are, signed, and every picture and method with the same networks.
 """
 
 from __future__ import annotations

@@ -19,12 +19,11 @@ def randomised_networks(
 ) -> tuple[Classifier, ...]:
     """Copies of a network with more and more of its layers random, from the logits down.
 
-    Of L layers the copies have the upper L/S, 2L/S, ..., L random, rounded up, each copy what the
-    one before has and more; at most L copies. A layer is what holds parameters, in the order of
-    computation, with the normalisation behind it. Kernels and matrices are drawn from a normal
-    distribution of mean 0 and their own standard deviation; vectors (biases, the factors of a
-    normalisation) from one of their own mean as well. A batch norm's running statistics stay, and
-    what lies below is shared with the given network.
+    Of L layers the copies have the upper L/S, 2L/S, ..., L random, rounded up. A layer is what
+    holds parameters, in the order of computation, with the normalisation behind it. Kernels and
+    matrices are drawn from a normal distribution of mean 0 and their own standard deviation;
+    vectors (biases, the factors of a normalisation) from one of their own mean as well. A batch
+    norm's running statistics stay, and what lies below is shared with the given network.
     """
     stages = checks.whole("stages", stages)
     seed = checks.seed("network_seed", network_seed)

@@ -59,8 +59,7 @@ class Metric:
     """A score of one explanation: ``METRICS[name](case, explainer)``.
 
     Attributes:
-        name: Its key in `METRICS`.
-        title: What figures and tables call it.
+        name, title: Its key in `METRICS`, and what figures and tables call it.
         family: One of `FAMILIES`.
         better: ``"higher"`` or ``"lower"``.
         function: ``(case, attribution (H, W), explainer, seed, **settings)`` to a number; raises
@@ -131,9 +130,6 @@ class Metric:
         Returns:
             The score; NaN with the reason for a map without an order (zero, constant, NaN) and
             for a picture without what the metric needs.
-
-        Raises:
-            TypeError, ValueError: An argument is wrong; the message says which and why.
         """
         used = merged(self.name, self.settings, settings)
         seed = checks.seed("seed", seed)
@@ -188,10 +184,7 @@ def require_order(attribution: Tensor) -> None:
 
 
 def picture_seed(case: Case, *what: object) -> int:
-    """A seed of 32 bits from the picture's bytes and ``what``: the same in any batch and order.
-
-    The class and the method are left out on purpose: all see the same perturbed pictures.
-    """
+    """A seed of 32 bits from the picture's bytes and ``what``: one for all classes and methods."""
     digest = hashlib.blake2b(digest_size=4)
     digest.update(case.x.detach().cpu().contiguous().numpy().tobytes())
     digest.update(repr(what).encode())

@@ -67,9 +67,8 @@ def sensitivity_n(
     .. math:: \frac{1}{|\mathcal N|} \sum_{n \in \mathcal N} r_\mathrm{Pearson}\Big(
               \sum_{i \in S} a_i,\; g(x) - g(x_{\setminus S})\Big), \quad |S| = n
 
-    Ancona et al. 2018 (arXiv 1711.06104), with patches for pixels: n pixels that lie
-    scattered are noise to the network, and all subsets have almost the same sum. The ``sizes`` n
-    are spread geometrically from a twentieth to four fifths of the patches, ``grid`` along each
+    Ancona et al. 2018 (arXiv 1711.06104), with patches for pixels. The ``sizes`` n are
+    spread geometrically from a twentieth to four fifths of the patches, ``grid`` along each
     side; of each size there are ``subsets`` random S, at least 3, whatever the map is.
     """
     patch = patches(case.size, grid)

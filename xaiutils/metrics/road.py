@@ -1,8 +1,6 @@
 r"""ROAD: remove and debias. Removed pixels are filled in from their neighbours.
 
-A pixel that is simply blanked shows where the map was. Rong et al. 2022 (arXiv 2202.00449) let
-every removed pixel be the weighted mean of its neighbours and add a little noise, so that the
-picture tells little of the mask.
+Rong et al. 2022 (arXiv 2202.00449): a pixel that is simply blanked shows where the map was.
 """
 
 from __future__ import annotations

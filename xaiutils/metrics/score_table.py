@@ -45,15 +45,11 @@ def compare(
     """Compare one method with each of ``others``, within each network of a score table.
 
     Scores of one image are averaged over seeds; an image without the score of one seed has none.
-    All images that the table has for the metric and the network are counted, scored or not. Where
-    ``better``, the metric's direction, is ``"lower"``, differences are turned: positive is a lead.
+    Where ``better``, the metric's direction, is ``"lower"``, differences are turned.
 
     Returns:
         One row per network and other method: `GROUP`, metric, method, other, what `Pair` says, and
         ``p_holm``, adjusted over the rows.
-
-    Raises:
-        TypeError, ValueError: It is no score table, or an unknown name.
     """
     checked(table)
     checks.choice("metric", metric, table["metric"].unique())
@@ -104,9 +100,6 @@ def spread(table: pd.DataFrame, metric: str, methods: Sequence[str], better: str
     both unbiased and as shares of the picture's mean over all; ``better`` is not used. A score
     table of the rows ``draws`` and ``methods``; NaN where a score is missing, or the mean is not
     above 0.
-
-    Raises:
-        ValueError: There is one draw only.
     """
 
     def both(scores: NDArray[np.float64]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Many methods on many pictures by many metrics: one row for each score.
 
-Every score belongs to its picture, method, metric and seed alone. Pictures are taken one by one,
-so that their order and number change no bit; all methods see the same perturbed pictures.
+Pictures are taken one by one, so that their order and number change no bit; all methods see the
+same perturbed pictures.
 """
 
 from __future__ import annotations
@@ -80,9 +80,6 @@ def contender(name: str, label: str | None = None, **settings: Any) -> Contender
     """A contender by its name in `METHODS`, or ``oracle_mask``.
 
     ``label`` is by default its name, with the ``settings`` that were given.
-
-    Raises:
-        TypeError, ValueError: An unknown method or setting.
     """
     checks.choice("name", name, (*METHODS, ORACLE))
     method = METHODS.get(name)
@@ -116,9 +113,6 @@ def score(
         One row for each score with the columns `COLUMNS`; ``value`` is NaN where there is none,
         and ``why`` says the reason. Where a method or metric of yours changed the network or the
         like, its row says what, and it was put back before the next row.
-
-    Raises:
-        ValueError: No method, metric or seed; an unknown name; two methods of one label.
     """
     for argument, value in (("methods", methods), ("metrics", metrics), ("seeds", seeds)):
         if isinstance(value, str) or not len(value):

@@ -24,16 +24,9 @@ MANY = 5000  # values, above which the bootstrap is not needed
 def mean_interval(values: Tensor, level: float = 0.95) -> tuple[float, float, float]:
     """Mean of the finite values and its bootstrap interval over images (BCa, Efron 1987).
 
-    Above `MANY` values the normal interval of the mean stands for it: the two are one by then, and
-    the jackknife of BCa grows with the square of their number.
-
-    Args:
-        values: (N,), one per image; NaN where an image could not be scored.
-        level: Of the interval, in (0, 1).
-
-    Returns:
-        Mean, lower and upper end; the ends are NaN where there are fewer than two values, and
-        equal the mean where all values are equal; all NaN without any value.
+    Above `MANY` values the normal interval of the mean stands for it. Of ``values`` (N,), NaN where
+    an image could not be scored: mean, lower and upper end; the ends are NaN where there are fewer
+    than two values, and equal the mean where all are equal.
     """
     checks.number("level", level, low=0, below=1)
     known = values[values.isfinite()].double()
@@ -110,9 +103,8 @@ def equivalent(pair: Pair, margin: float) -> bool:
 def wilcoxon(differences: ArrayLike) -> float:
     """Two-sided p of Wilcoxon's signed-rank test of (N,); 1 where all are 0, NaN for none.
 
-    Zeros are ranked and then dropped (Pratt 1959), so that many images without a difference weaken
-    the rest. Up to 50 differences without a zero or a tie are tested exactly, others by the normal
-    approximation, corrected for ties and zeros.
+    Zeros are ranked and then dropped (Pratt 1959). Up to 50 differences without a zero or a tie are
+    tested exactly, others by the normal approximation, corrected for ties and zeros.
     """
     d = _finite("differences", differences)
     if not len(d):

@@ -18,7 +18,6 @@ class Arrays:
     """The preprocessing of arrays ``(C, *space)``: ``x = (a - mean) / std``, and nothing else.
 
     Space is ``(L,)`` of a signal, ``(H, W)`` or ``(D, H, W)`` of a volume; channels come first.
-    Nothing is resized, since what resampling does to data is for those to say who know them.
 
     Args:
         mean, std: per channel, in the array's own units.
@@ -29,9 +28,6 @@ class Arrays:
         preview: makes of an array what is shown of it: ``(*space, 3)``, uint8 or in [0, 1], or of
             a signal ``(lines, L)``. By default the first three channels, or the first, each from
             its least to its largest value; of a signal all of them.
-
-    Raises:
-        TypeError, ValueError: a field, at construction; an array that does not fit, when it comes.
     """
 
     mean: tuple[float, ...]
@@ -79,12 +75,7 @@ class Arrays:
         return f"({self.channels}, {checks.SPACE[self.dimensions]})"
 
     def __call__(self, arrays: Any) -> torch.Tensor:
-        """One or several arrays, tensors or samples: ``(N, C, *space)`` float32, normalised.
-
-        Raises:
-            TypeError, ValueError: none, or of another form or several sizes, not finite, or whole
-                numbers beside a mean and std of values in [0, 1].
-        """
+        """One or several arrays, tensors or samples: ``(N, C, *space)`` float32, normalised."""
         alone = isinstance(arrays, Sample) or getattr(arrays, "ndim", 0) == 1 + self.dimensions
         several = [arrays] if alone or not isinstance(arrays, Iterable) else arrays
         found = [self._checked(array) for array in several]

@@ -2,58 +2,40 @@
 
 from __future__ import annotations
 
+import csv
+import math
 import os
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
-from xaiutils.pictures import imagenet_files as files
 from xaiutils.pictures.boxes import BoxTarget, sample_target
-from xaiutils.pictures.imagenet_files import Annotation, inside
+from xaiutils.pictures.decode import ENDINGS
 from xaiutils.pictures.images import Box, Sample, load_image
 from xaiutils.support import checks
 from xaiutils.support.borrowed import environment_kept
 
-__all__ = ["BoxTarget", "ImageNetFolder", "Report", "open_imagenet", "sample_target"]
+__all__ = ["BoxTarget", "ImageNetFolder", "open_imagenet", "sample_target"]
 
+PLACES = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "")
+WNID = re.compile(r"n\d{8}")
 BEYOND = 0.2  # of a side: so far a box reaches out of a picture that was made smaller
 SIZES = {"val": 50_000, "train": 1_281_167}
 
 
-@dataclass(frozen=True)
-class Report:
-    """What ``open_imagenet`` found, and what it did not; ``print`` it.
+class Annotation(NamedTuple):
+    """What one row or one XML file (``where``) says: ``(wnid, box)``, and the picture's (w, h)."""
 
-    ``layout`` is ``kaggle`` (flat, labels from the CSV), ``xml`` (flat, labels from XML), ``tree``
-    (one folder per class), or ``folder`` (pictures without labels); ``annotated`` have a CSV row or
-    an XML file, ``unlisted`` have no label, ``absent`` are in the CSV but have no picture.
-    """
-
-    layout: str
-    folder: Path
-    images: int
-    annotated: int
-    unlisted: tuple[str, ...]
-    absent: tuple[str, ...]
-    missing: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    def __str__(self) -> str:
-        """The report as a few lines to print."""
-        lines = [
-            f"{self.images} pictures in {self.folder} (layout {self.layout}), "
-            f"{self.annotated} with a CSV row or an XML file"
-        ]
-        for title, names in (("without label", self.unlisted), ("without picture", self.absent)):
-            more = ", ..." if len(names) > 5 else ""
-            lines += [f"{title}: {len(names)} ({', '.join(names[:5])}{more})"] if names else []
-        return "\n".join([*lines, *(f"not found: {x}" for x in self.missing), *self.notes])
+    objects: tuple[tuple[str, Box], ...]
+    where: str
+    size: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One picture, not yet decoded; its class folder, CSV row and XML file, where it has them."""
 
     id: str
@@ -70,15 +52,17 @@ class ImageNetFolder(Sequence[Sample]):
     Pictures of a labelled layout are read as stored, since boxes and published accuracies refer
     to the stored pixels; those of a plain folder are turned as their EXIF orientation says.
 
-    No file outside the ``root`` is read. ``wnids`` are sorted; the position is the class index,
-    torchvision's where there are 1,000. A slice keeps the report of the whole.
+    ``layout`` is ``kaggle`` (flat, labels from the CSV), ``xml`` (flat, labels from XML), ``tree``
+    (one folder per class), or ``folder`` (pictures without labels). ``wnids`` are sorted; the
+    position is the class index, torchvision's where there are 1,000. ``report``, of the whole, says
+    what was found and what not.
     """
 
     root: Path
     layout: str
     wnids: tuple[str, ...] = field(repr=False)
     classes: tuple[str, ...] = field(repr=False)
-    report: Report = field(repr=False)
+    report: str = field(repr=False)
     entries: tuple[Entry, ...] = field(repr=False)
 
     def __len__(self) -> int:
@@ -90,7 +74,7 @@ class ImageNetFolder(Sequence[Sample]):
 
         Raises:
             ValueError: the picture or its XML cannot be read, the XML is of a picture of another
-                shape, or a box lies outside the picture.
+                size, or a box lies outside the picture.
         """
         if isinstance(index, slice):
             return replace(self, entries=self.entries[index])
@@ -98,13 +82,13 @@ class ImageNetFolder(Sequence[Sample]):
         entry = self.entries[index]
         picture = load_image(self.file(index), upright=self.layout == "folder")
         if found and entry.row and entry.xml:  # the CSV does not tell of which size its boxes are
-            found = replace(found, size=files.read_xml(inside(self.root, entry.xml)).size)
+            found = found._replace(size=read_xml(entry.xml).size)
         boxes, notes = _cut(found, wnid, picture.size) if found else ((), ())
         return Sample(entry.id, picture, label, None, boxes, wnid, notes)
 
     def file(self, index: int) -> Path:
-        """The file of one picture, which may have gone since the folder was opened."""
-        return inside(self.root, self.entries[index].path)
+        """The file of one picture."""
+        return self.entries[index].path
 
     def annotation(self, index: int) -> tuple[str | None, int | None, Annotation | None]:
         """The wnid, class index and annotation of one picture, without decoding it.
@@ -115,7 +99,7 @@ class ImageNetFolder(Sequence[Sample]):
             ValueError: The annotation cannot be read, or speaks of another class than the folder.
         """
         entry = self.entries[index]
-        found = entry.row or (files.read_xml(inside(self.root, entry.xml)) if entry.xml else None)
+        found = entry.row or (read_xml(entry.xml) if entry.xml else None)
         names = [wnid for wnid, _ in found.objects] if found else []
         if found and names and entry.folder not in {None, *names}:
             raise ValueError(
@@ -132,9 +116,6 @@ def open_imagenet(
 ) -> ImageNetFolder:
     """Open ImageNet by detection of its layout; print ``.report`` to see what was found.
 
-    Boxes of an XML file are scaled to a picture that was resized in proportion. The CSV does not
-    tell of which size its boxes are: resized pictures need the XML files beside it.
-
     Args:
         root: by default what the variable ``XAIUTILS_IMAGENET`` names.
         split: ``val`` or ``train``.
@@ -142,7 +123,7 @@ def open_imagenet(
 
     Raises:
         FileNotFoundError: no such folder, no pictures in it, or a CSV row without its picture.
-        ValueError: a malformed file, an unknown class, or a path that leaves ``root``.
+        ValueError: a malformed file, or an unknown class.
     """
     checks.choice("split", split, SIZES)
     given = os.environ.get("XAIUTILS_IMAGENET", "") if root is None else os.fspath(root)
@@ -154,125 +135,189 @@ def open_imagenet(
     base = Path(given).expanduser().resolve()
     if not base.is_dir():
         raise FileNotFoundError(f"root must be an existing folder, got {str(given)!r}")
-    pictures = files.find_pictures(base, split)
-    above = [p for p in (pictures.folder, *pictures.folder.parents) if p.is_relative_to(base)]
+    folder, paths, folders = _pictures(base, split)
+    above = [p for p in (folder, *folder.parents) if p.is_relative_to(base)]
 
     def nearest(name: str) -> Path | None:
         """The annotation file nearest above the pictures, but not above the root."""
-        return next((inside(base, p / name) for p in above if (p / name).exists()), None)
+        return next((p / name for p in above if (p / name).exists()), None)
 
     table, listing = nearest(f"LOC_{split}_solution.csv"), nearest("LOC_synset_mapping.txt")
     voc = nearest(f"Annotations/CLS-LOC/{split}")
-    rows = files.read_solution(table) if table else {}
+    rows = read_solution(table) if table else {}
     xmls = {path.stem: path for path in voc.rglob("*.xml")} if voc else {}
-    absent = _without_picture(rows, pictures, allow_missing) if rows or xmls else ()
     flat = "kaggle" if rows else "xml" if xmls else "folder"
-    layout = flat if pictures.classes is None else "tree"
-    labelled = layout != "folder"
+    layout = flat if folders is None else "tree"
     entries = tuple(
         Entry(
-            id=p.stem if layout in {"kaggle", "xml"} else p.relative_to(pictures.folder).as_posix(),
-            path=p,
+            p.stem if layout in {"kaggle", "xml"} else p.relative_to(folder).as_posix(), p,
             folder=p.parent.name if layout == "tree" else None,
-            row=rows.get(p.stem),
-            xml=xmls.get(p.stem),
+            row=rows.get(p.stem), xml=xmls.get(p.stem),
         )
-        for p in pictures.files
-    )
-    mapping = files.read_mapping(listing) if listing else None
-    known = {*(pictures.classes or ()), *(w for row in rows.values() for w, _ in row.objects)}
-    if mapping is None and layout in {"kaggle", "xml"}:
-        unread = [e.xml for e in entries if e.xml and not e.row]
-        known |= {w for xml in unread for w, _ in files.read_xml(inside(base, xml)).objects}
-    wnids, classes = _class_names(known, mapping)
-    notes, missing = list(pictures.notes), []
-    if not rows and not xmls:
-        lacking = "no boxes" if labelled else "no labels and no boxes"
-        missing.append(f"LOC_{split}_solution.csv or Annotations/CLS-LOC/{split}: {lacking}")
-    if labelled and mapping is None and wnids == classes:
-        missing.append("LOC_synset_mapping.txt: classes have no names")
-    if labelled and len(wnids) != 1000:
-        notes.append(f"class indices are within these {len(wnids)} classes, not ImageNet's 1,000")
-    elif labelled and len(entries) != SIZES[split]:
-        notes.append(f"ImageNet's split {split!r} has {SIZES[split]:,} pictures")
-    report = Report(
-        layout=layout,
-        folder=pictures.folder,
-        images=len(entries),
-        annotated=sum(bool(e.row or e.xml) for e in entries),
-        unlisted=tuple(e.id for e in entries if labelled and not (e.folder or e.row or e.xml)),
-        absent=absent,
-        missing=tuple(missing),
-        notes=tuple(notes),
-    )
-    return ImageNetFolder(base, layout, wnids, classes, report, entries)
-
-
-def _without_picture(
-    rows: Mapping[str, Annotation], pictures: files.Pictures, allow_missing: bool
-) -> tuple[str, ...]:
-    """Ids of rows that no picture answers to, if they are allowed; the first one's error if not."""
-    stems = Counter(path.stem for path in pictures.files)
-    ambiguous = [stem for stem, count in stems.items() if count > 1]
-    if ambiguous:
-        raise ValueError(f"pictures must have unique names, got several {ambiguous[0]!r}")
-    absent = tuple(name for name in rows if name not in stems)
+        for p in paths
+    )  # fmt: skip
+    stems = Counter(path.stem for path in paths)
+    twice = [stem for stem, count in stems.items() if count > 1]
+    if twice and (rows or xmls):
+        raise ValueError(f"pictures must have unique names, got several {twice[0]!r}")
+    absent = [name for name in rows if name not in stems]
     if absent and not allow_missing:
         raise FileNotFoundError(
-            f"{rows[absent[0]].where} names {absent[0]!r}, and {pictures.folder} has no such "
+            f"{rows[absent[0]].where} names {absent[0]!r}, and {folder} has no such "
             f"picture ({len(absent)} such rows); complete the copy, or pass allow_missing=True"
         )
-    return absent
+    mapping = read_mapping(listing) if listing else None
+    known = {*(folders or ()), *(w for row in rows.values() for w, _ in row.objects)}
+    if mapping is None and layout in {"kaggle", "xml"}:
+        unread = [e.xml for e in entries if e.xml and not e.row]
+        known |= {w for xml in unread for w, _ in read_xml(xml).objects}
+    wnids, classes = _class_names(known, mapping)
+
+    annotated = sum(bool(e.row or e.xml) for e in entries)
+    lines = [
+        f"{len(entries)} pictures in {folder} (layout {layout}), "
+        f"{annotated} with a CSV row or an XML file"
+    ]
+    unlisted = [e.id for e in entries if layout != "folder" and not (e.folder or e.row or e.xml)]
+    for title, names in (("without label", unlisted), ("without picture", absent)):
+        more = ", ..." if len(names) > 5 else ""
+        lines += [f"{title}: {len(names)} ({', '.join(names[:5])}{more})"] if names else []
+    if not rows and not xmls:
+        lines.append(f"not found: LOC_{split}_solution.csv or Annotations/CLS-LOC/{split}: boxes")
+    if layout != "folder" and wnids == classes:
+        lines.append("not found: LOC_synset_mapping.txt: names of the classes")
+    if layout != "folder" and len(wnids) != 1000:
+        lines.append(f"class indices are within these {len(wnids)} classes, not ImageNet's 1,000")
+    elif layout != "folder" and len(entries) != SIZES[split]:
+        lines.append(f"ImageNet's split {split!r} has {SIZES[split]:,} pictures")
+    return ImageNetFolder(base, layout, wnids, classes, "\n".join(lines), entries)
+
+
+def _pictures(root: Path, split: str) -> tuple[Path, list[Path], list[str] | None]:
+    """The folder of a split, its pictures by name, and its class folders, None where it is flat."""
+    places = [root / place / split for place in PLACES]
+    # A folder that holds splits is no folder of classes.
+    places += [] if any((root / name).is_dir() for name in ("train", "val")) else [root]
+    for place in filter(Path.is_dir, places):
+        if files := _listing(place):
+            return place, files, None
+        folders = sorted(p for p in place.iterdir() if p.is_dir() and p.name[0] != ".")
+        files = [path for one in folders for path in _listing(one)]
+        if files:
+            return place, files, [one.name for one in folders]
+    raise FileNotFoundError(
+        f"root must hold the pictures of the split {split!r} ({', '.join(sorted(ENDINGS))}), "
+        f"flat or one folder per class; looked in {', '.join(map(str, places))}"
+    )
+
+
+def _listing(folder: Path) -> list[Path]:
+    """Its pictures, told by their names alone: there may be a million."""
+    with os.scandir(folder) as entries:
+        names = (e.name for e in entries if e.name.lower().endswith(ENDINGS) and e.name[0] != ".")
+        return [folder / name for name in sorted(names)]
+
+
+def read_solution(path: Path) -> dict[str, Annotation]:
+    """``LOC_val_solution.csv``: ``ImageId,PredictionString`` with ``wnid x0 y0 x1 y1`` repeated."""
+    result: dict[str, Annotation] = {}
+    checks.regular("the CSV", path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.reader(file, strict=True)
+            header = next(rows, [])
+            if header != ["ImageId", "PredictionString"]:
+                raise ValueError(f"{path} must start with ImageId,PredictionString, got {header}")
+            for row in rows:
+                where = f"{path.name} row {rows.line_num}"
+                if len(row) != 2 or not row[0] or row[0] in result:
+                    raise ValueError(f"{where} must be a new ImageId,PredictionString, got {row}")
+                tokens = row[1].split()
+                if not tokens or len(tokens) % 5:
+                    raise ValueError(
+                        f"{where} must repeat 'wnid x0 y0 x1 y1', got {len(tokens)} values: "
+                        f"{tokens[:6]}"
+                    )
+                fives = (tokens[i : i + 5] for i in range(0, len(tokens), 5))
+                result[row[0]] = Annotation(tuple(_object(five, where) for five in fives), where)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} must be a UTF-8 CSV table, and cannot be read: {error}") from None
+    if not result:
+        raise ValueError(f"{path} must have rows, got a header only")
+    return result
+
+
+def read_xml(path: Path) -> Annotation:
+    """A Pascal-VOC file; one with a DTD, which can define entities, is refused."""
+    text = checks.regular("the XML", path).read_text(encoding="utf-8")
+    if "<!DOCTYPE" in text:
+        raise ValueError(f"{path} must have no DTD and no entities")
+    try:
+        tree = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{path} must be XML, and cannot be read: {error}") from error
+    sides = [tree.findtext(f"size/{side}", "").strip() for side in ("width", "height")]
+    size = (int(sides[0]), int(sides[1])) if all(map(str.isdigit, sides)) else None
+    parts = ("name", "bndbox/xmin", "bndbox/ymin", "bndbox/xmax", "bndbox/ymax")
+    found = ([item.findtext(part) for part in parts] for item in tree.iter("object"))
+    return Annotation(tuple(_object(values, str(path)) for values in found), str(path), size)
+
+
+def read_mapping(path: Path) -> dict[str, str]:
+    """``LOC_synset_mapping.txt``: one ``wnid names`` a line, as wnid -> names, sorted by wnid."""
+    result: dict[str, str] = {}
+    checks.regular("the synset mapping", path)
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        wnid, _, name = line.strip().partition(" ")
+        if not WNID.fullmatch(wnid) or not name or wnid in result:
+            raise ValueError(
+                f"{path.name} line {number} must be a new wnid and its names, got {line!r}"
+            )
+        result[wnid] = name
+    return dict(sorted(result.items()))
+
+
+def _object(values: Iterable[str | None], where: str) -> tuple[str, Box]:
+    wnid, *numbers = ((value or "").strip() for value in values)
+    if not WNID.fullmatch(wnid):
+        raise ValueError(f"{where} must give the class as a wnid (n01440764), got {wnid!r}")
+    try:
+        x0, y0, x1, y1 = map(float, numbers)
+    except ValueError:
+        raise ValueError(f"{where} must give a box as four numbers, got {numbers}") from None
+    if not all(map(math.isfinite, (x0, y0, x1, y1))) or x0 >= x1 or y0 >= y1:
+        raise ValueError(
+            f"{where} must give finite boxes with x0 < x1 and y0 < y1, got {[x0, y0, x1, y1]}"
+        )
+    return wnid, (x0, y0, x1, y1)
 
 
 def _cut(
     found: Annotation, wnid: str | None, size: tuple[int, int]
 ) -> tuple[tuple[Box, ...], tuple[str, ...]]:
     """The boxes of one class cut to the decoded picture ``(w, h)``, and what had to be said."""
+    told = found.size or size
+    if 0 not in told and max(abs(a - b) for a, b in zip(told, size, strict=True)) > 1:
+        raise ValueError(
+            f"{found.where} must be of this picture, it says {told} pixels and the picture has "
+            f"{size}: the boxes would lie elsewhere; give the picture as it was annotated"
+        )
     boxes, notes = [], [] if found.objects else [f"{found.where} names no object"]
     own = [box for name, box in found.objects if name == wnid]
     if len(own) < len(found.objects):
         notes.append(f"{len(found.objects) - len(own)} boxes of other classes are left out")
-    (width, height), (across, down, said) = map(float, size), _scale(found, size)
-    notes += said
-    for number, (x0, y0, x1, y1) in enumerate(own, 1):
-        box = x0 * across, y0 * down, x1 * across, y1 * down
-        cut = max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height)
-        if cut[0] >= cut[2] or cut[1] >= cut[3]:
-            raise ValueError(
-                f"{found.where}: box {number} must overlap the picture of {size} pixels, got {box}"
-            )
-        if max(abs(a - b) / side for a, b, side in zip(cut, box, size * 2, strict=True)) > BEYOND:
+    for number, box in enumerate(own, 1):
+        cut = max(box[0], 0.0), max(box[1], 0.0), min(box[2], size[0]), min(box[3], size[1])
+        out = max(abs(a - b) / side for a, b, side in zip(cut, box, size * 2, strict=True))
+        if cut[0] >= cut[2] or cut[1] >= cut[3] or out > BEYOND:
             raise ValueError(
                 f"{found.where}: box {number} must lie in the picture of {size} pixels, got {box}; "
-                "if the pictures were resized, their XML files must tell from which size"
+                "give the picture as it was annotated"
             )
         if cut != box:
             notes.append(f"box {number} {box} is cut to the picture of {size} pixels")
         boxes.append(cut)
     return tuple(boxes), tuple(notes)
-
-
-def _scale(found: Annotation, size: tuple[int, int]) -> tuple[float, float, list[str]]:
-    """What takes an annotation's pixels to those of a picture of this size: across, down, a note.
-
-    A copy resized in proportion has sides within a pixel of :math:`s w` and :math:`s h`.
-    """
-    if found.size in (None, size):
-        return 1, 1, []
-    (width, height), (w, h) = size, found.size
-    if 0 in found.size:
-        return 1, 1, [f"the XML says {found.size} pixels; boxes are kept"]
-    told = f"the XML says {found.size} pixels, the picture has {size}"
-    if abs(width - w) <= 1 and abs(height - h) <= 1:
-        return 1, 1, [f"{told}; boxes are kept"]
-    if abs(width * h - height * w) > w + h:
-        raise ValueError(
-            f"{found.where} must be of this picture or of one in proportion to it, it says "
-            f"{found.size} pixels and the picture has {size}: cut, stretched or turned, so that "
-            "the boxes would lie elsewhere; give the picture as it was annotated"
-        )
-    return width / w, height / h, [f"{told}; boxes are scaled"]
 
 
 def _class_names(
@@ -285,7 +330,7 @@ def _class_names(
             raise ValueError(f"classes must be in LOC_synset_mapping.txt, got {unknown[:5]}")
         return tuple(mapping), tuple(mapping.values())
     wnids = tuple(sorted(known))
-    if len(wnids) == 1000 and all(map(files.WNID.fullmatch, wnids)):
+    if len(wnids) == 1000 and all(map(WNID.fullmatch, wnids)):
         with environment_kept():
             from torchvision.models import AlexNet_Weights
 

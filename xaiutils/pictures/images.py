@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -25,9 +26,8 @@ Box = tuple[float, float, float, float]
 INTERPOLATIONS = ("nearest", "nearest-exact", "bilinear", "bicubic", "box", "hamming", "lanczos")
 CHOICES = {
     "interpolation": INTERPOLATIONS,
-    "fit": ("exact", "cover", "contain"),
     "resampled": ("pillow", "uint8", "float"),
-    "centre": ("even", "to_zero", "down"),
+    "centre": ("even", "down"),
 }
 _ALWAYS = ("resize", "crop", "mean", "std", "interpolation", "antialias")
 
@@ -41,14 +41,10 @@ class Sample:
         image: RGB picture; or an array ``(C, *space)``, for a classifier of `Arrays`.
         label: class index of the data set, or ``None`` where nobody said.
         mask: ``(H, W)`` bool, the pixels of the labelled object.
-        boxes: ``(x0, y0, x1, y1)`` of the labelled object, pixels from the top left corner,
-            ``x1`` and ``y1`` exclusive.
+        boxes: ``(x0, y0, x1, y1)`` of the labelled object, ``x1`` and ``y1`` exclusive.
         wnid: WordNet id of the class (ImageNet only).
         notes: what a reader should know, such as "box 2 reached beyond the picture".
         scene: of a generated picture, all that is on it.
-
-    Raises:
-        ValueError: The mask has another size than the picture, or a box is empty or leaves it.
     """
 
     id: str
@@ -61,7 +57,7 @@ class Sample:
     scene: Scene | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse a mask or boxes of another size, such as of the picture before EXIF turned it."""
+        """Refuse a mask or boxes of another size."""
         array = not isinstance(self.image, PIL.Image.Image)
         size = self.image.shape[1:] if array else (self.image.height, self.image.width)
         if array and self.boxes:
@@ -80,20 +76,13 @@ class Sample:
 
 
 def sample_photograph(name: str) -> Sample:
-    """One of scikit-image's own ``PHOTOGRAPHS``, without label; from its installed files.
-
-    Raises:
-        ValueError, FileNotFoundError: another name; scikit-image came without its data folder.
-    """
+    """One of scikit-image's own ``PHOTOGRAPHS``, without label; from its installed files."""
     checks.choice("name", name, PHOTOGRAPHS)
     return Sample(name, load_image(f"sample:{name}"))
 
 
 class Layout(NamedTuple):
-    """Where a picture's pixels go: resized to ``resized``, of which the network sees a window.
-
-    Sizes are ``(h, w)``; ``top`` or ``left`` below 0: the window begins in padding.
-    """
+    """Where a picture's pixels go: resized to ``resized``, of which the network sees a window."""
 
     resized: tuple[int, int]
     top: int
@@ -105,7 +94,8 @@ class Layout(NamedTuple):
 class Transform:
     """A classifier's preprocessing as data: resize, centre crop, scale to [0, 1], normalise.
 
-    One `Layout` carries pictures, boxes, masks and maps, so that they cannot disagree.
+    One `Layout` carries pictures, boxes, masks and maps. A picture smaller than its crop is an
+    error: nothing is padded.
 
     Args:
         resize: the shorter side in pixels, or ``(h, w)``, or ``None`` for no resizing.
@@ -113,20 +103,13 @@ class Transform:
         mean, std: per channel, for values in [0, 1]; one channel makes the picture grey.
         interpolation: one of ``INTERPOLATIONS``.
         antialias: false for tensors that were resized without; Pillow always antialiases.
-        fit: of ``resize=(h, w)``: ``"exact"``; ``"cover"`` and ``"contain"`` keep the picture's
-            proportions, so that it covers ``(h, w)`` or fits into it.
-        fill: the colour, in 0..255, around a picture smaller than its crop, one value or one per
-            channel; ``None``: such a picture is an error.
         resampled: what is resized: ``"pillow"`` the picture, ``"uint8"`` a tensor of its 8-bit
             values, ``"float"`` of values in [0, 1]; they round differently.
         centre: how half a pixel beside the crop is rounded: ``"even"`` as torchvision does,
-            ``"to_zero"`` and ``"down"`` as Hugging Face's two kinds of processor do.
+            ``"down"`` as Hugging Face does.
         grey: whether colours are taken out first, and the grey repeated in the channels.
         bgr: whether the network takes blue first; mean and std are in its order.
         dimensions, limits: of all pictures, not to be given: 2, and pixels from 0 to 1.
-
-    Raises:
-        TypeError, ValueError: a field, at construction; a picture too small, when it comes.
     """
 
     resize: int | tuple[int, int] | None = 256
@@ -135,8 +118,6 @@ class Transform:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: str = "bilinear"
     antialias: bool = True
-    fit: str = "exact"
-    fill: tuple[int, ...] | None = None
     resampled: str = "pillow"
     centre: str = "even"
     grey: bool = False
@@ -150,7 +131,8 @@ class Transform:
             raise ValueError(f"resize must be pixels >= 1, (h, w) or None, got {self.resize!r}")
         if not _is_pair(self.crop) and self.crop is not None:
             raise ValueError(f"crop must be pixels >= 1 as (h, w), or None, got {self.crop!r}")
-        if self.crop and self.resize and self.fill is None and not covers(self.resize, self.crop):
+        least = self.resize if isinstance(self.resize, tuple) else (self.resize or math.inf,) * 2
+        if self.crop and (least[0] < self.crop[0] or least[1] < self.crop[1]):
             raise ValueError(f"crop must fit into resize {self.resize}, got {self.crop}")
         for number in (*self.mean, *self.std):
             checks.number("mean and std", number)
@@ -170,10 +152,6 @@ class Transform:
             checks.choice(name, getattr(self, name), options)
         if not self.antialias and self.resampled == "pillow":
             raise ValueError("antialias must be True (Pillow always antialiases), got False")
-        if self.fit != "exact" and not _is_pair(self.resize):
-            raise ValueError(f"fit={self.fit!r} must go with resize=(h, w), got {self.resize!r}")
-        if self.fill is not None and len(self.fill) not in {1, len(self.mean)}:
-            raise ValueError(f"fill must be one value or one per channel, got {self.fill}")
 
     def __repr__(self) -> str:
         """As a dataclass, less what is rarely set: fingerprints that were stored before hold."""
@@ -211,8 +189,7 @@ class Transform:
     @property
     def size(self) -> tuple[int, int] | None:
         """``(H, W)`` of every result, or ``None`` where it follows the picture."""
-        exact = isinstance(self.resize, tuple) and self.fit == "exact"
-        return self.crop or (self.resize if exact else None)  # type: ignore[return-value]
+        return self.crop or (self.resize if isinstance(self.resize, tuple) else None)
 
     @property
     def channels(self) -> int:
@@ -222,10 +199,7 @@ class Transform:
     def __call__(
         self, images: PIL.Image.Image | Sample | Iterable[PIL.Image.Image | Sample]
     ) -> torch.Tensor:
-        """Pictures as the classifier wants them: ``(N, C, H, W)`` float32, normalised.
-
-        Bit by bit as torchvision's presets do: divided by 255, less the mean, over the deviation.
-        """
+        """Pictures as the classifier wants them: ``(N, C, H, W)`` float32, normalised."""
         several = [images] if isinstance(images, (PIL.Image.Image, Sample)) else images
         if not isinstance(several, Iterable):
             raise TypeError(f"images must be pictures or samples, got {checks.describe(images)}")
@@ -256,26 +230,16 @@ class Transform:
         resized = self._resized(height, width)
         if self.crop is None:
             return Layout(resized, 0, 0, resized)
-        beside = (side - cut for side, cut in zip(resized, self.crop, strict=True))
-        top, left = (self._half(rest) for rest in beside)
+        half = round if self.centre == "even" else math.floor
+        top, left = (half((side - cut) / 2) for side, cut in zip(resized, self.crop, strict=True))
         return Layout(resized, top, left, self.crop)
 
     def to_picture(self, map: np.ndarray, image: PIL.Image.Image | Sample) -> np.ndarray:
-        r"""A map of what the network sees, put back into the pixels of the original picture.
+        r"""A map ``(..., h, w)`` of what the network sees, in the pixels of the original picture.
 
         The map is laid into the resized picture, as it was cut out there, and both it and what it
         covers (1 or 0) are resized to the picture: :math:`m' = r(m) / r(1)`, bilinear, antialiased.
-        Values stay in the map's unit, so that a sum over pixels changes with their number.
-
-        Args:
-            map: ``(..., h, w)``, of the size of the network's input for this picture.
-            image: the picture, as it was given to the classifier.
-
-        Returns:
-            ``(..., height, width)`` float32; NaN where the network did not look.
-
-        Raises:
-            ValueError: the map has another size.
+        Values stay in the map's unit; they are NaN where the network did not look.
         """
         picture = self._checked(image)
         height, width = picture.height, picture.width
@@ -287,11 +251,8 @@ class Transform:
             )
         given = torch.as_tensor(np.ascontiguousarray(map), dtype=torch.float32)
         flat = torch.cat([given.reshape(-1, h, w), torch.ones(1, h, w)])
-        y, x = max(top, 0), max(left, 0)
         laid = torch.zeros(len(flat), rows, columns)
-        laid[:, y : top + h, x : left + w] = flat[
-            :, y - top : rows - top, x - left : columns - left
-        ]
+        laid[:, top : top + h, left : left + w] = flat
         if found.resized != (height, width):
             laid = torch.nn.functional.interpolate(
                 laid[None], (height, width), mode="bilinear", antialias=True
@@ -303,11 +264,7 @@ class Transform:
     def boxes(self, boxes: Sequence[Box], image_size: tuple[int, int]) -> torch.Tensor:
         """Boxes ``(x0, y0, x1, y1)`` of a picture ``(height, width)`` where the network sees them.
 
-        Returns:
-            ``(n, 4)`` float64, clamped; a box that the crop cut away has zero area.
-
-        Raises:
-            ValueError: A box that is empty, turned round or not finite.
+        They are ``(n, 4)`` float64, clamped; a box that the crop cut away has zero area.
         """
         values = torch.as_tensor(boxes, dtype=torch.float64).reshape(-1, 4)
         wrong = ~((values[:, 2:] > values[:, :2]).all(1) & torch.isfinite(values).all(1))
@@ -332,7 +289,7 @@ class Transform:
         self._check_picture(*mask.shape)
         # torchvision resizes masks by the top left neighbour: half a pixel off the picture.
         grey = PIL.Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
-        return np.asarray(self._moved(grey, fill=(0,))) >= 128
+        return np.asarray(self._moved(grey)) >= 128
 
     def _checked(self, image: Any) -> PIL.Image.Image:
         """The picture, RGB or grey, if it is one that fits."""
@@ -356,19 +313,13 @@ class Transform:
         picture = self._moved(picture) if self.resampled == "pillow" else picture
         values = torch.from_numpy(np.atleast_3d(np.array(picture))).permute(2, 0, 1).contiguous()
         if self.resampled == "float":
-            fill = tuple(value / 255 for value in self.fill or (0,))
-            return self._moved(values.float() / 255, size, fill)
+            return self._moved(values.float() / 255, size)
         return (self._moved(values, size) if self.resampled == "uint8" else values).float() / 255
 
-    def _moved(
-        self,
-        value: Any,
-        size: tuple[int, int] | None = None,
-        fill: tuple[float, ...] | None = None,
-    ) -> Any:
+    def _moved(self, value: Any, size: tuple[int, int] | None = None) -> Any:
         """A picture or tensor, resized and cropped as the layout for ``size`` says."""
         size = size or (value.height, value.width)
-        (rows, columns), y, x, (h, w) = found = self.layout(*size)
+        found = self.layout(*size)
         if found == (size, 0, 0, size):
             return value
         with environment_kept():
@@ -377,31 +328,15 @@ class Transform:
 
         if found.resized != size:
             mode = InterpolationMode(self.interpolation)
-            value = functional.resize(value, [rows, columns], mode, antialias=self.antialias)
-        beyond = [max(-x, 0), max(-y, 0), max(x + w - columns, 0), max(y + h - rows, 0)]
-        if any(beyond):
-            colour = fill or self.fill or (0,)
-            value = functional.pad(value, beyond, list(colour) if len(colour) > 1 else colour[0])
-        return functional.crop(value, max(y, 0), max(x, 0), h, w)
+            value = functional.resize(value, [*found.resized], mode, antialias=self.antialias)
+        return functional.crop(value, found.top, found.left, *found.size)
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
-        if self.resize is None:
-            return height, width
-        if isinstance(self.resize, int):
-            if height <= width:
-                return self.resize, int(self.resize * width / height)
-            return int(self.resize * height / width), self.resize
-        if self.fit == "exact":
-            return self.resize
-        ratios = height / self.resize[0], width / self.resize[1]
-        ratio = min(ratios) if self.fit == "cover" else max(ratios)
-        return max(round(height / ratio), 1), max(round(width / ratio), 1)
-
-    def _half(self, rest: int) -> int:
-        """Half of the pixels that a crop leaves over, or, below 0, lacks."""
-        if self.centre == "even" and rest > 0:
-            return round(rest / 2)
-        return rest // 2 if self.centre == "down" else int(rest / 2)
+        if not isinstance(self.resize, int):
+            return self.resize or (height, width)
+        if height <= width:
+            return self.resize, int(self.resize * width / height)
+        return int(self.resize * height / width), self.resize
 
     def _check_picture(self, height: int, width: int) -> None:
         check_size("the picture", (height, width))
@@ -409,16 +344,12 @@ class Transform:
             # 1 x 100,000 pixels, resized to a shorter side of 256, would be 20 GB.
             check_size("the resized picture", self._resized(height, width))
         small = self.crop and (height < self.crop[0] or width < self.crop[1])
-        if small and not self.resize and self.fill is None:
+        if small and not self.resize:
             raise ValueError(f"the picture must be at least {self.crop}, got {(height, width)}")
 
 
 def denormalise(x: torch.Tensor, transform: Transform) -> np.ndarray:
-    """Network input ``(N, C, H, W)`` as pictures ``(N, H, W, 3)`` float32, clipped to [0, 1].
-
-    Raises:
-        TypeError, ValueError: ``x`` is no finite batch with the channels of ``transform``.
-    """
+    """Network input ``(N, C, H, W)`` as pictures ``(N, H, W, 3)`` float32, clipped to [0, 1]."""
     checks.images("x", x, transform.channels)
     mean, std = _columns(transform)
     pixels = (x.detach().cpu().float() * std + mean).clamp(0, 1)
@@ -430,12 +361,6 @@ def _columns(transform: Transform) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and deviation, ``(C, 1, 1)`` each."""
     mean, std = torch.tensor([transform.mean, transform.std], dtype=torch.float32)[..., None, None]
     return mean, std
-
-
-def covers(resize: int | tuple[int, int], crop: tuple[int, int]) -> bool:
-    """Whether no picture of this size is smaller than its crop."""
-    height, width = (resize, resize) if isinstance(resize, int) else resize
-    return height >= crop[0] and width >= crop[1]
 
 
 def _is_side(value: object) -> bool:

@@ -1,8 +1,8 @@
 """Others' preprocessing, read as a `Transform`: torchvision's, timm's and Hugging Face's.
 
-None of these libraries is imported: an object says by its attributes to which size it resizes, how
-it crops and which mean it takes. How it rounds on the way it does not say: the ways are tried on
-small pictures, and an object that agrees with none is refused, whatever its version.
+An object says by its attributes to which size it resizes, how it crops and which mean it takes. How
+it rounds on the way it does not say: the ways are tried on small pictures, and an object that
+agrees with none is refused.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ import PIL.Image
 import torch
 from torch import Tensor, nn
 
-from xaiutils.pictures.images import CHOICES, INTERPOLATIONS, Transform, covers
+from xaiutils.pictures.images import CHOICES, INTERPOLATIONS, Transform
 from xaiutils.support import checks
 
 INSTEAD = "give mean=, std= and size=, or an xai.Transform that says the same"
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}  # timm's defaults
-_CROPS = ("center", "squash", "border")
 _PILLOW = ("nearest-exact", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by number
 _DONE = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_flip_channel_order"}
 _DONE |= {"do_convert_rgb", "do_reduce_labels"}  # our pictures are RGB; labels are not ours
@@ -41,7 +40,6 @@ def read_transform(given: Any, channels: int = 3) -> Transform:
         channels: That the network reads, where one mean is meant for each of them.
 
     Raises:
-        TypeError: It is none of these.
         ValueError: A step or setting of it cannot be read, or it computes something else than its
             settings say; the message names it.
     """
@@ -56,7 +54,11 @@ def read_transform(given: Any, channels: int = 3) -> Transform:
     if isinstance(given, Mapping):
         return from_timm(given, channels)
     if hasattr(given, "do_normalize") and hasattr(given, "image_mean"):
-        return _same(given, _from_processor(given), lambda picture: _processed(given, picture))
+
+        def processed(picture: PIL.Image.Image) -> Tensor:
+            return given(picture, return_tensors="pt")["pixel_values"][0]
+
+        return _same(given, _from_processor(given), processed)
     if hasattr(given, "resize_size") and hasattr(given, "mean"):
         return _same(given, vars(Transform.from_preset(given)))
     named = type(given).__name__ in ("Compose", "Sequential")
@@ -76,17 +78,13 @@ def timm_config(module: nn.Module) -> Mapping[str, Any] | None:
 
 
 def from_timm(config: Mapping[str, Any], channels: int = 3) -> Transform:
-    """The evaluation transform of a configuration of timm, as its ``create_transform`` makes it.
-
-    Raises:
-        ValueError: A key is missing, or holds what cannot be read.
-    """
+    """The evaluation transform of a configuration of timm, as its ``create_transform`` makes it."""
     if not {"input_size", "crop_pct"} & config.keys():
         raise ValueError(
             "transform must be timm's data configuration, with input_size and the rest, got a "
             f"mapping of {', '.join(map(str, list(config)[:6])) or 'nothing'}; {INSTEAD}"
         )
-    mode = checks.choice("crop_mode", config.get("crop_mode") or "center", _CROPS)
+    mode = checks.choice("crop_mode", config.get("crop_mode") or "center", ("center", "squash"))
     height, width = tuple(config.get("input_size") or (3, 224, 224))[-2:]
     share = config.get("crop_pct") or 0.875
     resize: Any = math.floor(height / share), math.floor(width / share)
@@ -102,14 +100,10 @@ def from_timm(config: Mapping[str, Any], channels: int = 3) -> Transform:
             f"configuration of timm has {len(mean)}; give mean= and std="
         )
     how = _interpolation("interpolation", config.get("interpolation") or "bicubic")
-    fit, fill = "exact", _around(resize, crop)
-    if mode == "border":
-        fit, fill = "contain", tuple(round(255 * value) for value in mean)
-    elif mode == "center" and resize[0] == resize[1]:
-        resize = resize[0]
-    elif mode == "center":
-        fit = "cover"
-    return Transform(resize, crop, interpolation=how, fit=fit, fill=fill, **fields)
+    if mode == "center" and height != width:
+        raise ValueError(f"transform: a centre crop of {crop} by timm cannot be read; {INSTEAD}")
+    resize = resize[0] if mode == "center" else resize
+    return Transform(resize, crop, interpolation=how, **fields)
 
 
 def _resize(step: Any) -> dict[str, Any]:
@@ -118,28 +112,15 @@ def _resize(step: Any) -> dict[str, Any]:
     return {"resize": size[0] if len(size) == 1 else size, "interpolation": how}
 
 
-def _resize_keep_ratio(step: Any) -> dict[str, Any]:
-    if step.random_scale_prob or step.random_aspect_prob:
-        raise ValueError(f"transform: this ResizeKeepRatio cannot be read: {step}; {INSTEAD}")
-    return _resize(step) | {"fit": "contain" if step.longest else "cover"}
-
-
 def _center_crop(step: Any) -> dict[str, Any]:
     size = (step.size,) if isinstance(step.size, int) else tuple(step.size)
     return {"crop": (size[0], size[-1])}
 
 
-def _center_crop_or_pad(step: Any) -> dict[str, Any]:
-    fill = step.fill if isinstance(step.fill, list | tuple) else (step.fill,)
-    return _center_crop(step) | {"fill": tuple(int(value) for value in fill)}
-
-
 # What each step says; those that only turn a picture into numbers say nothing.
 _STEPS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "Resize": _resize,
-    "ResizeKeepRatio": _resize_keep_ratio,
     "CenterCrop": _center_crop,
-    "CenterCropOrPad": _center_crop_or_pad,
     "Grayscale": lambda step: {"grey": step.num_output_channels},
     "Normalize": lambda step: {"mean": step.mean, "std": step.std},
 } | dict.fromkeys(
@@ -158,8 +139,6 @@ def _from_steps(given: Any, channels: int) -> dict[str, Any]:
             why = "draws at random, and belongs to training" if random else "cannot be read"
             raise ValueError(f"transform: {name} {why} (read are {', '.join(_STEPS)}); {INSTEAD}")
         fields |= _STEPS[name](step)
-    if fields["crop"]:
-        fields.setdefault("fill", _around(fields["resize"], fields["crop"]))
     for key in ("mean", "std"):
         fields[key] = _numbers(key, fields[key], fields["grey"] or channels)
     return fields | {"grey": fields["grey"] > 1}
@@ -184,16 +163,12 @@ def _from_processor(given: Any) -> dict[str, Any]:
     asked = {key for key in dir(given) if key.startswith("do_") and getattr(given, key) is True}
     if strange := sorted(asked - _DONE):
         raise ValueError(f"transform: {', '.join(strange)} of {name} cannot be read; {INSTEAD}")
-    pillow = getattr(given, "backend", "") != "torchvision" and not name.endswith("Fast")
-    fields: dict[str, Any] = {"resize": None, "crop": None}
-    fields["centre"] = "down" if pillow else "to_zero"
+    fields: dict[str, Any] = {"resize": None, "crop": None, "centre": "down"}
     if "do_resize" in asked:
         fields |= _resizing(given, name)
         fields["interpolation"] = _interpolation("resample", given.resample)
     if "do_center_crop" in asked:
         fields["crop"] = _side(given.crop_size, "height"), _side(given.crop_size, "width")
-    if fields["crop"]:
-        fields["fill"] = _around(fields["resize"], fields["crop"])
     # A value v of 0..255 becomes z = (v f - o - m) / s, with a factor, an offset and m and s.
     factor = 255 * (float(given.rescale_factor) if "do_rescale" in asked else 1.0)
     offset = 1.0 if getattr(given, "rescale_offset", False) else 0.0
@@ -206,10 +181,6 @@ def _from_processor(given: Any) -> dict[str, Any]:
     return fields | {"bgr": "do_flip_channel_order" in asked}
 
 
-def _processed(given: Any, picture: PIL.Image.Image) -> Tensor:
-    return given(picture, return_tensors="pt")["pixel_values"][0]
-
-
 def _resizing(given: Any, name: str) -> dict[str, Any]:
     """The size to resize to, and, where a class crops while it resizes, the crop."""
     short, share = _side(given.size, "shortest_edge"), getattr(given, "crop_pct", None)
@@ -217,8 +188,6 @@ def _resizing(given: Any, name: str) -> dict[str, Any]:
         raise ValueError(f"transform: size {given.size} of {name} cannot be read; {INSTEAD}")
     if not short:
         return {"resize": (_side(given.size, "height"), _side(given.size, "width"))}
-    if name.startswith("Levit"):
-        return {"resize": int(256 / 224 * short)}
     if share and name.startswith("ConvNext"):
         if short >= 384:
             return {"resize": (short, short)}
@@ -229,11 +198,7 @@ def _resizing(given: Any, name: str) -> dict[str, Any]:
 def _same(
     given: Any, fields: dict[str, Any], call: Callable[[PIL.Image.Image], Any] | None = None
 ) -> Transform:
-    """The transform of ``fields`` that rounds so that it makes the tensors of ``given``.
-
-    Raises:
-        ValueError: None does, or ``given`` fails; the message names it.
-    """
+    """The transform of ``fields`` that rounds so that it makes the tensors of ``given``."""
     name, ways = type(given).__name__, list(_ways(fields))
     first = ways[0] if ways else Transform(**fields)
     pictures = list(_pictures(first))
@@ -273,7 +238,7 @@ def _ways(fields: dict[str, Any]) -> Iterator[Transform]:
 
 def _pictures(found: Transform) -> Iterator[PIL.Image.Image]:
     sides = (found.resize,) if isinstance(found.resize, int) else found.resize or (24,)
-    least = max((*sides, *(found.crop or ()))) if found.fill is None else min(sides)
+    least = max((*sides, *(found.crop or ())))
     # Four remainders of what the crop leaves over: halves of pixels are rounded in each way.
     shapes = [(least, least + long) for long in (9, 10, 11, 12)]
     if found.resize is not None:  # and larger ones, of other forms, which are really resized
@@ -298,11 +263,6 @@ def _side(size: Any, key: str) -> int | None:
     """A side that a size of Hugging Face names, a mapping or a record of sides."""
     value = size.get(key) if isinstance(size, Mapping) else getattr(size, key, None)
     return None if value is None else int(value)
-
-
-def _around(resize: Any, crop: tuple[int, int]) -> tuple[int, ...] | None:
-    """Black beside a picture that is smaller than its crop, where that can be."""
-    return None if resize and covers(resize, crop) else (0,)
 
 
 def _numbers(name: str, value: Any, count: int) -> tuple[float, ...]:

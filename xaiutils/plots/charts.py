@@ -25,9 +25,6 @@ def curves(
         x: ``(n,)``. series: name to ``(n,)``. bands: name of a series to its (low, high), each
             ``(n,)``. mark: an x value with a dotted line, e.g. the default.
         xlabel, ylabel, title: Of the axes, and above the chart.
-
-    Raises:
-        TypeError, ValueError: an empty ``series``; values not finite or of another length.
     """
     across, bands = style.checked_array("x", x, "n"), bands or {}
     figure, axes = _chart(3.2, title, xlabel, "series", series)
@@ -62,9 +59,6 @@ def bars(
         values: name to value. intervals: name to (low, high), drawn as a whisker.
         chance: level of a guess, a dashed line. highlight: the name to set apart.
         xlabel, title: Below and above the chart.
-
-    Raises:
-        TypeError, ValueError: no values, a value that is not finite, an unknown ``highlight``.
     """
     figure, axes = _chart(0.9 + 0.28 * len(values), title, xlabel, "values", values)
     whiskers = _intervals(intervals, values)
@@ -107,10 +101,6 @@ def strips(
         chance: level of a guess, a dashed line.
         marked: positions of images to set apart in every row. marks: what they are.
         xlabel, title: Below and above the chart.
-
-    Raises:
-        TypeError, ValueError: no values, a row without a finite value, infinity, a position
-            outside of a row.
     """
     figure, axes = _chart(1.0 + 0.42 * len(values), title, xlabel, "values", values)
     whiskers, look = _intervals(intervals, values), dict[str, Any]()
@@ -149,9 +139,6 @@ def ledger(shares: Mapping[str, float], *, title: str = "") -> Figure:
 
     Args:
         shares: name to share of the start, any sign; the printed sum is 1 if nothing is lost.
-
-    Raises:
-        TypeError, ValueError: no shares, or one that is not finite.
     """
     figure, axes = _chart(1.65, title, "share of the start", "shares", shares)
     ends = {True: 0.0, False: 0.0}

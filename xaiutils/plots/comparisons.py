@@ -28,10 +28,6 @@ def dots(
         highlight: names in bold.
         marks: title of a panel to values of some names from elsewhere, crosses.
         marked: what they are.
-
-    Raises:
-        TypeError, ValueError: no panels, an array of another shape, an infinite or a half-known
-            mean, an unknown title or name.
     """
     chance, marks = chance or {}, marks or {}
     style.entries("panels", panels)

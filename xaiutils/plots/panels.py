@@ -49,9 +49,6 @@ def panels(
         suptitle: the finding, above all.
         width: of one panel in inches, at most; the figure is never wider than 8.3 inches.
         options: fields of `Panel`, set for every panel.
-
-    Raises:
-        TypeError, ValueError: an item, mask or box of wrong type, shape or range; wrong counts.
     """
     if not items:
         raise ValueError("items must hold at least one picture or map, got none")
@@ -101,37 +98,28 @@ def panels(
 
 
 def stages(
-    image: Array, *, cam: Array, bounded: Array, relevance: Array, product: Array | None = None,
-    hybrid: Array, captions: Sequence[str | None] | None = None, suptitle: str | None = None,
-    **options: Any,
+    image: Array, *, cam: Array, bounded: Array, relevance: Array, product: Array, hybrid: Array,
+    cam_title: str = "Grad-CAM++", captions: Sequence[str | None] | None = None,
+    suptitle: str | None = None, **options: Any,
 ) -> Figure:  # fmt: skip
     """Show the strip of the paper's Fig. 2, from the picture to the hybrid.
 
     The maps have one shape, so that each goes by its name.
 
     Args:
-        image: ``(H, W, 3)``. cam, bounded, relevance, product, hybrid: maps ``(H, W)``; the
-            product's panel is left out if None.
-        captions: numbers below the panels, one each. suptitle: the finding.
+        image: ``(H, W, 3)``. cam, bounded, relevance, product, hybrid: maps ``(H, W)``.
+        cam_title: which CAM it is. captions: numbers below the panels. suptitle: the finding.
         options: fields of `Panel`, set for every panel, e.g. ``mask``; ``clip`` is meant for the
             heavy-tailed maps (LRP, product, hybrid), and spares the two that end at 1. Those three
             have two colours, even where no value is negative: red is evidence for the class.
-
-    Raises:
-        TypeError, ValueError: an array of wrong type or shape, or with NaN; a wrong count.
     """
     photo = style.checked_picture("image", image)
-    maps = {"cam": cam, "bounded": bounded, "relevance": relevance, "hybrid": hybrid}
-    if product is not None:
-        maps |= {"product": product, "hybrid": maps.pop("hybrid")}
+    flat = aligned(photo, cam=cam, bounded=bounded)
+    signed = aligned(photo, relevance=relevance, product=product, hybrid=hybrid)
     look: dict[str, Any] = {"signed": True, "clip": options.pop("clip", None)}
-    items = [photo] + [
-        Panel(map=values, **({} if name in ("cam", "bounded") else look))
-        for name, values in aligned(photo, **maps).items()
-    ]
-    titles = ["picture", "Grad-CAM++", "bounding figure", "LRP", "product", "hybrid"]
-    if product is None:
-        titles.remove("product")
+    items = [photo, *(Panel(map=values) for values in flat.values())]
+    items += [Panel(map=values, **look) for values in signed.values()]
+    titles = ["picture", cam_title, "bounding figure", "LRP", "product", "hybrid"]
     return panels(items, titles=titles, captions=captions, suptitle=suptitle, **options)
 
 
@@ -146,9 +134,6 @@ def gallery(
         rows: items of `panels`, one for each of ``columns``. columns: their titles.
         row_titles: one for each row. width: of one panel in inches, at most.
         options: keywords of `panels` and fields of `Panel`.
-
-    Raises:
-        TypeError, ValueError: as `panels`; a row of wrong length.
     """
     for i, row in enumerate(rows):
         style.check_count(f"rows[{i}]", row, len(columns))

@@ -29,9 +29,6 @@ def pipeline(
         cam, bounded, relevance, product, hybrid: maps ``(H, W)``.
         threshold, sigma: printed at their steps. title: the finding.
         clip: as in `Panel`, for relevance, product and hybrid.
-
-    Raises:
-        TypeError, ValueError: an array of wrong type or shape, or with NaN.
     """
     photo = style.checked_picture("image", image)
     maps = aligned(

@@ -12,11 +12,7 @@ from xaiutils.plots.panel import Panel, alpha_of, checked_panel, grey_ground, sc
 
 
 def pixels(panel: Panel) -> np.ndarray:
-    """The panel without mask, boxes and text, (H, W, 3) uint8, one pixel for each of the map's.
-
-    Raises:
-        TypeError, ValueError: As `xaiutils.plots.panels`.
-    """
+    """The panel without mask, boxes and text, (H, W, 3) uint8, one pixel for each of the map's."""
     panel = checked_panel("panel", panel, {})
     if panel.map is None:
         return panel.image if panel.image.dtype == np.uint8 else _bytes(panel.image)

@@ -28,9 +28,6 @@ def signal(
         clip: percentile of a map's absolute values at which its colours end; a map from 0 to 1,
             such as a CAM, is spared.
         title: the finding. xlabel: of what the positions are, such as "seconds".
-
-    Raises:
-        TypeError, ValueError: no map, an array of wrong type or length, or with NaN.
     """
     lines = style.checked_array("values", values, "lines, L").astype(float)
     found = {}
@@ -75,9 +72,6 @@ def slices(
         count: of slices along the first axis; all of them where there are fewer.
         clip: as in `signal`, of the values of the whole volume.
         title: the finding.
-
-    Raises:
-        TypeError, ValueError: no map, an array of wrong type or shape, or with NaN.
     """
     pictures = style.checked_array("volume", volume, "D, H, W, 3")
     depth = len(pictures)

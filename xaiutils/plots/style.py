@@ -80,10 +80,6 @@ def save(figure: matplotlib.figure.Figure, path: str | Path, *, scale: float = 1
     """Write ``figure`` as a PNG of 830 pixels' width times ``scale``, the same bytes each time.
 
     Folders that are not there are made.
-
-    Raises:
-        ValueError: ``path`` does not end in .png, or ``scale`` is not in 0.1..10.
-        OSError: The disk is full, and the like; what was there before stays.
     """
     path = Path(path)
     if path.suffix != ".png":

@@ -25,9 +25,6 @@ def forest(
         reference: Where the line is, such as no difference or chance.
         form: Of the numbers at the right, the lowest and the highest mean of the row; None writes
             none.
-
-    Raises:
-        TypeError, ValueError: No row or trial, NaN or infinity.
     """
     style.entries("rows", rows)
     trials = list(dict.fromkeys(trial for row in rows.values() for trial in row))

@@ -53,12 +53,9 @@ def watch(
     total: int | None = None, *, progress: bool = False,
     cancelled: Callable[[], bool] | None = None, title: str = "",
 ) -> Iterator[Watch]:  # fmt: skip
-    """Watch the calls inside, in this thread.
+    """Watch the calls inside, in this thread, with a bar if ``progress``, of ``total`` images.
 
-    Args:
-        total: Expected number of images, for the bar's estimate of the time left.
-        progress, title: Show a bar; what stands before it.
-        cancelled: Asked before every batch; once it is true the method stops with `Cancelled`.
+    ``cancelled`` is asked before every batch; once it is true the method stops with `Cancelled`.
     """
     seen = Watch(cancelled=cancelled, outer=_ACTIVE.get())
     if progress:

@@ -1,11 +1,8 @@
 """What other libraries would do to the whole process, kept from it.
 
 A progress bar, a warning or a random state that a library takes from its module cannot be given as
-an argument. The function is copied and sees what it is given; nothing in the library changes.
-
-What some libraries write into the environment where they are imported is taken back. The two
-``KMP_`` variables of scikit-learn stay: OpenMP reads them later, and aborts without on some
-machines.
+an argument: the function is copied and sees what it is given. What some libraries write into the
+environment where they are imported is taken back.
 """
 
 from __future__ import annotations

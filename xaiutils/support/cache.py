@@ -1,12 +1,8 @@
 """Answers that are given once: what a network says of a batch is kept while a `remember` is open.
 
-Ten methods that are scored on the same perturbed pictures ask the network the same questions.
-Inside ``with remember():`` an answer is looked up by the bytes of what was asked: shape, type and
-every value of the pictures, every weight of the network, every setting. A picture that is changed
-in place has another key; so a wrong hit is impossible, and a miss is only slow. Keys are of whole
-batches, never of single pictures, so that an answer does not depend on what was asked before.
-
-Weights are read once per network and ``remember``: do not change them inside.
+An answer is looked up by the bytes of what was asked: shape, type and every value of the pictures,
+every weight of the network, every setting. Keys are of whole batches, so that an answer does not
+depend on what was asked before. Weights are read once per network and ``remember``.
 """
 
 from __future__ import annotations

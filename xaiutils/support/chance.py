@@ -1,8 +1,7 @@
 """Chance that is ours: drawn from a seed, by a generator that nobody else has.
 
-torch, NumPy and Python have one random state each for the whole process. Whoever seeds it, draws
-from it or puts it back does so for all threads: numbers that another one draws at that time repeat,
-or depend on the moment. So nothing in this package touches them.
+torch, NumPy and Python have one random state each for the whole process: whoever seeds it does so
+for all threads. So nothing in this package touches them.
 """
 
 from __future__ import annotations
@@ -42,8 +41,7 @@ def numpys(seed: int) -> np.random.RandomState:
 class Drawn(TorchFunctionMode):
     """In this thread, what torch draws inside comes from ``seed``, as after `torch.manual_seed`.
 
-    For code of others that takes no generator: a layer draws its first weights where it is made.
-    Dropout alone has another pattern.
+    For code of others that takes no generator. Dropout alone has another pattern.
     """
 
     def __init__(self, seed: int) -> None:

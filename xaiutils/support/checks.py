@@ -1,9 +1,8 @@
 """Validation at the public edge: every message names the argument, the rule and what came.
 
-A function of the package calls these at its first lines, so that wrong input never comes back as
-a library's traceback. ``argument`` is what the message calls ``value``; what passes is returned,
-what is of another type raises a TypeError, what breaks the rule a ValueError.
-torch is loaded by the checks of tensors alone: the user study's server needs none.
+``argument`` is what the message calls ``value``; what passes is returned, what is of another type
+raises a TypeError, what breaks the rule a ValueError. torch is loaded by the checks of tensors
+alone.
 """
 
 from __future__ import annotations
@@ -111,8 +110,7 @@ def numbers_of(argument: str, value: ArrayLike) -> NDArray[np.float64]:
 def dense(argument: str, value: torch.Tensor, form: str, *, floating: bool = False) -> torch.Tensor:
     """Return ``value`` if it is a tensor that holds all its numbers, one for each place.
 
-    Nested, sparse, quantised and masked ones are none, nor those on the meta device. ``form`` is
-    the shape in letters, such as ``(N, H, W)``; with ``floating`` the numbers must be real ones.
+    ``form`` is the shape in letters, such as ``(N, H, W)``; ``floating``: numbers must be real.
     """
     import torch
 
@@ -143,10 +141,7 @@ def images(
 ) -> torch.Tensor:
     """Return ``x`` if it is a finite float batch ``(N, C, H, W)`` with N >= 1.
 
-    Args:
-        argument, x: What it is called, and what came.
-        channels: C, where it is known.
-        dimensions: Of the space: 1 of a signal (N, C, L), 3 of a volume (N, C, D, H, W).
+    ``dimensions`` of the space: 1 of a signal (N, C, L), 3 of a volume (N, C, D, H, W).
     """
     form = f"(N, C, {SPACE[dimensions]})"
     dense(argument, x, form, floating=True)
@@ -154,7 +149,7 @@ def images(
         raise ValueError(f"{argument} must have shape {form} with N >= 1, got {shape(x)}")
     if channels is not None and x.shape[1] != channels:
         raise ValueError(f"{argument} must have {channels} channels, got {shape(x)}")
-    return _finite(argument, x)
+    return finite(argument, x)
 
 
 def maps(argument: str, value: torch.Tensor, dimensions: int = 2) -> torch.Tensor:
@@ -163,10 +158,11 @@ def maps(argument: str, value: torch.Tensor, dimensions: int = 2) -> torch.Tenso
     dense(argument, value, form, floating=True)
     if value.ndim != 1 + dimensions:
         raise ValueError(f"{argument} must have shape {form}, got {shape(value)}")
-    return _finite(argument, value)
+    return finite(argument, value)
 
 
-def _finite(argument: str, value: torch.Tensor) -> torch.Tensor:
+def finite(argument: str, value: torch.Tensor) -> torch.Tensor:
+    """Return ``value`` if it has neither NaN nor infinity."""
     if not value.isfinite().all():
         raise ValueError(f"{argument} must be finite, got NaN or infinity")
     return value
@@ -175,11 +171,7 @@ def _finite(argument: str, value: torch.Tensor) -> torch.Tensor:
 def targets(
     argument: str, target: int | Iterable[int] | torch.Tensor, count: int, classes: int
 ) -> torch.Tensor:
-    """Return one class index per image, ``(count,)`` int64.
-
-    A single integer is meant for every image. Fewer or more targets than images is an error:
-    zipping the two, as grad-cam does, would leave the rest of the batch without a map.
-    """
+    """Return one class index per image, ``(count,)`` int64; a single one is meant for every."""
     import torch
 
     if isinstance(target, bool):

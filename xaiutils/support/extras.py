@@ -8,7 +8,7 @@ from contextlib import contextmanager
 _BROUGHT_BY = {
     "methods": ("captum", "pytorch_grad_cam", "skimage", "sklearn"),
     "metrics": ("quantus", "pandas", "pyarrow"),
-    "study": ("yaml", "defusedxml", "filelock", "threadpoolctl", "distributed", "bokeh"),
+    "study": ("yaml", "filelock", "threadpoolctl", "distributed", "bokeh"),
     "apps": ("IPython", "ipywidgets", "jupyter_client", "nbclient", "nbformat", "tornado"),
 }
 _EXTRA = {library: extra for extra, libraries in _BROUGHT_BY.items() for library in libraries}
@@ -16,11 +16,7 @@ _EXTRA = {library: extra for extra, libraries in _BROUGHT_BY.items() for library
 
 @contextmanager
 def extras_named() -> Iterator[None]:
-    """Say of a library that is missing which extra of this package brings it.
-
-    Raises:
-        ModuleNotFoundError: With the command that installs it, if it is one of an extra's.
-    """
+    """Say of a library that is missing which extra of this package brings it."""
     try:
         yield
     except ModuleNotFoundError as error:

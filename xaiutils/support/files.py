@@ -32,11 +32,8 @@ class BrokenPart(ValueError):
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that it appears under its name complete, or not at all.
 
-    ``write`` fills a temporary file beside it, which is synced to the disk and renamed. What fails
-    leaves the old file, if there was one; what is killed leaves a temporary one for `sweep`.
-
-    Raises:
-        OSError: The disk is full, the folder is read-only, and the like; it names the file.
+    ``write`` fills a temporary file beside it, which is synced to the disk and renamed. What is
+    killed leaves a temporary one for `sweep`. An OSError names the file.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
     try:
@@ -115,13 +112,9 @@ def write_checked(path: Path, table: pa.Table, about: Mapping[str, Any]) -> None
 
 
 def read_checked(path: Path, whose: Callable[[Any], str] | None = None) -> tuple[Any, pa.Table]:
-    """What a table says of itself, and the table, if both are what was written.
+    """What a table says of itself, and the table, if both are what was written; else `BrokenPart`.
 
     ``whose`` makes of the former what `checksum` was told; by default it was all of it.
-
-    Raises:
-        BrokenPart: It makes no sense, or has another content.
-        OSError: It may not be read.
     """
     import pyarrow.parquet as pq
 
@@ -149,13 +142,10 @@ def set_aside(path: Path) -> Path:
 
 @contextmanager
 def alone(folder: Path, shard: tuple[int, int]) -> Iterator[None]:
-    """Hold the folder for one shard ``(i, n)`` of n; a whole run is the shard (1, 1).
+    """Hold the folder for one shard ``(i, n)`` of n, or raise `Busy`; a whole run is (1, 1).
 
     The system gives a lock back when its process dies. Shards of one n may run beside each other,
     and nothing else.
-
-    Raises:
-        Busy: Another run has the folder, or this shard of it.
     """
     from filelock import FileLock
 

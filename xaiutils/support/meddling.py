@@ -1,8 +1,7 @@
 """What a method of yours must leave as it was, checked and put back: the others' rows depend on it.
 
-A network is compared with a copy of its weights, whatever wrote into them: a tensor's own count of
-writes does not see those through ``.data`` or NumPy. The copy is made once in a
-`xaiutils.support.cache.remember`.
+A network is compared with a copy of its weights: a tensor's own count of writes does not see those
+through ``.data`` or NumPy. The copy is made once in a `xaiutils.support.cache.remember`.
 """
 
 from __future__ import annotations

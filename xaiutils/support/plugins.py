@@ -23,12 +23,7 @@ def find_modules(folder: str) -> None:
 
 
 def made_by(name: str, kind: type[Made]) -> Made:
-    """What a function of the user's, called ``module:function``, returns.
-
-    Raises:
-        ValueError: There is no such module or function.
-        TypeError: It returns no ``kind``.
-    """
+    """What a function of the user's, called ``module:function``, returns, if it is a ``kind``."""
     module, _, function = name.partition(":")
     if FOLDER in os.environ:
         find_modules(os.environ[FOLDER])

@@ -42,11 +42,7 @@ class Worker:
     def __init__(
         self, number: int, function: Callable[..., Any], environment: Mapping[str, str]
     ) -> None:
-        """Start process ``number``, which calls ``function``, with ``environment`` added.
-
-        Raises:
-            OSError: The system gives no process.
-        """
+        """Start process ``number``, which calls ``function``, with ``environment`` added."""
         self.number = number
         many = multiprocessing.get_context("spawn")
         self.pipe, theirs = many.Pipe()
@@ -72,11 +68,7 @@ class Worker:
             self.pipe.send(what)
 
     def answer(self) -> Any:
-        """What the function returned, or raised.
-
-        Raises:
-            Died: The process ended before it answered.
-        """
+        """What the function returned, or raised; `Died` where the process ended before."""
         try:
             fine, answer = self.pipe.recv()
         except (EOFError, OSError):

@@ -165,6 +165,7 @@ def _by_hybrid(
 ) -> _Found:
     """One picture by the five steps of the hybrid."""
     from xaiutils import hybrid
+    from xaiutils.methods.own import title_of
     from xaiutils.network.classifier import VALUE
 
     found = hybrid.explain(
@@ -185,7 +186,7 @@ def _by_hybrid(
         found.logits,
         {key: getattr(found, key)[0] for key in (*STAGES, "relevance_per_channel")},
         "hybrid",
-        STAGES,
+        STAGES | {"cam": title_of(options.cam)},
         {
             "logits": found.logits[0].cpu().numpy(),
             **{f"share_{key}": share for key, share in shares.items()},
@@ -288,7 +289,8 @@ def _figure(
     # Where the network did not look there is no map: what it saw is outlined.
     look: dict[str, Any] = {"suptitle": title, "clip": 99.5}
     look |= {} if known.all() else {"mask": known}
-    if found.titles is STAGES:
+    if found.main == "hybrid":
+        look["cam_title"] = found.titles["cam"]
         return plots.stages(picture, **{k: np.nan_to_num(maps[k]) for k in STAGES}, **look)
     drawn = {name: np.nan_to_num(map) for name, map in drawn.items()}
     return plots.panels([picture, *drawn.values()], titles=["picture", *drawn], **look)

@@ -76,7 +76,7 @@ def _read(path: Path) -> Sample:
 
 def _listed(work: Workload, index: int) -> str:
     """A label without decoding the picture, where that is possible."""
-    if work.name == "scenes":
+    if work.generated:
         return scenes.scene(work.split, index).id
     return getattr(work.samples, "entries", work.samples)[index].id
 
@@ -105,7 +105,7 @@ def networks(classifier: Any, models: Sequence[Any], work: Workload | None) -> l
     """
     given = [*(() if classifier is None else (classifier,)), *models]
     if work is not None:
-        more = SCENE_NETWORKS if work.name == "scenes" else ()
+        more = SCENE_NETWORKS if work.generated else ()
         given = [work.classifier, *given, *(n for n in more if n != work.classifier.name)]
     found = [_network(one, work) for one in given]
     labels = [one.label for one in found]

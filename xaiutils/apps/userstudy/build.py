@@ -88,10 +88,10 @@ def build_user_study(
             f"workload must have a network that chooses among classes, {work.classifier.name} has "
             f"{len(work.classifier.classes)} x {work.classifier.outputs} as outputs"
         )
-    plain = load_workload("scenes", "test") if work.name == "scenes" else work
+    plain = load_workload("scenes", "test") if work.generated else work
     found = {
         "say": _say(work, counts["say"], seed),
-        "look": _look(counts["look"], seed) if work.name == "scenes" else [],
+        "look": _look(counts["look"], seed) if work.generated else [],
         "choice": _choice(plain, counts["choice"], seed),
     }
     (place / PICTURES).mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ def look(work: Workload, index: int) -> Picture:
     """
     if isinstance(work.samples, ImageNetFolder):
         return _of_imagenet(work.samples, index)
-    if work.name == "scenes":
+    if work.generated:
         scene = scenes.scene(work.split, index)
         return Picture(scene.id, index, "", scenes.label(scene), _hash(repr(scene).encode()))
     sample = work.samples[index]

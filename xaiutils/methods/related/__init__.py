@@ -1,9 +1,7 @@
 """The closest published methods: other ways to join a class with what LRP knows of the layers.
 
 Each takes a classifier, images (N, C, H, W) and a target, and returns maps (N, H, W), float32.
-All work on the captured network as `xaiutils.hybrid` does, so that whatever has a relevance rule
-there has one here, and differ from it in where relevance starts, how far it walks, and what is
-made of it there.
+All work on the captured network as `xaiutils.hybrid` does.
 """
 
 from xaiutils.methods.related.contrastive import clrp, sglrp

@@ -44,13 +44,11 @@ def clrp(
 ) -> Tensor:
     r"""Contrastive LRP: :math:`\mathrm{relu}(D)`, D as above (Gu et al. 2018, arXiv 1812.02100).
 
-    Relevance starts with :math:`|f_c|` at the target class c. The absolute value only matters for
-    a negative logit, whose sign would turn both maps over. The dual starts with
+    Relevance starts with :math:`|f_c|` at the target class c; the absolute value keeps a negative
+    logit from turning both maps over. The dual starts with
 
     - ``"others"`` (CLRP1): :math:`|f_c| / (K - 1)` at each of the other classes;
     - ``"negated"`` (CLRP2): :math:`|f_c|` at c, whose weights in the last linear step change sign.
-      Only the rule sees the negated weights: the other classes have no relevance there, so that
-      negating all rows is negating that of c.
 
     Args:
         classifier, x, target: As in `explain`; two classes or more.
@@ -60,12 +58,7 @@ def clrp(
             rules such as epsilon give the same relevance for a weight and its negative.
 
     Returns:
-        (N, H, W) >= 0, in logits. A dual whose sum is 0 cannot be scaled and is left out; a logit
-        of exactly 0 has no relevance to contrast and gives zeros.
-
-    Raises:
-        TypeError, ValueError: An argument is wrong, or the network has an operation without a
-            rule (GraphError).
+        (N, H, W) >= 0, in logits. A dual whose sum is 0 cannot be scaled and is left out.
     """
     checks.choice("dual", dual, DUALS)
     seen = _forward(classifier, x, target, composite)
@@ -96,16 +89,15 @@ def sglrp(
 
     Args:
         classifier, x, target: As in `explain`; two classes or more that exclude each other.
-        composite: z⁺ without bias, and z^B where the picture is read, as the authors have it.
+        composite: As in `clrp`.
 
     Returns:
         (N, H, W), signed: below 0 is evidence for the rivals. The sum over an image is 0, save
         where that of the dual is 0 and it is left out.
 
     Raises:
-        TypeError, ValueError: An argument is wrong; the network has an operation without a rule
-            (GraphError); or a start is so small that float32 cannot hold the map (a lead of 70
-            and more between the logits).
+        ValueError: A start is so small that float32 cannot hold the map (a lead of 70 and more
+            between the logits).
     """
     seen = _forward(classifier, x, target, composite, softmax=True)
     index = index_of(seen)
@@ -169,11 +161,7 @@ def _forward(
 
 
 def index_of(seen: Pass) -> Tensor:
-    """(N, 1), the class that is explained.
-
-    Raises:
-        TypeError: A score is, which these methods do not know.
-    """
+    """(N, 1), the class that is explained; TypeError for a score, which these do not know."""
     if isinstance(seen.target, Scores):
         raise TypeError(
             f"target must be a class index or name here, got the score {seen.target.name}"

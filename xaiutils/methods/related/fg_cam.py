@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,30 +39,13 @@ FG_CAM = Composite(
 )
 
 
-def fg_cam(
-    classifier: Classifier,
-    x: Tensor,
-    target: Target = None,
-    *,
-    base: str = "grad_cam",
-    denoise: bool = False,
-    keep: float = 0.1,
-    layer: str | None = None,
-    to: str | None = None,
-    batch: int = 32,
-) -> Tensor:
+def fg_cam(classifier: Classifier, x: Tensor, target: Target = None, **settings: Any) -> Tensor:
     """FG-CAM: the sum over channels of `explanation_components`, as an image (N, H, W) in [0, 1].
 
-    Where ``to`` is the CAM layer it is the base CAM; zeros where the sum is nowhere positive.
-
-    Args:
-        classifier, x, target, base, denoise, keep, layer, to, batch: As in
-            `explanation_components`.
+    ``settings`` are those of `explanation_components`. Where ``to`` is the CAM layer it is the base
+    CAM; zeros where the sum is nowhere positive.
     """
-    found = explanation_components(
-        classifier, x, target, base=base, denoise=denoise, keep=keep, layer=layer, to=to,
-        batch=batch,
-    )  # fmt: skip
+    found = explanation_components(classifier, x, target, **settings)
     return to_image(found.sum(1), tuple(x.shape[2:])).float()
 
 
@@ -85,14 +69,12 @@ def explanation_components(
     - ``"grad_cam"``: :math:`w_k = \frac1{hw}\sum_{ij} \partial f_c / \partial A_{kij}`;
     - ``"score_cam"``: the probability of c (of an output that is a value, or a score, its value)
       for the image times :math:`A_k`, upsampled and scaled to [0, 1] (Wang et al. 2020, arXiv
-      1910.01279; no baseline is taken off). The image is the preprocessed one, so 0 stands for the
-      mean colour. One pass per channel.
+      1910.01279; no baseline is taken off). One pass per channel.
 
     On the way down convolutions follow z⁺ without bias; the layer that reads the picture follows
     z^B between the least and the greatest value of each image. Batch norms are folded into their
     convolution, where the authors' code passes them by; one that follows no convolution passes on
-    what it gets. The sum stays the same at each step, but for the stabilisers and for what arrives
-    where z⁺ = 0.
+    what it gets.
 
     Args:
         classifier, x, target: As in `explain`.
@@ -107,16 +89,11 @@ def explanation_components(
 
     Returns:
         (N, C', h', w') at the resolution of ``to``, signed, in units of the base CAM.
-
-    Raises:
-        TypeError, ValueError: An argument is wrong; an image has one value only, which leaves z^B
-            nothing to divide by; or the network has an operation without a rule (GraphError).
     """
     checks.choice("base", base, BASES)
     if checks.number("keep", keep, low=0, high=1) == 0:
         raise ValueError("keep must be > 0 and <= 1, got 0")
-    if not isinstance(batch, int) or batch < 1:
-        raise ValueError(f"batch must be an integer >= 1, got {checks.describe(batch)}")
+    batch = checks.whole("batch", batch)
     plan = plan_for(classifier, x, FG_CAM)
     step = feature_map(classifier, plan, layer)
     plan = plan.below(step)
@@ -136,12 +113,7 @@ def explanation_components(
 
 
 def denoised(components: Tensor, keep: float) -> Tensor:
-    """Channels less their mean, projected on the strongest directions of each image.
-
-    Args:
-        components: (N, C, h, w).
-        keep: The share of the singular values that stay, in (0, 1].
-    """
+    """Channels (N, C, h, w) less their mean, on the strongest directions of each image."""
     rows = components.flatten(2)
     u, s, vh = torch.linalg.svd(rows - rows.mean(2, keepdim=True), full_matrices=False)
     kept = max(1, math.floor(keep * s.shape[1] + 1e-9))  # 0.29 * 100 is 28.999...

@@ -40,10 +40,6 @@ def relevance_cam(
 
     Returns:
         (N, H, W) in [0, 1]; zeros where the map is nowhere positive.
-
-    Raises:
-        TypeError, ValueError: An argument is wrong, or the network has an operation without a
-            rule (GraphError).
     """
     plan = plan_for(classifier, x, RELEVANCE_CAM)
     step = feature_map(classifier, plan, layer)
@@ -55,11 +51,7 @@ def relevance_cam(
 
 
 def feature_map(classifier: Classifier, plan: Plan, layer: str | None) -> Step:
-    """The step called ``layer``, or the classifier's CAM layer.
-
-    Raises:
-        ValueError: It gives no feature maps, or no relevance comes by.
-    """
+    """The step called ``layer``, or the classifier's CAM layer; it must give feature maps."""
     step = plan.graph.find(layer or classifier.cam_layer)
     if not reading(plan.graph, step).plain:
         raise ValueError(f"layer must give feature maps (N, C, h, w), {step} gives {step.shape}")

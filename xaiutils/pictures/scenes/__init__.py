@@ -1,9 +1,8 @@
 """Generated scenes with exact masks: which pictures exist, what is on them, and where.
 
-Six target classes lie among distractors that never carry a label, all as coloured pieces on a
-surface. Place, size, colour, light and surface are drawn independently of the class, so that the
-only evidence is the shape. A scene is a pure function of its split and index, and can be drawn
-again without any of its objects, which gives an exact counterfactual.
+Six target classes lie among distractors, all as coloured pieces on a surface. The only evidence is
+the shape. A scene is a pure function of its split and index, and can be drawn again without any of
+its objects, which gives an exact counterfactual.
 """
 
 from __future__ import annotations
@@ -31,15 +30,13 @@ from xaiutils.pictures.scenes.shapes import SIZE, Mask, Scene, coverage
 from xaiutils.support import checks
 
 __all__ = [
-    "CLASSES", "DISTRACTORS", "MASKS", "MEAN", "SIZE", "SPLITS", "STD", "Scene", "Split", "label",
+    "CLASSES", "DISTRACTORS", "MEAN", "SIZE", "SPLITS", "STD", "Scene", "Split", "label",
     "masks", "render", "sample", "samples", "scene", "soft_label", "visible",
 ]  # fmt: skip
 
 MEAN: tuple[float, float, float] = (0.5, 0.5, 0.5)
 STD: tuple[float, float, float] = (0.25, 0.25, 0.25)
 DILATION = 4  # px; the 2 px of the 64 px design: shape evidence lies on the outline
-
-MASKS = ("target", "other", "all", "distractors", "target_dilated", "background")
 
 
 @dataclass(frozen=True)
@@ -69,12 +66,7 @@ SPLITS: dict[str, Split] = {
 
 
 def scene(split: str, index: int) -> Scene:
-    """The description of one scene, a pure function of its split and its position there.
-
-    Raises:
-        TypeError: an index that is no whole number.
-        ValueError: unknown split, or index outside of it.
-    """
+    """The description of one scene, a pure function of its split and its position there."""
     record = SPLITS[checks.choice("split", split, SPLITS)]
     if isinstance(index, bool) or not isinstance(index, int | np.integer):
         raise TypeError(f"index must be an integer, got {checks.describe(index)}")
@@ -100,13 +92,9 @@ def scene(split: str, index: int) -> Scene:
 
 
 def render(scene: Scene, without: Collection[int] = ()) -> NDArray[np.uint8]:
-    """Draw a scene; the objects at the positions in ``without`` are absent with their shadows.
+    """Draw a scene, ``(128, 128, 3)`` uint8 RGB, without some objects and their shadows.
 
-    Returns:
-        ``(128, 128, 3)`` uint8 RGB. Surface, light and sensor noise do not depend on ``without``.
-
-    Raises:
-        ValueError: a position in ``without`` that is not an object of the scene.
+    Surface, light and sensor noise do not depend on ``without``, positions of objects.
     """
     for i in without:
         if i not in range(len(scene.objects)):
@@ -172,11 +160,7 @@ def sample(split: str, index: int) -> Sample:
 
 
 def samples(split: str, count: int | None = None, start: int = 0) -> list[Sample]:
-    """``count`` samples of ``split`` from ``start`` on; all that follow by default.
-
-    Raises:
-        TypeError, ValueError: An unknown split, or a place outside of it.
-    """
+    """``count`` samples of ``split`` from ``start`` on; all that follow by default."""
     record = SPLITS[checks.choice("split", split, SPLITS)]
     checks.number("start", start, low=0, high=record.count)
     count = record.count - start if count is None else count

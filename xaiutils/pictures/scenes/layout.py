@@ -72,11 +72,8 @@ def lay_out(
 ) -> tuple[SceneObject, ...]:
     """Draw the pieces of one scene: its targets, the distractors and, if hard, a leaf on top.
 
-    Args:
-        generator: source of every choice; the order of the draws is part of the frozen splits.
-        duo_share: probability of a second target, of another class.
-        hard: mix colours towards the surface and lay a leaf over the explained target.
-        surface: display colours to contrast with.
+    The order of the draws is part of the frozen splits. ``duo_share`` is the probability of a
+    second target; ``hard`` also mixes colours towards those of the ``surface``.
     """
     duo = generator.random() < duo_share
     kinds = list(generator.choice(CLASSES, 2 if duo else 1, replace=False))

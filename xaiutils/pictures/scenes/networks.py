@@ -1,9 +1,7 @@
 """The scene classifiers' four architectures, and the folder where their weights are.
 
 All take ``(N, 3, H, W)`` normalised by ``MEAN`` and ``STD`` of `scenes` and return logits
-``(N, 6)``. They are small, and built as the networks that they stand for are built in torchvision:
-what is awkward to explain in those (batch norm, a ReLU used twice, functional ReLU, concatenation,
-attention, a class token) is here as well.
+``(N, 6)``. They are small, and built as the networks that they stand for are in torchvision.
 """
 
 from __future__ import annotations

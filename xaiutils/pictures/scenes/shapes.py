@@ -1,10 +1,7 @@
 """What a scene is: its records, and the signed distances of its pieces.
 
 A distance is negative inside and zero on the outline, in pixels. Each shape takes coordinates
-relative to the piece's centre, in its own frame (x to the right, y down), and the circumradius
-``r``; ``x`` and ``y`` broadcast. Inside a shape the distance is exact up to the rounding of its
-corners, which is what the bevel needs; outside it may fall short near a corner, which only makes a
-soft shadow a little crisper there.
+relative to the piece's centre, in its own frame (x to the right, y down), and the circumradius.
 """
 
 from __future__ import annotations

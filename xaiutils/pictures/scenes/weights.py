@@ -1,8 +1,4 @@
-"""The scene classifiers' weights on disk, and the manifest that says how each was made.
-
-They are looked for in ``data/`` beside the package (an editable install) or in the folder that
-``XAIUTILS_DATA`` names.
-"""
+"""The scene classifiers' weights on disk, and the manifest that says how each was made."""
 
 from __future__ import annotations
 
@@ -59,12 +55,7 @@ def save_scene_net(
 
 
 def load_scene_net(name: str = "scenes_vgg_seed0", folder: Path | None = None) -> nn.Module:
-    """A shipped classifier in eval mode, after checking the sha256 of its weights.
-
-    Raises:
-        FileNotFoundError: no manifest, or no weights for this name.
-        ValueError: the manifest has no such name, or the weights are not the ones it names.
-    """
+    """A shipped classifier in eval mode, after checking the sha256 of its weights."""
     folder = folder or data_folder()
     networks = json.loads(_read(folder / "manifest.json"))["networks"]
     entry = networks[checks.choice("name", name, networks)]
