@@ -43,8 +43,6 @@ def add_study(commands: Any) -> None:
     add("--device", help="cpu (default) or cuda")
     add("--autocast", action="store_true", default=None, help="compute in bfloat16")
     add("--workers", type=int, default=1, help="processes on this machine")
-    add("--scheduler", help="address of a Dask cluster instead")
-    add("--wait", type=float, default=60, help="seconds for its first worker")
     add("--shard", type=_shard, default=(1, 1), metavar="I/N", help="of a job array")
     add("--retry-failed", action="store_true", help="try accidents again")
 
@@ -94,7 +92,7 @@ def _say(text: str) -> None:
 
 def _run(
     folder: Path, model: str | None, weights: str | None, root: str | None, workers: int,
-    scheduler: str | None, wait: float, shard: tuple[int, int], retry_failed: bool, **asked: Any,
+    shard: tuple[int, int], retry_failed: bool, **asked: Any,
 ) -> None:  # fmt: skip
     """Begin or go on; an interrupted run says how to."""
     from tqdm import tqdm
@@ -118,8 +116,8 @@ def _run(
         opened = create_study(folder, progress=bar, **asked, **place)
     try:
         run_study(
-            opened, workers=workers, scheduler=scheduler, wait=wait, shard=shard,
-            retry_failed=retry_failed, progress=True, say=_say,
+            opened, workers=workers, shard=shard, retry_failed=retry_failed, progress=True,
+            say=_say,
         )  # fmt: skip
     except KeyboardInterrupt:
         _say(f"interrupted; finished parts are kept. Go on with: xaiutils study run {opened.path}")
