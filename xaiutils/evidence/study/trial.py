@@ -44,8 +44,8 @@ def require_settings(
     asked: list[tuple[str, str, Callable[..., object], Mapping[str, Any]]] = []
     for one in methods:
         assert one.method is not None
-        ask = partial(one.method, case.classifier, case.x, case.targets)
-        asked.append(("methods", one.label, ask, one.settings))
+        explain = partial(one.method, case.classifier, case.x, case.targets)
+        asked.append(("methods", one.label, explain, one.settings))
     for name, settings in given.items():
         asked.append(("metrics", name, partial(METRICS[name], case, _ramp), settings))
     for argument, name, ask, settings in asked:
