@@ -52,12 +52,9 @@ def _named(workload: str, network: str) -> str:
 
 
 def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.DataFrame:
-    """The stored table of an experiment; its configuration is in ``.attrs``.
+    """The stored table of an experiment, a name in `TABLES`; its configuration is in ``.attrs``.
 
-    Args:
-        name: In `TABLES`.
-        workload: Whose table.
-        out: Where the tables are, see `base`.
+    ``out`` says where the tables are, see `base`.
 
     Raises:
         FileNotFoundError: Nobody has made it; the message says how.
