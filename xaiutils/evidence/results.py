@@ -125,11 +125,7 @@ def chosen(out: Path | None = None) -> Chosen:
 
 
 def largest_difference(live: pd.DataFrame, stored: pd.DataFrame) -> float:
-    """How far the rows of a live table are from the stored ones, at most.
-
-    Raises:
-        ValueError: A row is missing in the stored table, or only one of the two has a score.
-    """
+    """How far the rows of a live table are from the stored ones, at most; each must be there."""
     both = live.merge(stored, on=KEYS, how="left", suffixes=("", "_stored"), indicator=True)
     lost = int((both["_merge"] != "both").sum())
     if lost:
