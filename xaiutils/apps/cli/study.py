@@ -69,21 +69,16 @@ def add_study(commands: Any) -> None:
 
 
 def _batch(text: str) -> int | str:
-    try:
-        return text if text == "auto" else int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number or auto, got {text!r}") from None
+    if text != "auto" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a number or auto, got {text!r}")
+    return text if text == "auto" else int(text)
 
 
 def _shard(text: str) -> tuple[int, int]:
     i, _, n = text.partition("/")
-    try:
-        shard = int(i), int(n)
-    except ValueError:
-        shard = 0, 0
-    if not 1 <= shard[0] <= shard[1]:
+    if not (i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
         raise argparse.ArgumentTypeError(f"must be I/N from 1/N to N/N, got {text!r}")
-    return shard
+    return int(i), int(n)
 
 
 def _say(text: str) -> None:

@@ -22,41 +22,27 @@ HALVE = "auto"
 
 @dataclass(frozen=True)
 class Study:
-    """The configuration; two studies with one hash have the same result table.
-
-    Attributes:
-        workload, split: See `load_workload`.
-        model, weights: Name of the network, and a hash of its parameters and buffers.
-        network: A hash of its operations, its CAM layer and its preprocessing, see `fingerprint`.
-        pictures, images: A hash of all pictures with their labels, and how many there are.
-        methods, metrics: Rows and columns, as `parse_method` and `parse_metric` read them.
-        seeds: Each gives a row of its own.
-        part: Pictures in a part.
-        batch: The most pictures that the network gets at once; None as the metrics ask; ``"auto"``
-            as they ask, and half where memory does not hold them, which changes last bits.
-        threads: Of the process that scores; their number changes last bits.
-        device: ``"cpu"`` or ``"cuda"``.
-        autocast: Whether the network computes in bfloat16 where torch thinks that it may.
-        settings, versions: Of the methods and metrics, defaults included, and of the libraries.
-    """
+    """The configuration; two studies with one hash have the same result table."""
 
     workload: str
     split: str
     model: str
-    weights: str
-    network: dict[str, str]
-    pictures: str
+    weights: str  # a hash, as those below
+    network: dict[str, str]  # operations, CAM layer, preprocessing
+    pictures: str  # all of them with their labels
     images: int
-    methods: tuple[str, ...]
+    methods: tuple[str, ...]  # rows and columns, as `parse_method` and `parse_metric` read them
     metrics: tuple[str, ...]
-    seeds: tuple[int, ...]
-    part: int
+    seeds: tuple[int, ...]  # each gives a row of its own
+    part: int  # pictures in a part
+    # The most pictures that the network gets at once; None as the metrics ask; "auto" as they ask,
+    # and half where memory does not hold them, which changes last bits.
     batch: int | str | None
-    threads: int
-    device: str
-    autocast: bool
-    settings: dict[str, Any]
-    versions: dict[str, str]
+    threads: int  # of the process that scores; their number changes last bits
+    device: str  # "cpu" or "cuda"
+    autocast: bool  # whether the network computes in bfloat16 where torch thinks that it may
+    settings: dict[str, Any]  # of methods and metrics, defaults included
+    versions: dict[str, str]  # of the libraries
 
     @cached_property
     def hash(self) -> str:

@@ -87,11 +87,7 @@ def study_status(opened: StudyFolder) -> Status:
 
 
 def write_result(opened: StudyFolder, path: Path) -> int:
-    """Write the result table, part after part: the same bytes whoever scored them; its rows.
-
-    Raises:
-        FileNotFoundError, BrokenPart: A part is missing or broken.
-    """
+    """Write the result table, part after part: the same bytes whoever scored them; its rows."""
     about = json.dumps({"study": opened.study.hash, "configuration": asdict(opened.study)})
     schema = RESULT.with_metadata({ABOUT: about.encode()})
     count = 0
@@ -181,9 +177,6 @@ def against(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The rows of `xaiutils.metrics.score_table.compare`, one for each metric that both have and
         each pair; ``difference`` is positive where the study's own method is better.
-
-    Raises:
-        ValueError: They have no network, picture, metric or seed in common.
     """
     keys = ["workload", "split", "network"]
     for key in keys:

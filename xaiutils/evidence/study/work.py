@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from math import isnan
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +48,7 @@ class _Changed(ValueError):
     """A picture that is not the one that the study began with."""
 
 
+_key = itemgetter(*KEY)  # of a row
 CODES = ((_Changed, CHANGED), (FileNotFoundError, MISSING), (OSError, BROKEN), (ValueError, BROKEN))
 
 
@@ -157,10 +159,6 @@ def score_part(
                 kept[_key(row)] = row
         write_part(opened.path, study, index, list(kept.values()))
         return sum(row["error_code"] in ACCIDENTS for row in kept.values())
-
-
-def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in KEY)
 
 
 def _score_picture(tools: _Opened, picture: Picture, book: _Rows) -> None:
