@@ -108,8 +108,8 @@ evidence: $(READY)
 	$(BIN)/xaiutils claims
 
 scenes: $(READY)
-	for seed in 0 1 2; do $(BIN)/xaiutils train-scenes --seed $$seed --out data || exit 1; done
-	for net in resnet inception vit; do $(BIN)/xaiutils train-scenes --architecture $$net --out data || exit 1; done
+	for seed in 0 1 2; do $(BIN)/python data/train_scenes.py --seed $$seed --out data || exit 1; done
+	for net in resnet inception vit; do $(BIN)/python data/train_scenes.py --architecture $$net --out data || exit 1; done
 
 # The newest releases that pyproject.toml allows, and a new lock of them, to which the tests hold.
 newest:

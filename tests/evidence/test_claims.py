@@ -251,7 +251,7 @@ def scores(gains: dict[str, tuple[float, float]], images: int = 60) -> pd.DataFr
 )
 def test_a_claim_must_hold_against_all_and_everywhere(gains, verdict, why):
     found = judge(claim(), scores(gains), "higher")
-    assert tuple(vars(found.outcomes["scenes"]).values()) == (verdict, why)
+    assert found.outcomes["scenes"] == (verdict, why)
     assert len(found.pairs) == 2 * len(gains)
 
 
@@ -286,7 +286,7 @@ def test_the_direction_and_the_margin_of_the_claim_are_used():
 
 def test_few_images_decide_nothing():
     found = judge(claim(), scores({"vgg": (0.2, 0.3)}, images=19), "higher")
-    assert vars(found.outcomes["scenes"]) == {
+    assert found.outcomes["scenes"]._asdict() == {
         "verdict": "undecided",
         "why": "19 paired images, 20 needed",
     }
@@ -300,7 +300,7 @@ def test_few_images_decide_nothing():
     assert found.outcomes["scenes"].why == "15 paired images, 20 needed"
     assert found.pairs["excluded"].tolist() == [0, 10]
     decided = judge(claim(), gaps, "lower").outcomes["scenes"]
-    assert tuple(vars(decided).values()) == ("fails", "")  # cam alone, on 25 images, is enough
+    assert decided == ("fails", "")  # cam alone, on 25 images, is enough
     both = table(scores({"vgg": (0.2, 0.3)}), scores({"vit": (0.2, 0.3)}, images=5))
     assert judge(claim(), both, "higher").outcomes["scenes"].why == (
         "holds on 1, undecided on 1 of 2 networks; 5 paired images, 20 needed"
@@ -451,20 +451,10 @@ def test_the_page_without_scores():
     assert report([])[-1] == "|---|---|---|---|---|---|---|"
 
 
-def test_yaml_that_stands_for_more_text_than_it_has_is_refused_at_once(tmp_path):
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
-    path = tmp_path / "claims.yaml"
-    path.write_text("\n".join(lines))
-    with pytest.raises(ValueError, match=r"\*a0 must be written out: aliases are not read"):
-        load_claims(path)
-    path.write_text("[" * 100_000)
-    with pytest.raises(ValueError, match="it is nested too deeply"):
-        load_claims(path)
-    path.unlink()
-    os.mkfifo(path)
+def test_what_is_no_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "claims.yaml")
     with pytest.raises(ValueError, match="path must be a regular file, got the pipe"):
-        load_claims(path)
+        load_claims(tmp_path / "claims.yaml")
 
 
 def drawn(values: dict[str, float], images: int = 30, draws: int = 5) -> pd.DataFrame:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import os
-import random
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 
 from xaiutils.apps.cli import __main__ as cli
 from xaiutils.cases.workloads import Workload, load_workload, with_objects
-from xaiutils.evidence import experiments, figures, notebooks, results
+from xaiutils.evidence import experiments, figures, results
 from xaiutils.metrics.scoring import COLUMNS
 from xaiutils.pictures.imagenet import ImageNetFolder, open_imagenet
 from xaiutils.support.files import alone
@@ -52,9 +51,9 @@ def books(tmp_path: Path) -> Path:
 @pytest.fixture
 def executions(monkeypatch) -> list[str]:
     done: list[str] = []
-    real = notebooks._execute
+    real = figures._execute
     monkeypatch.setattr(
-        notebooks, "_execute", lambda path, *rest: done.append(path.stem) or real(path, *rest)
+        figures, "_execute", lambda path, out: done.append(path.stem) or real(path, out)
     )
     return done
 
@@ -83,94 +82,15 @@ def test_figures_and_index_of_the_scenes(books, capsys, executions):
     assert run(books) == 0  # nothing is made twice
     assert executions == ["01_one", "11_two"]
     assert not list(out.rglob(".*.tmp"))
-    (out / "01_one_1.png").write_bytes(b"")
+    (out / "01_one_1.png").unlink()
     write(books / "11_two.ipynb", "1 + 2")
     assert run(books) == 0
     assert executions == ["01_one", "11_two"] * 2
     assert (out / "01_one_1.png").read_bytes().startswith(b"\x89PNG")
-    assert len(list(out.glob("01_one_1.png.broken-*"))) == 1
-    assert "01_one_1.png was changed; it was moved to" in capsys.readouterr().out
-
-
-@pytest.fixture
-def made(tmp_path, monkeypatch):
-    """A note on a notebook with a figure; the folder, and how to ask for what is kept."""
-
-    def execute(path, key, out):
-        files = {"a_1.png": b"figure", "a.ipynb": b"notebook"}
-        for name, content in files.items():
-            (out / name).write_bytes(content)
-        hashes = {name: notebooks.fingerprint.files(out / name) for name in files}
-        return notebooks.Made(key, ["a_1.png"], {"fig-1": "a_1.png"}, 1.0, files=hashes)
-
-    (tmp_path / "a.ipynb").write_text("source")
-    (tmp_path / "out").mkdir()
-    monkeypatch.setattr(notebooks, "_execute", execute)
-    work = load_workload("scenes", "unit")
-
-    def make():
-        return notebooks.make_notebooks({tmp_path / "a.ipynb": ()}, work, tmp_path / "out", 1)
-
-    return tmp_path / "out", make
-
-
-def test_no_change_of_a_note_or_its_files_is_taken_silently(made):
-    out, make = made
-    (before,) = make().values()
-    note, seen = out / ".made" / "a.json", 0
-    content, chance = note.read_bytes(), random.Random(0)
-    for _ in range(200):
-        changed = bytearray(content)
-        changed[chance.randrange(len(content))] ^= chance.randrange(1, 256)
-        note.write_bytes(changed[: len(content) - chance.choice([0, 0, 9])])
-        found = notebooks._kept(note, before.key, out)
-        assert found in (None, before)  # white space says nothing
-        seen += found is None
-        note.write_bytes(content)
-    assert seen > 150
-    for name in ("a_1.png", "a.ipynb"):
-        for damage in (b"", b"other"):
-            (out / name).write_bytes(damage)
-            assert notebooks._kept(note, before.key, out) is None
-            assert list(make().values()) == [before]
-    assert len(list(out.glob("*.broken-*"))) == 4
-
-
-@pytest.mark.parametrize(
-    "note", [b"", b"no JSON", b"5", b"[" * 100_000, b'{"made": {}}', b'{"key": "x"}', b"\xff"]
-)
-def test_a_broken_note_is_moved_aside_and_made_anew(made, note, capsys):
-    out, make = made
-    (before,) = make().values()
-    path = out / ".made" / "a.json"
-    path.write_bytes(note)
-    assert list(make().values()) == [before]
-    (aside,) = path.parent.glob("a.json.broken-*")
-    assert aside.read_bytes() == note
-    assert f"{aside} and is made anew" in capsys.readouterr().out
-
-
-def test_of_the_package_only_what_it_does_draws_notebooks_anew(tmp_path):
-    file = tmp_path / "a.py"
-    file.write_text('def f():\n    """Add."""\n    return 1 + 2\n')
-    before = notebooks._code(tmp_path)
-    file.write_text('# Noted.\ndef f():\n\n    """Add, once more."""\n    return (1 + 2)\n')
-    assert notebooks._code(tmp_path) == before
-    file.write_text('def f():\n    """Add."""\n    return 1 + 3\n')
-    assert notebooks._code(tmp_path) != before
-
-
-def test_a_note_names_files_of_its_folder_only(made):
-    out, make = made
-    (before,) = make().values()
-    beside = out.parent / "beside"
-    beside.write_text("mine")
-    about = json.loads((out / ".made" / "a.json").read_text())["made"]
-    about["files"]["../beside"] = "0" * 16
-    note = {"made": about, "sha256": notebooks.fingerprint.of(about, 64)}
-    (out / ".made" / "a.json").write_text(json.dumps(note))
-    assert notebooks._kept(out / ".made" / "a.json", before.key, out) is None
-    assert beside.read_text() == "mine"
+    stamp = out / ".made" / "01_one.json"
+    for note in (b"", b"[" * 100_000, b'{"made": {}, "sha256": "0"}'):  # cut off, or of earlier
+        stamp.write_bytes(note)
+        assert figures._kept(stamp, "a key", out) is None
 
 
 def test_a_notebook_that_fails_is_named_and_the_others_are_there(books, capsys, executions):

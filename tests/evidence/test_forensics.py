@@ -132,30 +132,6 @@ def test_columns_beyond_the_scaled_ones_count_as_orders_alone():
     assert nearest({"a": rows}, paper, scaled=3, resamples=1)["a"].distance > 1
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "match"),
-    [
-        (
-            lambda: distance(np.ones((2, 4))),
-            ValueError,
-            r"rows must be \(..., 3, 5\), got \(2, 4\)",
-        ),
-        (lambda: distance(np.ones((3, 1)), np.ones((3, 1))), ValueError, "range in each column"),
-        (lambda: orders(np.ones((2, 1)), np.ones((2, 1))), ValueError, r"paper must be \(3, col"),
-        (lambda: nearest({}), ValueError, "same N >= 2 images"),
-        (lambda: nearest({"a": PAPER[None]}), ValueError, "same N >= 2 images"),
-        (
-            lambda: nearest({"a": np.ones((2, 3, 5)), "b": np.ones((3, 3, 5))}),
-            ValueError,
-            "same N >= 2 images",
-        ),
-    ],
-)
-def test_wrong_input_is_refused(call, error, match):
-    with pytest.raises(error, match=match):
-        call()
-
-
 def test_trios_are_read_off_a_score_table_and_pictures_without_a_score_left_out():
     methods = sorted({m for trio in [*TRIOS.values(), *CONTROLS.values()] for m in trio})
     rows = [

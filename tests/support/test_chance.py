@@ -30,6 +30,7 @@ from torch.nn import functional
 from untouched import untouched
 
 import xaiutils as xai
+from data.train_scenes import Recipe, train
 from xaiutils.cases.case import Case
 from xaiutils.methods import METHODS, Method, baselines, combine
 from xaiutils.metrics import METRICS, stats
@@ -37,7 +38,6 @@ from xaiutils.metrics.paper_quantus import CLASSES, plain
 from xaiutils.metrics.randomised import randomised_networks
 from xaiutils.network.classifier import Classifier, load_model
 from xaiutils.pictures.scenes.networks import ARCHITECTURES, fold
-from xaiutils.pictures.scenes.training import Recipe, train
 from xaiutils.support import borrowed, chance
 
 QUICK = {"n_samples": 60, "n_steps": 4, "n_baselines": 2}

@@ -22,16 +22,12 @@ SHARE = 0.1  # of the pixels, in the sets of highest ones
 
 
 def rank_agreement(maps: Tensor, others: Tensor) -> Tensor:
-    """Spearman's correlation of two maps of each picture, (N,) in [-1, 1]; NaN for a constant.
-
-    Args:
-        maps, others: (N, H, W), signed.
-    """
-    constant = _constant(maps, others)
+    """Spearman's correlation of two maps (N, H, W) of each picture, (N,); NaN for a constant."""
+    constant = _constant(maps, others).tolist()
     pairs = zip(maps.flatten(1).cpu().numpy(), others.flatten(1).cpu().numpy(), strict=True)
     found = [
         torch.nan if flat else float(spearmanr(a, b).statistic)
-        for (a, b), flat in zip(pairs, constant.tolist(), strict=True)
+        for (a, b), flat in zip(pairs, constant, strict=True)
     ]
     return torch.tensor(found, dtype=torch.float64)
 
@@ -39,12 +35,8 @@ def rank_agreement(maps: Tensor, others: Tensor) -> Tensor:
 def top_overlap(maps: Tensor, others: Tensor, share: float = SHARE) -> Tensor:
     """Of the k highest pixels of one map, the share among the k highest of the other, (N,).
 
-    In [0, 1]; two independent maps have ``share``. Ties are broken by the pixels' order; NaN for a
-    constant, which is nothing but ties.
-
-    Args:
-        maps, others: (N, H, W), signed.
-        share: k as a share of the pixels, in (0, 1].
+    In [0, 1]; two independent maps have ``share``, which is k as a share of the pixels, in (0, 1].
+    Ties are broken by the pixels' order; NaN for a constant, which is nothing but ties.
     """
     constant = _constant(maps, others)
     k = max(1, round(checks.number("share", share, low=1e-9, high=1) * maps[0].numel()))
@@ -80,7 +72,6 @@ def agreement_rows(cases: Iterable[Case]) -> pd.DataFrame:
         agreement = float(rank_agreement(found.cam, found.relevance))
         overlap = float(top_overlap(found.cam, found.relevance))
         constant = "" if isfinite(agreement) else "a map is the same everywhere"
-        place = (case.workload, case.classifier.name, case.split, case.id)
         for method, metric, value, why in (
             ("prediction", "right", right, unknown),
             ("prediction", "confidence", probability, unknown),
@@ -88,6 +79,7 @@ def agreement_rows(cases: Iterable[Case]) -> pd.DataFrame:
             ("cam_and_lrp", "top_overlap", overlap, constant),
             ("hybrid", "idsds", *faithful),
         ):
+            place = (case.workload, case.classifier.name, case.split, case.id)
             rows.append((*place, method, metric, 0, value, why))
     return pd.DataFrame(rows, columns=COLUMNS)
 

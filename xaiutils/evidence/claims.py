@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import yaml
@@ -34,8 +34,7 @@ HOLDS, FAILS, UNDECIDED = VERDICTS = ("holds", "fails", "undecided")
 MIN_IMAGES = 20
 
 
-@dataclass(frozen=True)
-class Amendment:
+class Amendment(NamedTuple):
     """What became of a claim after the test split was opened.
 
     A claim that is ``withdrawn`` stays on the page, struck through, and is not counted; one
@@ -51,36 +50,25 @@ class Amendment:
 class Claim:
     """A statement of the paper, in a form that scores can answer.
 
-    Attributes:
-        id, gist, note: A unique name, what is claimed, and what a reader should know besides.
-        where, paper: In the paper, such as "Table I, complexity", and its numbers, as text.
-        table, metric: The experiment and the metric that decide.
-        of, against: The method that is claimed to be something, and those that it is held against;
-            the claim is about each of them, or, of ``better_than_one``, about at least one.
-        relation: One of `RELATIONS`.
-        margin: In the metric's unit, >= 0; above 0 for ``near`` and ``not_better``.
-        workloads, cell: Where it is tested, and where shown, such as "11_metrics.ipynb#table".
-        statistic: One of `STATISTICS`: what is judged in place of the scores themselves, see
-            `xaiutils.metrics.score_table`; ``of`` and ``against`` are then names of its rows.
-        among: The methods whose scores the statistic is of.
-        amended: What was changed since; None for nothing.
+    It is about ``of`` and each method of ``against``, or, of ``better_than_one``, about ``of`` and
+    at least one. With a ``statistic`` both are names of its rows (`xaiutils.metrics.score_table`).
     """
 
     id: str
     gist: str
-    where: str
-    paper: str
-    table: str
+    where: str  # in the paper, such as "Table I, complexity"
+    paper: str  # its numbers, as text
+    table: str  # the experiment that decides
     metric: str
     of: str
     against: tuple[str, ...]
-    relation: str
-    margin: float
+    relation: str  # one of `RELATIONS`
+    margin: float  # in the metric's unit, >= 0; above 0 for "near" and "not_better"
     workloads: tuple[str, ...]
-    cell: str
+    cell: str  # where it is shown, such as "11_metrics.ipynb#table"
     note: str = ""
-    statistic: str = ""
-    among: tuple[str, ...] = ()
+    statistic: str = ""  # one of `STATISTICS`, judged in place of the scores
+    among: tuple[str, ...] = ()  # the methods whose scores the statistic is of
     amended: Amendment | None = None
 
     @property
@@ -94,16 +82,14 @@ class Claim:
         return self.among or (self.of, *self.against)
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """A verdict, one of `VERDICTS`, and why there is no other."""
 
     verdict: str
     why: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class Verdict:
+class Verdict(NamedTuple):
     """What the scores say of one claim: its id, and the outcome of each workload.
 
     ``pairs`` are the rows of `xaiutils.metrics.score_table.compare`, with their ``verdict``.
@@ -127,13 +113,6 @@ def load_claims(path: str | Path, metrics: Collection[str] = ()) -> list[Claim]:
     text = checks.regular("path", Path(path)).read_text(encoding="utf-8")
     try:
         found = yaml.load(text, Loader=_Loader)
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):  # a few stand for more text than memory holds
-                raise ValueError(
-                    f"{path}: *{event.anchor} must be written out: aliases are not read"
-                )
-    except RecursionError:
-        raise ValueError(f"{path} must be a list of claims, it is nested too deeply") from None
     except yaml.YAMLError as error:
         raise ValueError(f"{path} must be YAML, got: {error}") from error
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
@@ -171,33 +150,41 @@ def _claim(place: int, entry: dict[str, Any]) -> Claim:
     readers |= dict.fromkeys(("against", "workloads", "among"), _names)
     readers["margin"] = partial(checks.number, low=0)
     claim = Claim(**{k: readers.get(k, _text)(f"{title}: {k}", v) for k, v in entry.items()})
-    checks.choice(f"{title}: relation", claim.relation, RELATIONS)
-    if claim.relation in ("near", "not_better") and claim.margin == 0:
-        raise ValueError(f"{title}: margin must be > 0 for {claim.relation!r}, got 0")
-    if claim.of in claim.against:
-        raise ValueError(f"{title}: against must name other methods, got {claim.of!r}")
-    if claim.relation == "better_than_one" and len(claim.against) < 2:
-        rule = "against must name two or more for 'better_than_one'"
-        raise ValueError(f"{title}: {rule}, got {list(claim.against)}")
-    if bool(claim.statistic) != bool(claim.among):
-        raise ValueError(f"{title}: statistic and among must stand together, got one of them")
+    relation, others = claim.relation, list(claim.against)
+    checks.choice(f"{title}: relation", relation, RELATIONS)
+    for wrong, message in (
+        (
+            relation in ("near", "not_better") and claim.margin == 0,
+            f"margin must be > 0 for {relation!r}, got 0",
+        ),
+        (claim.of in others, f"against must name other methods, got {claim.of!r}"),
+        (
+            relation == "better_than_one" and len(others) < 2,
+            f"against must name two or more for 'better_than_one', got {others}",
+        ),
+        (
+            bool(claim.statistic) != bool(claim.among),
+            "statistic and among must stand together, got one of them",
+        ),
+        (len(claim.among) == 1, f"among must name two or more, got {list(claim.among)}"),
+        (
+            not LINK.fullmatch(claim.cell),
+            f'cell must be a notebook such as "11_metrics.ipynb#table", got {claim.cell!r}',
+        ),
+    ):
+        if wrong:
+            raise ValueError(f"{title}: {message}")
     if claim.statistic:
         checks.choice(f"{title}: statistic", claim.statistic, STATISTICS)
-        if len(claim.among) < 2:
-            raise ValueError(f"{title}: among must name two or more, got {list(claim.among)}")
         rows = STATISTICS[claim.statistic][1] or ("always", *claim.among)
-        for name in (claim.of, *claim.against):
+        for name in (claim.of, *others):
             checks.choice(f"{title}: row of {claim.statistic}", name, rows)
-    if not LINK.fullmatch(claim.cell):
-        rule = 'a notebook such as "11_metrics.ipynb#table"'
-        raise ValueError(f"{title}: cell must be {rule}, got {claim.cell!r}")
     return claim
 
 
 def _amendment(argument: str, value: Any) -> Amendment:
-    keys = {field.name for field in fields(Amendment)}
-    if not isinstance(value, dict) or set(value) != keys:
-        rule = f"a mapping of {', '.join(sorted(keys))}"
+    if not isinstance(value, dict) or set(value) != set(Amendment._fields):
+        rule = f"a mapping of {', '.join(Amendment._fields)}"
         raise TypeError(f"{argument} must be {rule}, got {checks.describe(value)}")
     if type(value["date"]) is not datetime.date:
         found = checks.describe(value["date"])
@@ -294,8 +281,12 @@ def judge(claim: Claim, table: pd.DataFrame, better: str) -> Verdict:
 
 
 def _over_networks(pairs: pd.DataFrame, relation: str) -> Outcome:
-    decisive = (HOLDS, FAILS) if relation == "better_than_one" else (FAILS, HOLDS)
-    said = Counter(_together(rows["verdict"], *decisive) for _, rows in pairs.groupby("network"))
+    """A verdict of each network by those against every method, and one of all networks."""
+    one, every = (HOLDS, FAILS) if relation == "better_than_one" else (FAILS, HOLDS)
+    said: Counter[str] = Counter()
+    for _, rows in pairs.groupby("network"):
+        found = set(rows["verdict"])
+        said[one if one in found else every if found == {every} else UNDECIDED] += 1
     fewest = pairs["n"].min()
     few = f"{fewest} paired images, {MIN_IMAGES} needed" if fewest < MIN_IMAGES else ""
     if len(said) == 1:
@@ -304,10 +295,3 @@ def _over_networks(pairs: pd.DataFrame, relation: str) -> Outcome:
     counts = ", ".join(f"{verdict} on {said[verdict]}" for verdict in VERDICTS if said[verdict])
     whys = [f"{counts} of {said.total()} networks", few]
     return Outcome(UNDECIDED, "; ".join(why for why in whys if why))
-
-
-def _together(verdicts: Sequence[str], one: str, every: str) -> str:
-    """``one`` if any verdict against a method is that, ``every`` if all are that."""
-    if one in set(verdicts):
-        return one
-    return every if set(verdicts) == {every} else UNDECIDED

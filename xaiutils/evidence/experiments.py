@@ -48,36 +48,27 @@ class Chosen:
     composite: str
 
 
+Rows = Sequence[str | Contender]
+
+
 @dataclass(frozen=True)
 class Experiment:
-    """A table to be made.
-
-    Attributes:
-        split: Of the scenes; other workloads have one split.
-        networks: On scenes; other workloads have one network.
-        images: The first ones of the split; on other workloads all with boxes that are classified
-            rightly.
-        contenders: ``(height, chosen)`` to the rows.
-        metrics: Names, with settings where they are not the defaults.
-        seeds: Of the perturbations.
-        real: Whether it makes sense on photographs with boxes.
-    """
+    """A table to be made; other workloads than the scenes have one split and one network."""
 
     split: str
     networks: tuple[str, ...]
-    images: int
-    contenders: Callable[[int, Chosen | None], Sequence[str | Contender]]
-    metrics: Mapping[str, Mapping[str, Any]]
-    seeds: tuple[int, ...] = (0,)
-    real: bool = True
+    images: int  # the first ones; of other workloads all with boxes that are classified rightly
+    contenders: Callable[[int, Chosen | None], Rows]  # of the pictures' height and the settings
+    metrics: Mapping[str, Mapping[str, Any]]  # names, with settings that are not the defaults
+    seeds: tuple[int, ...] = (0,)  # of the perturbations
+    real: bool = True  # whether it makes sense on photographs with boxes
 
 
 def _metrics(*names: str, **settings: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     return MappingProxyType({name: {} for name in names} | settings)
 
 
-def _rows(*rows: str | Contender) -> Callable[[int, Chosen | None], Sequence[str | Contender]]:
-    """The same rows whatever the pictures' height and the chosen settings."""
+def _rows(*rows: str | Contender) -> Callable[[int, Chosen | None], Rows]:
     return lambda height, chosen: rows
 
 

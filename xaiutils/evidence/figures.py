@@ -1,32 +1,36 @@
 """Every figure and table of the paper on one workload, in one go that can be taken up again.
 
 First the tables that the notebooks read, then the notebooks as they stand: their pictures become
-files, so that nothing is drawn twice. What is there already is not made again: scores are kept
-picture by picture, notebooks one by one.
+files, so that nothing is drawn twice. Scores are kept picture by picture, notebooks one by one.
 """
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
+from tqdm import tqdm
 
 from xaiutils.cases.workloads import PLACED, Workload, load_workload, with_objects
 from xaiutils.evidence import fingerprint, markdown, results
 from xaiutils.evidence.experiments import CALIBRATION, TABLE_ONE
-from xaiutils.evidence.notebooks import Made, make_notebooks
 from xaiutils.evidence.tables import make_all
 from xaiutils.methods import METHODS
 from xaiutils.metrics import METRICS
 from xaiutils.metrics.score_table import summarise
+from xaiutils.support.borrowed import environment_kept
 from xaiutils.support.checks import whole
-from xaiutils.support.files import alone, shipped, sweep, write_whole
+from xaiutils.support.files import PACKAGE, alone, shipped, sweep, write_whole
 
 IMAGES = 100  # in each table, the first ones that are classified rightly
 PAPER: Mapping[str, str] = {  # the tag of a notebook's cell, and what the paper calls its figure
@@ -49,6 +53,18 @@ BEYOND = ("12", "13")  # their tables are not the paper's and cost at least as m
 SCORES = (*TABLE_ONE, "relevance_mass")
 
 
+Say = Callable[[str], None]
+
+
+class Made(NamedTuple):
+    """What a notebook gave: files of figures, in its order and by its cells' tags."""
+
+    figures: list[str]
+    tagged: dict[str, str]
+    seconds: float = 0.0
+    error: str = ""  # why there is nothing
+
+
 def make_figures(
     out: Path,
     workload: str | None = None,
@@ -60,7 +76,7 @@ def make_figures(
     images: int | None = None,
     workers: int = 1,
     everything: bool = False,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
 ) -> None:
     """Make the tables, execute the notebooks, save their figures, and write an index of it all.
 
@@ -93,13 +109,22 @@ def make_figures(
         whole("images", images)
     if (out / "README.md").exists() and not (out / ".made").is_dir():
         raise FileExistsError(f"out must be new or of earlier figures, {out} has a README.md")
-    out.mkdir(parents=True, exist_ok=True)
-    note = ""
-    with alone(out, (1, 1)), _set(_asked(workload, model, weights, root)), ExitStack() as held:
+    (out / ".made").mkdir(parents=True, exist_ok=True)
+    tables, note = out / "tables", ""
+    if weights and Path(weights).is_file():  # notebooks are executed in another folder
+        weights = str(Path(weights).resolve())
+    asked = {
+        "XAIUTILS_WORKLOAD": workload,
+        "XAIUTILS_MODEL": model,
+        "XAIUTILS_WEIGHTS": weights,
+        "XAIUTILS_IMAGENET": root and str(Path(root).resolve()),
+    }
+    kept = environment_kept(*asked, PLACED, "XAIUTILS_RESULTS")
+    with alone(out, (1, 1)), kept:
+        os.environ.update({key: value for key, value in asked.items() if value is not None})
         work = load_workload(workload, CALIBRATION)  # nothing is read off the test split here
         if work.name not in ("photographs", "imagenet") and (model or weights or root):
             raise ValueError(f"model, weights and root must be left out on {work.name}")
-        tables = out / "tables"
         for place in (out, out / ".made", tables, *tables.glob("*")):
             sweep(place)
         own = results.base() / "scenes"  # which notebooks show beside those of other pictures
@@ -111,7 +136,7 @@ def make_figures(
         else:
             known = with_objects(work)
             if 0 < len(known.samples) < len(work.samples):
-                held.enter_context(_set({PLACED: "1"}))  # in every process and kernel
+                os.environ[PLACED] = "1"  # in every process and kernel
                 note = f"{len(known.samples)} of {len(work.samples)} pictures have boxes or masks"
                 note += ": only these are used"
                 say(note)
@@ -123,47 +148,97 @@ def make_figures(
             if needed:
                 more: dict[str, Any] = {"workers": workers, "out": tables, "say": say}
                 make_all(needed, workload, images=images or IMAGES, parts=tables / "parts", **more)
-        home = results.folder(work, tables)
         table = _write_table_one(out, work, tables, say)
-        with _set({"XAIUTILS_RESULTS": str(tables.resolve())}):
-            reads = {path: [home / f"{name}.parquet" for name in _names(path)] for path in found}
-            made = make_notebooks(reads, work, out, workers)
+        os.environ["XAIUTILS_RESULTS"] = str(tables.resolve())
+        made = _execute_all(found, work, results.folder(work, tables), out, workers)
         _write_index(out, work, note, table, made, say)
     failed = [f"{path.name}: {made[path].error}" for path in found if made[path].error]
     if failed:
         raise ChildProcessError("\n".join([f"{len(failed)} notebooks failed", *failed]))
 
 
-def _asked(
-    workload: str | None, model: str | None, weights: str | None, root: str | None
-) -> dict[str, str]:
-    """The environment as the notebooks read it, from any working folder."""
-    if weights and Path(weights).is_file():
-        weights = str(Path(weights).resolve())
-    asked = {
-        "XAIUTILS_WORKLOAD": workload,
-        "XAIUTILS_MODEL": model,
-        "XAIUTILS_WEIGHTS": weights,
-        "XAIUTILS_IMAGENET": root and str(Path(root).resolve()),
+def _execute_all(
+    books: Iterable[Path], work: Workload, tables: Path, out: Path, workers: int
+) -> dict[Path, Made]:
+    """Execute what has not been executed with this network, these pictures, tables and code."""
+    about = {
+        "workload": [work.name, len(work.samples), work.samples[0].id],
+        "weights": fingerprint.weights(work.classifier),
+        "network": fingerprint.network(work.classifier),
+        "code": fingerprint.files(*sorted(PACKAGE.rglob("*.py"))),
+        "versions": fingerprint.versions(),
+        "models": os.environ.get("XAIUTILS_MODELS"),
     }
-    return {key: value for key, value in asked.items() if value is not None}
+
+    def one(path: Path) -> Made:
+        reads = [tables / f"{name}.parquet" for name in _names(path)]
+        key = fingerprint.of(about | {"reads": fingerprint.files(path, *reads)})
+        stamp = out / ".made" / f"{path.stem}.json"
+        made = _kept(stamp, key, out)
+        if made is None:
+            made = _execute(path, out)
+            if made.error:
+                tqdm.write(f"{path.name} failed: {made.error}")
+            else:
+                _write(stamp, json.dumps(made._asdict() | {"key": key}).encode())
+        return made
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            bar = tqdm(pool.map(one, books), total=len(list(books)), unit="notebook")
+            return dict(zip(books, bar, strict=True))
+        except KeyboardInterrupt:
+            tqdm.write("stopping, minutes perhaps: notebooks that run are finished and kept")
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
-@contextmanager
-def _set(values: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(values)
+def _kept(stamp: Path, key: str, out: Path) -> Made | None:
+    """What was made by this key, if its files are there."""
     try:
-        yield
-    finally:
-        for key in values:
-            os.environ.pop(key)
-        os.environ.update({key: before[key] for key in values if key in before})
+        note = json.loads(stamp.read_text("utf-8"))
+        same = note.pop("key") == key
+        made = Made(**note)
+        there = all((out / name).is_file() for name in (*made.figures, f"{stamp.stem}.ipynb"))
+    except Exception:  # none, or one of an earlier version
+        return None
+    return made if same and there else None
 
 
-def _can(
-    path: Path, work: Workload, known: bool, everything: bool, say: Callable[[str], None]
-) -> bool:
+def _execute(path: Path, out: Path) -> Made:
+    """Execute a notebook where it stands; its pictures and its executed copy go to ``out``."""
+    import nbformat
+    from jupyter_client.kernelspec import NoSuchKernel
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    started = time.perf_counter()
+    notebook = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(path.parent)}}
+    quiet = ["--IPKernelApp.log_level=40"]  # each kernel would warn of its own TCP connection
+    client = NotebookClient(notebook, timeout=None, resources=resources, extra_arguments=quiet)
+    made = Made([], {})
+    try:
+        asyncio.run(client.async_execute(env=dict(os.environ)))  # a thread has no loop of its own
+    except CellExecutionError as error:
+        return made._replace(error=f"{error.ename}: {error.evalue}".splitlines()[0])
+    except (RuntimeError, NoSuchKernel) as error:  # no kernel, or it died, of its memory perhaps
+        return made._replace(error=f"{type(error).__name__}: {error}")
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if "image/png" in output.get("data", {}):
+                made.figures.append(f"{path.stem}_{len(made.figures) + 1}.png")
+                _write(out / made.figures[-1], base64.b64decode(output["data"]["image/png"]))
+                made.tagged.update(dict.fromkeys(cell.metadata.get("tags", ()), made.figures[-1]))
+    _write(out / path.name, (nbformat.writes(notebook) + "\n").encode())
+    return made._replace(seconds=time.perf_counter() - started)
+
+
+def _write(path: Path, content: bytes) -> None:
+    write_whole(path, lambda stream: stream.write(content))
+
+
+def _can(path: Path, work: Workload, known: bool, everything: bool, say: Say) -> bool:
     """Whether a notebook can be executed; ``known``: there are pictures whose object is."""
     reason = ""
     if path.name[:2] in TABLES and not known:
@@ -206,9 +281,7 @@ def _cell(rows: pd.DataFrame) -> str:
     return f"{mean:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low < high else "")
 
 
-def _write_table_one(
-    out: Path, work: Workload, tables: Path, say: Callable[[str], None]
-) -> list[str]:
+def _write_table_one(out: Path, work: Workload, tables: Path, say: Say) -> list[str]:
     """Table I as files, before the notebooks, which take longer; its lines, none without tables."""
     if not (results.folder(work, tables) / "table_one.parquet").is_file():
         return []
@@ -231,7 +304,7 @@ def _write_index(
     note: str,
     table: list[str],
     made: dict[Path, Made],
-    say: Callable[[str], None],
+    say: Say,
 ) -> None:
     tagged = {tag: (path, name) for path, one in made.items() for tag, name in one.tagged.items()}
     paper = [

@@ -49,16 +49,13 @@ CONTROLS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
 
 
 class Nearness(NamedTuple):
-    """How near the mean rows of one trio come: `distance`, its 95 % interval, `orders`.
-
-    ``share`` is that of the resamples in which no other trio is nearer.
-    """
+    """How near the mean rows of one trio come to the paper's."""
 
     distance: float
-    low: float
+    low: float  # of the distance's 95 % interval
     high: float
     orders: int
-    share: float
+    share: float  # of the resamples, those in which no other trio is nearer
 
 
 def distance(rows: ArrayLike, paper: ArrayLike = PAPER) -> NDArray[np.float64]:
@@ -70,16 +67,10 @@ def distance(rows: ArrayLike, paper: ArrayLike = PAPER) -> NDArray[np.float64]:
 
     Args:
         rows: v, (..., 3, C): CAM, LRP and hybrid in the order of `ROWS`, columns as in ``paper``.
-        paper: p, (3, C); by default Table I in the order of `COLUMNS`.
-
-    Raises:
-        ValueError: Another shape, or a column of the paper in which all rows are equal.
+        paper: p, (3, C), with a range in each column; by default Table I, columns as in `COLUMNS`.
     """
-    values, told = _alike(rows, paper)
-    spread = np.ptp(told, axis=0)
-    if not spread.all():
-        raise ValueError(f"paper must have a range in each column, got ranges {spread.tolist()}")
-    return np.abs((values - told) / spread).mean((-2, -1))
+    told = np.asarray(paper, float)
+    return np.abs((np.asarray(rows, float) - told) / np.ptp(told, axis=0)).mean((-2, -1))
 
 
 def orders(rows: ArrayLike, paper: ArrayLike = PAPER) -> NDArray[np.int64]:
@@ -87,23 +78,12 @@ def orders(rows: ArrayLike, paper: ArrayLike = PAPER) -> NDArray[np.int64]:
 
     A tie in one of the two and not in the other is no agreement.
     """
-    values, told = _alike(rows, paper)
+    values, told = np.asarray(rows, float), np.asarray(paper, float)
     agree = [
         np.sign(values[..., a, :] - values[..., b, :]) == np.sign(told[a] - told[b])
         for a, b in combinations(range(len(ROWS)), 2)
     ]
     return np.stack(agree).sum((0, -1))
-
-
-def _alike(rows: ArrayLike, paper: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    values, told = np.asarray(rows, float), np.asarray(paper, float)
-    if told.ndim != 2 or len(told) != len(ROWS):
-        raise ValueError(f"paper must be ({len(ROWS)}, columns), got {told.shape}")
-    if values.shape[-2:] != told.shape:
-        raise ValueError(
-            f"rows must be (..., {told.shape[0]}, {told.shape[1]}), got {values.shape}"
-        )
-    return values, told
 
 
 def trio_scores(table: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
@@ -139,14 +119,7 @@ def nearest(
         paper: (3, C).
         scaled: So many columns, from the first, make the distance; the orders take all.
         resamples, seed: Bootstrap samples of the images, and what decides them.
-
-    Raises:
-        ValueError: No trio, or arrays of different or of other shapes.
     """
-    shapes = {np.shape(one) for one in scores.values()}
-    if len(shapes) != 1 or len(shape := next(iter(shapes))) != 3 or shape[0] < 2:
-        got = sorted(shapes)
-        raise ValueError(f"scores must be (N, 3, C) of the same N >= 2 images, got {got}")
     values = np.stack([np.asarray(one, float) for one in scores.values()])
     agree = orders(values.mean(1), paper)
     values, paper = values[..., :scaled], np.asarray(paper, float)[:, :scaled]
@@ -156,8 +129,6 @@ def nearest(
     drawn = distance(np.einsum("bn,tnrc->tbrc", weights, values), paper)
     low, high = np.quantile(drawn, (0.025, 0.975), axis=1)
     first = (drawn == drawn.min(0)).mean(1)
-    columns = (found, low, high, agree, first)
-    each = dict(
-        zip(scores, zip(*(column.tolist() for column in columns), strict=True), strict=True)
-    )
-    return {name: Nearness(*one) for name, one in sorted(each.items(), key=lambda item: item[1][0])}
+    each = zip(*(one.tolist() for one in (found, low, high, agree, first)), strict=True)
+    named = {name: Nearness(*one) for name, one in zip(scores, each, strict=True)}
+    return dict(sorted(named.items(), key=lambda item: item[1].distance))

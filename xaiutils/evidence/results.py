@@ -52,12 +52,9 @@ def _named(workload: str, network: str) -> str:
 
 
 def load_table(name: str, workload: Workload, out: Path | None = None) -> pd.DataFrame:
-    """The stored table of an experiment; its configuration is in ``.attrs``.
+    """The stored table of an experiment, a name in `TABLES`; its configuration is in ``.attrs``.
 
-    Args:
-        name: In `TABLES`.
-        workload: Whose table.
-        out: Where the tables are, see `base`.
+    ``out`` says where the tables are, see `base`.
 
     Raises:
         FileNotFoundError: Nobody has made it; the message says how.
@@ -128,11 +125,7 @@ def chosen(out: Path | None = None) -> Chosen:
 
 
 def largest_difference(live: pd.DataFrame, stored: pd.DataFrame) -> float:
-    """How far the rows of a live table are from the stored ones, at most.
-
-    Raises:
-        ValueError: A row is missing in the stored table, or only one of the two has a score.
-    """
+    """How far the rows of a live table are from the stored ones, at most; each must be there."""
     both = live.merge(stored, on=KEYS, how="left", suffixes=("", "_stored"), indicator=True)
     lost = int((both["_merge"] != "both").sum())
     if lost:

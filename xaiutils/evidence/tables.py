@@ -30,7 +30,7 @@ from xaiutils.metrics.scoring import Contender, contender
 from xaiutils.network.classifier import Classifier, load_model
 from xaiutils.support import checks
 from xaiutils.support.checks import whole
-from xaiutils.support.files import BrokenPart, read_checked, set_aside, write_checked
+from xaiutils.support.files import BrokenPart, read_checked, write_checked
 
 PART = 4  # pictures that a worker takes at a time
 
@@ -60,8 +60,7 @@ def make_table(
         progress: Show a bar with the time left.
         out: Where the calibration's table is, see `folder`.
         parts: Folder that keeps each part as soon as it is scored, and gives back those that it
-            has; a part is known by all that decides it but the pixels of its pictures, and one
-            that was changed after it was written is moved aside and made anew.
+            has; a part is known by all that decides it but the pixels of its pictures.
 
     Raises:
         ValueError: An unknown name; no picture to score; seeds or methods for a table without.
@@ -93,7 +92,9 @@ def make_table(
     jobs = [replace(job, network=network, indices=i) for network in models for i in places]
     if parts is not None:
         parts.mkdir(parents=True, exist_ok=True)
-        jobs = [_named(one, about, work, models[one.network], parts) for one in jobs]
+        jobs = [
+            replace(one, file=parts / _file(one, about, work, models[one.network])) for one in jobs
+        ]
     try:
         table = pd.concat(_run(jobs, workers, progress), ignore_index=True)
     finally:
@@ -112,12 +113,7 @@ def make_all(
     say: Callable[[str], None],
     parts: Path | None = None,
 ) -> None:
-    """Make and store tables, and say how long each took.
-
-    Args:
-        names: In `TABLES`; all that the workload has if there is none.
-        workload, images, workers, out, parts: See `make_table`.
-        say: Told a line for each table.
+    """Make and store tables, by default all that the workload has, and say how long each took.
 
     Raises:
         ValueError: ``images`` without ``out``: the whole table that is stored would be lost.
@@ -140,20 +136,17 @@ def make_all(
 
 @dataclass(frozen=True)
 class _Job:
-    """A part of a table: a few pictures, by one network, or the workload's own for None.
-
-    Each ``run`` opens networks and pictures anew; ``file`` keeps the scores.
-    """
+    """A part of a table: a few pictures, by one network."""
 
     table: str
     workload: str | None
-    network: str | None
+    network: str | None  # None for the workload's own
     indices: tuple[int, ...]
     seeds: tuple[int, ...] | None
     methods: tuple[str, ...] | None
     settings: Chosen | None
-    run: str
-    file: Path | None = None
+    run: str  # each opens networks and pictures anew
+    file: Path | None = None  # which keeps the scores
 
 
 def _about(job: _Job, work: Workload, models: list[Classifier], index: int) -> dict[str, Any]:
@@ -185,17 +178,14 @@ def _configuration(about: dict[str, Any], table: pd.DataFrame) -> dict[str, Any]
     return found | {"hash": fingerprint.of(found)}
 
 
-def _named(
-    job: _Job, about: dict[str, Any], work: Workload, model: Classifier, parts: Path
-) -> _Job:
-    """The job, with a file named by a hash of what decides its scores."""
+def _file(job: _Job, about: dict[str, Any], work: Workload, model: Classifier) -> str:
+    """A part's file, named by a hash of what decides its scores."""
     own = {
         "pictures": [work.samples[i].id for i in job.indices],
         "network": fingerprint.network(model) | {"weights": about["weights"][model.name]},
         "seeds": job.seeds,
     }
-    key = fingerprint.of({**about, **own, "weights": None})
-    return replace(job, file=parts / f"{job.table}-{key}.parquet")
+    return f"{job.table}-{fingerprint.of({**about, **own, 'weights': None})}.parquet"
 
 
 def _right(work: Workload, count: int, everything: bool) -> list[int]:
@@ -233,8 +223,9 @@ def _run(jobs: list[_Job], workers: int, progress: bool) -> list[pd.DataFrame]:
         found[index] = part
         bar.update()
 
-    with tqdm(total=len(jobs), unit="part", disable=not progress, desc=name) as bar:
-        bar.update(len(found))
+    with tqdm(
+        total=len(jobs), initial=len(found), unit="part", disable=not progress, desc=name
+    ) as bar:
         run_jobs(_work, left, workers, got, died)
     return [found[index] for index in range(len(jobs))]
 
@@ -245,12 +236,10 @@ def _kept(job: _Job) -> pd.DataFrame | None:
         return None
     try:
         about, table = read_checked(job.file)
-        if about != {"part": job.file.name}:
-            raise BrokenPart(f"{job.file} holds another part, {about}")
     except BrokenPart as error:
-        tqdm.write(f"{error}; it was moved to {set_aside(job.file)} and is made anew")
+        tqdm.write(f"{error}; it is made anew")
         return None
-    return table.to_pandas()
+    return table.to_pandas() if about == {"part": job.file.name} else None
 
 
 def _work(job: _Job) -> pd.DataFrame:

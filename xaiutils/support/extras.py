@@ -8,7 +8,7 @@ from contextlib import contextmanager
 _BROUGHT_BY = {
     "methods": ("captum", "pytorch_grad_cam", "skimage", "sklearn"),
     "metrics": ("quantus", "pandas", "pyarrow"),
-    "study": ("yaml", "filelock", "threadpoolctl", "distributed", "bokeh"),
+    "study": ("yaml", "filelock", "threadpoolctl"),
     "apps": ("IPython", "ipywidgets", "jupyter_client", "nbclient", "nbformat", "tornado"),
 }
 _EXTRA = {library: extra for extra, libraries in _BROUGHT_BY.items() for library in libraries}

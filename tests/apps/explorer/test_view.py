@@ -185,6 +185,7 @@ def test_the_ledger_is_written_out():
     text = spent(factors)
     assert f"starts with {float(factors.explanation.conservation.start[0]):.3f}" in text
     assert "1 pass through the network" in text
+    assert compute(Subject(CLASSIFIER, SUBJECT.sample), View()).images == 1  # asked nothing before
     assert "2 passes" in spent(compute(SUBJECT, View(target=1, contrast=2)))
 
 

@@ -7,14 +7,13 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 
 import matplotlib
 import numpy as np
 import pytest
 
 from tests.apps.userstudy.tiny import ROOT, Client, Server, tiny
-from xaiutils.apps.userstudy.server import AGAIN, PAGES
+from xaiutils.apps.userstudy.server import PAGES
 from xaiutils.apps.userstudy.store import FILE
 from xaiutils.plots.style import DIVERGING
 
@@ -285,26 +284,6 @@ def test_withdrawal_in_the_page(client, folder):
     assert not [row for row in kept(folder) if row[0] == code.replace("-", "")]
     client.get("/question")
     assert client.location == "/"
-
-
-def test_withdrawal_says_what_a_reader_keeps(client, folder):
-    code = client.begin()
-    client.answer()
-    client.get("/withdraw")
-    reader = sqlite3.connect(folder / FILE)
-    reader.execute("BEGIN")
-    reader.execute("SELECT count(*) FROM answer").fetchone()
-    client.post("/withdraw")
-    assert "Your answers are deleted" in client.text
-    assert "traces of them stay on the disk until it has ended" in client.text
-    assert "Nothing of you is left" not in client.text
-    assert not [row for row in kept(folder) if row[0] == code.replace("-", "")]
-    reader.close()
-    deadline = time.monotonic() + 10 * AGAIN
-    letters = code.replace("-", "").encode()
-    while any(letters in path.read_bytes() for path in folder.glob(f"{FILE}*")):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def people(folder):

@@ -16,10 +16,10 @@ import pytest
 from tests.evidence.study import deadly
 from tests.evidence.study.conftest import table
 from tests.evidence.study.own_workload import make_pictures
-from tests.evidence.study.test_engines import ROOT, cluster
+from tests.evidence.study.test_engines import ROOT
 from xaiutils import METHODS
 from xaiutils.evidence.study import Unfinished, create_study, read_log, run_study, study_status
-from xaiutils.evidence.study.trail import TIMES, Doing, Trail, read_trail, write_trail
+from xaiutils.evidence.study.engines import TIMES
 from xaiutils.support import processes
 
 ASKED = {
@@ -179,31 +179,22 @@ def test_an_error_or_ctrl_c_is_no_death(begin, monkeypatch):
     assert not list((opened.path / "log").glob("*.now"))
 
 
-def test_a_trail_of_another_run_or_a_broken_one_says_nothing(begin, undisturbed):
+@pytest.mark.parametrize(
+    "left",
+    [
+        b"[" * 100_000,
+        b'["another", ["00.png", "deadly", "srg", 0, ""], []]',  # of an earlier version
+        b'["00.png", "deadly", "srg"',
+    ],
+)
+def test_a_trail_that_cannot_be_read_says_nothing(begin, undisturbed, left):
     opened = begin(times=0)
-    guilty = Doing("00.png", "deadly", "sparseness", 0, "was ended by SIGKILL")
-    write_trail(opened.path, 0, Trail("another", None, (guilty,) * 9))
-    (opened.path / "log" / "part-00001.now").write_bytes(b"[" * 100_000)
-    assert read_trail(opened.path, 1) is None
-    run_study(opened)
+    (opened.path / "log" / "part-00000.now").write_bytes(left)
+    said = []
+    run_study(opened, say=said.append)
+    assert not [line for line in said if "without a word" in line]
+    assert not list((opened.path / "log").glob("*.now"))
     assert table(opened) == undisturbed
-
-
-@pytest.mark.slow  # 20 s
-@pytest.mark.parametrize("how", ["segfault", "kill"])
-def test_a_cluster_leaves_what_costs_three_workers(begin, undisturbed, tmp_path, how):
-    opened = begin(how=how, at="02")
-    with cluster(tmp_path, 4) as (address, *_):  # three will die
-        run_study(opened, scheduler=address)
-    assert failed(opened)[0] == {("02.png", "deadly")}
-
-
-@pytest.mark.slow
-def test_a_cluster_without_a_worker_ends_the_run_with_its_parts(begin, tmp_path):
-    opened = begin(at="02")
-    message = r"parts \[.*1.*\] are missing: the cluster has had no worker for 9 s, see wait"
-    with cluster(tmp_path, 1) as (address, *_), pytest.raises(ConnectionError, match=message):
-        run_study(opened, scheduler=address, wait=9)
 
 
 PARENT = """

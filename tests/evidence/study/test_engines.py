@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import random
 import shutil
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -30,7 +25,6 @@ from xaiutils import METHODS, Classifier, load_model
 from xaiutils.apps.cli import __main__ as cli
 from xaiutils.evidence import runner
 from xaiutils.evidence.study import (
-    Unfinished,
     create_study,
     load_study,
     merge_studies,
@@ -93,112 +87,11 @@ def test_what_is_not_of_one_study_is_not_merged(undisturbed, tmp_path):
     [
         ({"workers": 0}, "workers must be"),
         ({"shard": (4, 3)}, "shard must be i/n with 1 <= i <= n, got 4/3"),
-        ({"wait": -1}, "wait must be"),
-        ({"workers": 2, "scheduler": "tcp://x:1"}, "workers must be left out with a scheduler"),
     ],
 )
 def test_a_wrong_engine_is_refused(fresh, change, message):
     with pytest.raises(ValueError, match=message):
         run_study(fresh, **change)
-
-
-def test_a_scheduler_that_is_not_there_is_named(fresh):
-    with pytest.raises(
-        OSError, match=r"scheduler must be the address .* tcp://127\.0\.0\.1:1 gave"
-    ):
-        run_study(fresh, scheduler="tcp://127.0.0.1:1", wait=0.5)
-
-
-@pytest.mark.parametrize(
-    ("address", "reason"),
-    [
-        ("nonsense", "missing port number"),
-        ("http://127.0.0.1:80", "unknown address scheme"),
-        ("tls://127.0.0.1:1", "TLS expects"),
-        ("silent", "TimeoutError"),
-    ],
-)
-def test_a_scheduler_that_is_none_or_says_nothing_is_named(fresh, address, reason):
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        if address == "silent":  # it listens and never answers
-            address = "tcp://{}:{}".format(*silent.getsockname())
-        message = f"scheduler must be the address .* {address} gave none in 0.5 s, see .*{reason}"
-        with pytest.raises(ConnectionError, match=message):
-            run_study(fresh, scheduler=address, wait=0.5)
-
-
-@pytest.mark.slow  # that one is gone is said above
-def test_a_scheduler_that_dies_while_it_is_asked_is_named(fresh, monkeypatch, running):
-    from distributed import Future
-    from distributed.comm import CommClosedError
-
-    def closed(self):
-        raise CommClosedError("in <TCP (closed) ConnectionPool.gather>: Stream is closed")
-
-    monkeypatch.setattr(Future, "result", closed)
-    message = "the scheduler is gone; finished parts are kept; go on with: xaiutils study run"
-    with pytest.raises(ConnectionError, match=message):
-        run_study(fresh, scheduler=running[0])
-
-
-@contextmanager
-def cluster(tmp_path, workers=1, threads=1):
-    """A Dask cluster of processes of their own: address, scheduler, workers."""
-    file = tmp_path / "scheduler.json"
-    loopback = ["--host", "127.0.0.1", "--scheduler-file", str(file), "--no-dashboard"]
-    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", *loopback, "--port", "0"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": ROOT}
-    processes = [subprocess.Popen(command, **quiet)]
-    command = [sys.executable, "-m", "distributed.cli.dask_worker", *loopback[:4]]
-    command += ["--nthreads", str(threads), "--no-nanny", "--no-dashboard"]
-    try:
-        processes += [subprocess.Popen(command, **quiet) for _ in range(workers)]
-        deadline = time.monotonic() + 30
-        while not file.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        yield json.loads(file.read_text())["address"], *processes
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    """One cluster for several tests, as a lasting one is; its worker scores four parts at once."""
-    with cluster(tmp_path_factory.mktemp("cluster"), threads=4) as found:
-        yield found
-
-
-@pytest.mark.slow  # two workers of one thread are asked above
-def test_a_worker_elsewhere_of_many_threads_gives_the_same_bytes(fresh, result, running):
-    address, _, worker = running
-    run_study(fresh, scheduler=address)
-    assert table(fresh) == result
-    assert set(read_log(fresh)["process"]) == {worker.pid}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_cluster_of_single_threads_gives_the_same_bytes(fresh, result, tmp_path, workers):
-    with cluster(tmp_path, workers) as (address, *_):
-        run_study(fresh, scheduler=address)
-    assert table(fresh) == result
-
-
-@pytest.mark.slow
-def test_two_copies_on_one_cluster_are_both_whole(fresh, result, tmp_path, running):
-    other = open_study(shutil.copytree(fresh.path, tmp_path / "copy"))
-    with ThreadPoolExecutor(2) as pool:
-        runs = [pool.submit(run_study, one, scheduler=running[0]) for one in (fresh, other)]
-        assert [len(one.result().fresh) for one in runs] == [3, 3]
-    assert table(fresh) == table(other) == result
-
-
-def test_parts_that_are_nowhere_end_the_run(fresh, monkeypatch):
-    monkeypatch.setattr("xaiutils.evidence.study.engines.score_part", lambda **question: 0)
-    with pytest.raises(Unfinished, match=r"parts \[0, 1, 2\] were scored and are not in"):
-        run_study(fresh)
 
 
 def test_a_full_disk_ends_the_run_and_loses_nothing(fresh, result, monkeypatch):

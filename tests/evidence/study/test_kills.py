@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import psutil
 import pytest
 
 from tests.evidence.study.conftest import table
-from tests.evidence.study.test_engines import ROOT, cluster
+from tests.evidence.study.test_engines import ROOT
 from xaiutils.evidence.study import create_study, load_study, open_study, run_study, study_status
 
 pytestmark = pytest.mark.slow  # notebook 14 kills a worker, the user study's tests their server
@@ -170,7 +169,7 @@ def test_workers_are_killed_and_the_run_goes_on(study, expected):
     finished(study, expected)
 
 
-def test_the_run_of_a_cluster_is_killed_and_its_workers_go_too(study, expected):
+def test_a_run_with_workers_is_killed_and_they_go_too(study, expected):
     process = command(study, "--workers", "2")
     wait_for(study, 3, process)
     workers = workers_of(process)
@@ -178,19 +177,6 @@ def test_the_run_of_a_cluster_is_killed_and_its_workers_go_too(study, expected):
     process.communicate()
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert not alive
-    assert 3 <= len(parts(study)) < 20
-    run_study(study)
-    finished(study, expected)
-
-
-def test_the_scheduler_is_killed(study, expected, tmp_path):
-    with cluster(tmp_path) as (address, scheduler, _):
-        process = command(study, "--scheduler", address)
-        wait_for(study, 3, process)
-        scheduler.kill()
-        text = process.communicate(timeout=120)[0]
-    assert process.returncode == 2, text
-    assert re.search(r"the scheduler is gone; finished parts are kept; go on with: xaiutils", text)
     assert 3 <= len(parts(study)) < 20
     run_study(study)
     finished(study, expected)

@@ -115,13 +115,6 @@ def _parser() -> argparse.ArgumentParser:
 
     add_study(commands)
     add_user_study(commands)
-
-    about = "train a scene classifier and ship it"
-    example = "--architecture resnet --seed 1 --out mine"
-    add = add_command(commands, "train-scenes", about, example, _train).add_argument
-    add("--architecture", default="vgg", help="vgg, resnet, inception or vit")
-    add("--seed", type=int, default=0)
-    add("--out", type=Path, default=Path("data"), help="folder")
     return parser
 
 
@@ -164,12 +157,6 @@ def _claims(out: Path | None) -> None:
     start = lines.index("| workload | holds | fails | undecided |")
     print("\n".join(lines[start : lines.index("", start)]))
     print(f"written: {page_of(out=out)}")
-
-
-def _train(architecture: str, seed: int, out: Path) -> None:
-    from xaiutils.pictures.scenes.training import train_scenes
-
-    train_scenes(architecture, seed, out, report=print)
 
 
 def run() -> int:

@@ -17,7 +17,6 @@ from xaiutils.support.files import plain, write_whole
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from xaiutils.methods import Method
     from xaiutils.network.classifier import Classifier
 
 ORIGINAL = "original"  # of the sizes
@@ -109,7 +108,8 @@ def _explain(**chosen: Any) -> None:
         try:
             image, x = _taken(classifier, picture, options.full_scale)
             found = explained(options, classifier, x, target)
-            said = _said(classifier, found.logits, found.target)
+            likely = classifier.said(found.logits[0], found.target)
+            said = f"{classifier.classes[found.target]} ({likely})"
             _write(options.out / name, classifier, image, found, said, options.size)
             told = "; ".join((f"{said} -> {options.out / name}.png, .npz", *found.told))
             tqdm.write(f"{picture}: {told}")
@@ -153,11 +153,6 @@ def _taken(classifier: Classifier, picture: str, full_scale: float | None) -> tu
         return image, classifier.preprocess(image)
     except (ValueError, OSError) as error:
         raise CannotExplain(str(error)) from error
-
-
-def _said(classifier: Classifier, logits: Tensor, chosen: int) -> str:
-    """The class that is explained, with its probability, or the output with its value."""
-    return f"{classifier.classes[chosen]} ({classifier.said(logits[0], chosen)})"
 
 
 def _by_hybrid(
@@ -208,7 +203,14 @@ def _by_method(
     method = method_named(options.method)
     logits = classifier.predict(x)
     chosen = int(classifier.predicted(logits)) if target is None else target
-    settings = _settings(options, method)
+    settings: dict[str, Any] = {
+        key: checks.literal(f"--set {key}", text)
+        for key, _, text in (pair.partition("=") for pair in options.set)
+    }
+    named = {"sigma": options.sigma, "composite": options.composite}
+    settings |= {key: value for key, value in named.items() if value is not None}
+    for key in settings:
+        checks.choice(f"setting of {method.name}", key, method.settings)
     map = method(classifier, x, chosen, progress=True, **settings)
     cam = hybrid.class_activation_map(
         classifier, x, chosen, cam=options.cam, cam_layer=options.cam_layer
@@ -232,19 +234,6 @@ def _by_method(
         [],
         [*told, *([] if bounded.any() else [hybrid.EMPTY])],
     )
-
-
-def _settings(options: argparse.Namespace, method: Method) -> dict[str, Any]:
-    """The settings of ``method`` that the command names; one that it has not is an error."""
-    given: dict[str, Any] = {
-        key: checks.literal(f"--set {key}", text)
-        for key, _, text in (pair.partition("=") for pair in options.set)
-    }
-    named = {"sigma": options.sigma, "composite": options.composite}
-    given |= {key: value for key, value in named.items() if value is not None}
-    for key in given:
-        checks.choice(f"setting of {method.name}", key, method.settings)
-    return given
 
 
 def _write(

@@ -43,8 +43,6 @@ def add_study(commands: Any) -> None:
     add("--device", help="cpu (default) or cuda")
     add("--autocast", action="store_true", default=None, help="compute in bfloat16")
     add("--workers", type=int, default=1, help="processes on this machine")
-    add("--scheduler", help="address of a Dask cluster instead")
-    add("--wait", type=float, default=60, help="seconds for its first worker")
     add("--shard", type=_shard, default=(1, 1), metavar="I/N", help="of a job array")
     add("--retry-failed", action="store_true", help="try accidents again")
 
@@ -71,21 +69,16 @@ def add_study(commands: Any) -> None:
 
 
 def _batch(text: str) -> int | str:
-    try:
-        return text if text == "auto" else int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number or auto, got {text!r}") from None
+    if text != "auto" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a number or auto, got {text!r}")
+    return text if text == "auto" else int(text)
 
 
 def _shard(text: str) -> tuple[int, int]:
     i, _, n = text.partition("/")
-    try:
-        shard = int(i), int(n)
-    except ValueError:
-        shard = 0, 0
-    if not 1 <= shard[0] <= shard[1]:
+    if not (i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
         raise argparse.ArgumentTypeError(f"must be I/N from 1/N to N/N, got {text!r}")
-    return shard
+    return int(i), int(n)
 
 
 def _say(text: str) -> None:
@@ -94,7 +87,7 @@ def _say(text: str) -> None:
 
 def _run(
     folder: Path, model: str | None, weights: str | None, root: str | None, workers: int,
-    scheduler: str | None, wait: float, shard: tuple[int, int], retry_failed: bool, **asked: Any,
+    shard: tuple[int, int], retry_failed: bool, **asked: Any,
 ) -> None:  # fmt: skip
     """Begin or go on; an interrupted run says how to."""
     from tqdm import tqdm
@@ -118,8 +111,8 @@ def _run(
         opened = create_study(folder, progress=bar, **asked, **place)
     try:
         run_study(
-            opened, workers=workers, scheduler=scheduler, wait=wait, shard=shard,
-            retry_failed=retry_failed, progress=True, say=_say,
+            opened, workers=workers, shard=shard, retry_failed=retry_failed, progress=True,
+            say=_say,
         )  # fmt: skip
     except KeyboardInterrupt:
         _say(f"interrupted; finished parts are kept. Go on with: xaiutils study run {opened.path}")

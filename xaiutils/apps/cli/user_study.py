@@ -106,11 +106,6 @@ def _withdraw(folder: Path, code: str) -> None:
     finally:
         store.close()
     print(f"deleted the participant and {count} answers")
-    if not store.clean:
-        print(
-            f"another program is reading {store.path}: traces are left in {store.path.name}-wal "
-            f"until it has ended; then run: xaiutils user-study analyse {folder}"
-        )
 
 
 def _power(accuracy: tuple[float, float], share: float, **more: Any) -> None:

@@ -67,14 +67,12 @@ class Controls:
         hybrid = [self.threshold, self.sigma, self.cam, self.layer, self.composite, self.alpha]
         look = [self.positive, self.clip, self.opacity, self.region, self.across, self.down]
         methods = [self.methods, self.inside, w.HBox([self.run, self.stop]), self.progress]
-        groups = {
-            "Picture and class": picture,
-            "Hybrid": hybrid,
-            "Look and score": look,
-            "Other methods": methods,
-        }
-        found = [w.VBox([w.HTML(f"<h3>{title}</h3>"), *one]) for title, one in groups.items()]
-        return w.Box([one.add_class("xai-group") for one in found]).add_class("xai-controls")
+        titles = ("Picture and class", "Hybrid", "Look and score", "Other methods")
+        groups = [
+            w.VBox([w.HTML(f"<h3>{title}</h3>"), *one]).add_class("xai-group")
+            for title, one in zip(titles, (picture, hybrid, look, methods), strict=True)
+        ]
+        return w.Box(groups).add_class("xai-controls")
 
     def begin(self, subject: Subject, view: View) -> None:
         """Set everything as a view says."""
@@ -187,7 +185,7 @@ def _range(label: str) -> w.IntRangeSlider:
 
 
 def _check(label: str) -> w.Checkbox:
-    return w.Checkbox(False, description=label, indent=False, layout=WIDE)
+    return w.Checkbox(description=label, indent=False, layout=WIDE)
 
 
 def _press(label: str, style: str = "", disabled: bool = False) -> w.Button:

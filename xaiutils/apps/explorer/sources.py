@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -38,15 +39,16 @@ def pictures(source: Any, work: Workload | None) -> list[Choice]:
 
     ``source`` is None, a `Sample`, a folder, or whatever `load_image` reads; ``work`` is None where
     the network is not its own.
-
-    Raises:
-        ValueError, FileNotFoundError: A folder without pictures; what `load_image` raises.
     """
     path = Path(source).expanduser() if isinstance(source, str | os.PathLike) else None
     found: list[Choice] = []
     if path is not None and path.is_dir():
         found = [
-            Choice(one.name, partial(_read, one), f"xai.load_image({str(one)!r})")
+            Choice(
+                one.name,
+                partial(_read, one),
+                f"xai.load_image({str(one)!r})",
+            )
             for one in pictures_in(path)[:LISTED]
         ]
     elif source is not None:
@@ -82,11 +84,7 @@ def _listed(work: Workload, index: int) -> str:
 
 
 def uploaded(name: str, content: bytes) -> Choice:
-    """A picture that came through the browser.
-
-    Raises:
-        ValueError: It is no picture, or too large.
-    """
+    """A picture that came through the browser; a ValueError says if it is none, or too large."""
     try:
         sample = Sample(name, load_image(content, max_pixels=UPLOAD))
     except ValueError as error:
@@ -96,9 +94,7 @@ def uploaded(name: str, content: bytes) -> Choice:
 
 
 def networks(classifier: Any, models: Sequence[Any], work: Workload | None) -> list[Choice]:
-    """The network that was given, or the workload's, then the others.
-
-    Each is a `Classifier` or a name in `MODELS`; ``classifier`` is None where ``work`` brings it.
+    """The network that was given, or the workload's, then the others: classifiers or names.
 
     Raises:
         TypeError, ValueError: Something that is neither; two of one name.
@@ -108,8 +104,7 @@ def networks(classifier: Any, models: Sequence[Any], work: Workload | None) -> l
         more = SCENE_NETWORKS if work.generated else ()
         given = [work.classifier, *given, *(n for n in more if n != work.classifier.name)]
     found = [_network(one, work) for one in given]
-    labels = [one.label for one in found]
-    twice = sorted({label for label in labels if labels.count(label) > 1})
+    twice = [label for label, count in Counter(one.label for one in found).items() if count > 1]
     if twice:
         raise ValueError(f"models must have names of their own, got {', '.join(twice)} twice")
     return found

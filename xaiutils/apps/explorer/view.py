@@ -41,40 +41,25 @@ CURVES = {"deletion": "morf", "insertion": "insertion"}
 class View:
     """Everything that is chosen, except picture and network.
 
-    Attributes:
-        target: Class that is explained; None for the predicted one.
-        contrast: Another class, whose hybrid is shown beside it with the difference; or None.
-        threshold: Of the bounding figure, in [0, 1).
-        sigma: Of the Gaussian, in pixels; None for H / 64.
-        composite: A name in `COMPOSITES`.
-        alpha: Of the paper's composite, >= 1; beta is alpha - 1.
-        cam: A name in `CAMS`. cam_layer: None for the classifier's own.
-        methods: Names in `METHODS`, shown beside the hybrid.
-        inside: Whether these stand inside the bounding figure, as in the paper's Fig. 3, and are
-            smoothed, of which the paper says nothing there.
-        positive: Show the positive part only; otherwise signed maps have two colours.
-        clip: Percentile of the absolute values at which the colours of signed maps end.
-        opacity: Of a map over its picture.
-        region: ``"object"`` where the picture's mask or boxes are known, a box (x0, y0, x1, y1)
-            in pixels of the network's input, or None: what rank accuracy and mass are counted in.
-
     Raises:
         TypeError, ValueError: A choice that cannot be shown; the message says which.
     """
 
-    target: int | None = None
-    contrast: int | None = None
-    threshold: float = THRESHOLD
-    sigma: float | None = None
-    composite: str = "paper"
-    alpha: float = 1.0
-    cam: str = "grad_cam_plus_plus"
-    cam_layer: str | None = None
-    methods: tuple[str, ...] = ()
-    inside: bool = False
-    positive: bool = False
-    clip: float = 99.0
-    opacity: float = 0.8
+    target: int | None = None  # the class that is explained; None for the predicted one
+    contrast: int | None = None  # another, whose hybrid is shown beside it with the difference
+    threshold: float = THRESHOLD  # of the bounding figure, in [0, 1)
+    sigma: float | None = None  # of the Gaussian, in pixels; None for H / 64
+    composite: str = "paper"  # in `COMPOSITES`
+    alpha: float = 1.0  # of the paper's composite, >= 1; beta is alpha - 1
+    cam: str = "grad_cam_plus_plus"  # in `CAMS`
+    cam_layer: str | None = None  # None for the classifier's own
+    methods: tuple[str, ...] = ()  # in `METHODS`, shown beside the hybrid
+    inside: bool = False  # they stand inside the bounding figure (the paper's Fig. 3), smoothed
+    positive: bool = False  # the positive part only; otherwise signed maps have two colours
+    clip: float = 99.0  # percentile of the absolute values where the colours of signed maps end
+    opacity: float = 0.8  # of a map over its picture
+    # What rank accuracy and mass are counted in: "object" where its mask or boxes are known, a box
+    # (x0, y0, x1, y1) in pixels of the network's input, or None.
     region: str | Box | None = OBJECT
 
     def __post_init__(self) -> None:
@@ -166,19 +151,13 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """What the network was asked for.
-
-    Attributes:
-        explanation: Of the class. contrast: Of the contrast class, or None.
-        seconds: Spent. images: How many the network answered.
-        maps: Of other methods, (H, W) by name.
-    """
+    """What the network was asked for."""
 
     explanation: Explanation
     contrast: Explanation | None
     seconds: float
-    images: int
-    maps: Mapping[str, Tensor] = field(default_factory=dict)
+    images: int  # how many the network answered
+    maps: Mapping[str, Tensor] = field(default_factory=dict)  # of other methods, (H, W) by name
 
     @property
     def target(self) -> int:
@@ -188,50 +167,36 @@ class Factors:
 
 def compute(subject: Subject, view: View) -> Factors:
     """Ask the network for the two factors: one pass for each class."""
-    first = subject.first if view.target is None else view.target
     rules = COMPOSITES[view.composite]
     if view.composite == "paper":
         rules = paper(view.alpha, view.alpha - 1)
+    look: dict[str, Any] = {"composite": rules, "cam": view.cam, "cam_layer": view.cam_layer}
+    network, x = subject.classifier, subject.case.x
+    target = subject.first if view.target is None else view.target  # not counted below
     started = time.perf_counter()
     with asking.watch() as seen:
-        found = [
-            explain(
-                subject.classifier,
-                subject.case.x,
-                target,
-                composite=rules,
-                cam=view.cam,
-                cam_layer=view.cam_layer,
-            )
-            for target in ((first,) if view.contrast is None else (first, view.contrast))
-        ]
-    contrast = None if view.contrast is None else found[1]
-    return Factors(found[0], contrast, time.perf_counter() - started, seen.images)
+        found = explain(network, x, target, **look)
+        contrast = None if view.contrast is None else explain(network, x, view.contrast, **look)
+    return Factors(found, contrast, time.perf_counter() - started, seen.images)
 
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """One picture of the view.
+    """One picture of the view."""
 
-    Attributes:
-        key: Unique in a view. title: Above it. panel: What is drawn.
-        caption: Numbers, below it. alt: The same for who does not see it.
-    """
-
-    key: str
+    key: str  # unique in a view
     title: str
     panel: Panel
-    caption: str
-    alt: str
+    caption: str  # numbers, below it
+    alt: str  # the same for who does not see it
 
     def same(self, other: Tile | None) -> bool:
         """Whether the other one looks the same."""
         if other is None or (self.title, self.caption) != (other.title, other.caption):
             return False
         one, two = self.panel, other.panel
-        arrays = ((one.map, two.map), (one.image, two.image), (one.mask, two.mask))
-        look = [(p.signed, p.clip, p.opacity) for p in (one, two)]
-        return look[0] == look[1] and all(np.array_equal(a, b) for a, b in arrays)
+        names = ("map", "image", "mask", "signed", "clip", "opacity")
+        return all(np.array_equal(getattr(one, n), getattr(two, n)) for n in names)
 
 
 def tiles(subject: Subject, view: View, factors: Factors) -> list[Tile]:
@@ -311,10 +276,9 @@ def chance(subject: Subject, view: View) -> float:
 def curves(
     subject: Subject, view: View, factors: Factors, steps: int = 25
 ) -> dict[str, Mapping[str, Curve]]:
-    """Insertion and deletion: the class's probability along the order of each map, by title.
+    """Insertion and deletion: the class's probability or value along each map's order, by title.
 
-    Of an output that is a value, the value. The stages in between are left out, and so are maps
-    without an order, such as one of zeros.
+    The stages in between are left out, and so are maps without an order, such as one of zeros.
     """
     case = subject.case.asking(factors.target)
     found: dict[str, Mapping[str, Curve]] = {}

@@ -38,15 +38,12 @@ SHOWS = ("threshold", "sigma", "positive", "clip", "opacity", "region", "across"
 class Explorer(w.VBox):
     """Pictures, networks and every setting of the hybrid, to be tried; a widget.
 
-    Attributes:
-        controls: The widgets, by name; setting a value is what a mouse would do.
-        view: What is chosen now. subject: The picture and network that are shown.
-        factors: What the network was asked for. tiles: What is shown.
-        message: What went wrong last, in words; empty otherwise.
+    Setting the value of one of its ``controls`` is what a mouse would do; ``tiles`` is what is
+    shown, and ``message`` says what went wrong last.
     """
 
-    subject: Subject
-    factors: Factors
+    subject: Subject  # the picture and network that are shown
+    factors: Factors  # what the network was asked for
 
     def __init__(self, pictures: Sequence[Choice], networks: Sequence[Choice], view: View) -> None:
         c = self.controls = Controls()

@@ -11,7 +11,7 @@ Student's:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,14 +29,10 @@ Numbers = NDArray[np.float64]
 
 
 class Estimates(NamedTuple):
-    """A value for each condition with its interval.
-
-    Attributes:
-        value, low, high: (c,); NaN where nothing is known, ends also with fewer than two people.
-    """
+    """A value for each condition with its interval, (c,) each; NaN where nothing is known."""
 
     value: Numbers
-    low: Numbers
+    low: Numbers  # NaN also with fewer than two people
     high: Numbers
 
 
@@ -74,17 +70,14 @@ def accuracy(correct: ArrayLike, shown: ArrayLike, drawn: Numbers | None = None)
         correct, shown: (P, c), right answers and answers of each participant.
         drawn: Of `draws`; drawn here by default.
     """
-    value, many = _rates(correct, shown, drawn)
-    return _estimates(value, many, len(np.asarray(shown)))
+    return _rates(correct, shown, drawn, lambda rates: rates)
 
 
 def gain(
     correct: ArrayLike, shown: ArrayLike, base: int, drawn: Numbers | None = None
 ) -> Estimates:
     """Accuracy of each condition less that of the condition ``base``, of the same people."""
-    value, many = _rates(correct, shown, drawn)
-    more = many - many[:, base : base + 1]
-    return _estimates(value - value[base], more, len(np.asarray(shown)))
+    return _rates(correct, shown, drawn, lambda rates: rates - rates[..., base, None])
 
 
 def choices(wins: ArrayLike, shown: ArrayLike, drawn: Numbers | None = None) -> Choices:
@@ -211,13 +204,15 @@ def _told(found: Estimates, i: int, sign: str = "") -> str:
     return f"{found.value[i]:{sign}.3f} [{found.low[i]:{sign}.3f}, {found.high[i]:{sign}.3f}]"
 
 
-def _rates(correct: ArrayLike, shown: ArrayLike, drawn: Numbers | None) -> tuple[Numbers, Numbers]:
-    """Accuracies (c,), and those of the resamples (B, c)."""
+def _rates(
+    correct: ArrayLike, shown: ArrayLike, drawn: Numbers | None, what: Callable[[Numbers], Numbers]
+) -> Estimates:
+    """Of accuracies (c,) and those of the resamples (B, c) what is asked for."""
     right, asked = np.asarray(correct, float), np.asarray(shown, float)
     drawn = draws(len(right)) if drawn is None else drawn
     pairs = (right.sum(0), asked.sum(0)), (drawn @ right, drawn @ asked)
     one, many = (np.divide(a, b, out=np.full(a.shape, np.nan), where=b > 0) for a, b in pairs)
-    return one, many
+    return _estimates(what(one), what(many), len(right))
 
 
 def _estimates(value: Numbers, many: Numbers, people: int) -> Estimates:

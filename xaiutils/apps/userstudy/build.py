@@ -64,7 +64,7 @@ def build_user_study(
 
     Args:
         folder, workload: A new one; as for `load_workload`.
-        methods: Names in `METHODS`, at least two.
+        methods: At least two names in `xaiutils.methods.METHODS`.
         each: Pictures of each condition, >= 1.
         seed: Of the choice of pictures and of all orders.
         contact: Whom participants can ask.

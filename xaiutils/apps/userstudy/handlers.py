@@ -282,7 +282,7 @@ class _Withdraw(Page):
         self._place()
         self._store.withdraw(self._session()[0])
         self.clear_cookie(SESSION)
-        self._note(200, "withdrawn" if self._store.clean else "traces", "/", "To the first page")
+        self._note(200, "withdrawn", "/", "To the first page")
 
 
 class _File(Page):

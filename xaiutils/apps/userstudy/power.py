@@ -28,14 +28,10 @@ def participants_for_accuracy(
 
     Args:
         first, second: In (0, 1), different.
-        items: Answers of a participant under each condition, >= 1.
-        icc: ρ, in [0, 1].
+        items: r, answers of a participant under each condition, >= 1. icc: ρ, in [0, 1].
         power: Chance to find the difference, in (0, 1). alpha: Two-sided level, in (0, 1).
-
-    Raises:
-        TypeError, ValueError: An argument is out of its range.
     """
-    p, q = (_inside(name, value) for name, value in (("first", first), ("second", second)))
+    p, q = _inside("first", first), _inside("second", second)
     if p == q:
         raise ValueError(f"first and second must differ, got {p:g} twice")
     spread = p * (1 - p) + q * (1 - q)

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tornado.httpserver import HTTPServer
-from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
@@ -22,7 +21,6 @@ from xaiutils.apps.userstudy.handlers import ROUTES, Page
 from xaiutils.apps.userstudy.store import Store
 
 PAGES = Path(__file__).with_name("pages")
-AGAIN = 2  # seconds until what a reader has kept in the file is tried to be erased again
 
 
 def _application(folder: Path) -> Application:
@@ -58,14 +56,6 @@ async def _serve(app: Application, host: str, port: int, say: Callable[[str], No
     # A proxy says by X-Forwarded-Proto that a page goes through HTTPS.
     server = HTTPServer(app, max_body_size=100_000, max_header_size=20_000, xheaders=True)
     server.add_sockets(sockets)
-    store: Store = app.settings["store"]
-
-    def erase() -> None:
-        if not store.clean:
-            store.erase()
-
-    again = PeriodicCallback(erase, AGAIN * 1000)
-    again.start()
     say(f"the study is at http://{host}:{sockets[0].getsockname()[1]}/ ; Ctrl-C ends it")
     if host not in {"127.0.0.1", "localhost", "::1"}:
         say("it is open to the network, without encryption: see docs/user-study.md")
@@ -73,8 +63,7 @@ async def _serve(app: Application, host: str, port: int, say: Callable[[str], No
     for sign in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sign, stop.set)
     await stop.wait()
-    again.stop()
     server.stop()
     await server.close_all_connections()
-    store.close()
+    app.settings["store"].close()
     say("ended; every answer is in the folder")

@@ -73,8 +73,6 @@ class Place:
 class Store:
     """The file of a study's answers, made if it is not there.
 
-    ``clean`` says whether nothing of those who have withdrawn is left in the folder.
-
     Raises:
         Unavailable: It cannot be written.
         ValueError: It is of another version or study, or is no database.
@@ -82,7 +80,7 @@ class Store:
 
     def __init__(self, folder: str | Path, design: Design, wait: float = WAIT) -> None:
         self.path = Path(folder) / FILE
-        self.design, self.wait, self.clean = design, wait, True
+        self.design = design
         with self._told("opened"):
             self.connection = sqlite3.connect(self.path, timeout=wait, isolation_level=None)
         try:
@@ -97,7 +95,6 @@ class Store:
 
     def _open(self) -> None:
         """Make the tables of a new file; refuse those of others."""
-        self.inode = _inode(self.path)
         for pragma in ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON"):
             self._one(f"PRAGMA {pragma}")
         version, tables = self._one("PRAGMA user_version")[0], self._one(COUNT)[0]
@@ -106,7 +103,7 @@ class Store:
                 f"{self.path} must be of version {SCHEMA}, got {version}; "
                 "use the xaiutils that made it, or move it away to begin anew"
             )
-        self._one("PRAGMA journal_mode = WAL")
+        self._one("PRAGMA journal_mode = TRUNCATE")  # keeps nothing of those who have withdrawn
         with self._writing():
             if not self._one(COUNT)[0]:
                 for statement in filter(str.strip, TABLES.split(";")):
@@ -118,7 +115,6 @@ class Store:
         if kept["design"] != self.design.hash:
             raise ValueError(f"{self.path} holds the answers to another design")
         self.secret: str = kept["secret"]
-        self.erase()  # what a server that was killed has left
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
@@ -134,8 +130,6 @@ class Store:
             self._one("BEGIN IMMEDIATE")
             try:
                 yield
-                if _inode(self.path) != self.inode:  # SQLite would go on in a file without a name
-                    raise sqlite3.OperationalError("it was moved, deleted or replaced")
                 self._one("COMMIT")
             except BaseException:
                 if self.connection.in_transaction:
@@ -207,32 +201,13 @@ class Store:
             return done.rowcount == 1
 
     def withdraw(self, code: str) -> int:
-        """Delete a participant with all answers, also from the file's free pages: how many.
-
-        Whether nothing is left in the write-ahead log is said by `clean`.
-        """
+        """Delete a participant with all answers, also from the file's free pages: how many."""
         with self._writing():
             (count,) = self._one("SELECT count(*) FROM answer WHERE code = ?", code)
             done = self.connection.execute("DELETE FROM participant WHERE code = ?", (code,))
             if not done.rowcount:
                 raise Unknown("no participant has this code")
-        self.erase(self.wait)
         return int(count)
-
-    def erase(self, wait: float = 0) -> bool:
-        """Take what was deleted out of the write-ahead log: `clean`.
-
-        A reader of the file, such as a backup, keeps it there until it has ended, for which this
-        waits so many seconds.
-        """
-        self._one(f"PRAGMA busy_timeout = {round(wait * 1000)}")
-        try:
-            self.clean = self._one("PRAGMA wal_checkpoint(TRUNCATE)")[0] == 0
-        except sqlite3.Error:
-            self.clean = False
-        finally:
-            self._one(f"PRAGMA busy_timeout = {round(self.wait * 1000)}")
-        return self.clean
 
     def rows(self) -> list[tuple[int, str, int, str, str, str, float | None]]:
         """Every answer: number, question, position, kind, condition, answer, seconds; no codes."""
@@ -255,10 +230,6 @@ def normalised(code: str) -> str:
 def spelled(code: str) -> str:
     """A code as it is shown: in groups of four."""
     return "-".join(code[i : i + 4] for i in range(0, len(code), 4))
-
-
-def _inode(path: Path) -> int | None:
-    return path.stat().st_ino if path.exists() else None
 
 
 def _hashed(device: str) -> str:

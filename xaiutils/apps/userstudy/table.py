@@ -25,11 +25,7 @@ Row = tuple[int, str, int, str, str, str, float | None]
 
 
 def answers_table(folder: str | Path) -> pd.DataFrame:
-    """Every answer in a study's folder, with `COLUMNS`.
-
-    Raises:
-        FileNotFoundError, ValueError, Unavailable: As `open_user_study` and `Store`.
-    """
+    """Every answer in a study's folder, with `COLUMNS`; raises as `open_user_study` and `Store`."""
     design = open_user_study(folder)
     if not (Path(folder) / FILE).is_file():
         raise FileNotFoundError(f"FOLDER must hold answers, {Path(folder) / FILE} is not there yet")
@@ -68,11 +64,7 @@ def tabulate(design: Design, rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write the table whole or not at all; every field is quoted, and no formula is left.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
+    """Write the table whole or not at all; every field is quoted, and no formula is left."""
     safe = table.copy()
     for column in safe.columns:
         safe[column] = [_words(one) if isinstance(one, str) else one for one in safe[column]]
@@ -82,8 +74,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 def _words(text: str) -> str:
     """An apostrophe before whatever a spreadsheet could take for the beginning of a formula.
 
-    Also behind a semicolon, a tab or a new line, since a spreadsheet that parts fields there looks
-    at no quotes inside of a line; and whatever invisible stands before it.
+    Also behind whatever parts fields in some spreadsheet, and whatever invisible stands before it.
     """
     safe, first = "", True
     for letter in text:

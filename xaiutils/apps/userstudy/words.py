@@ -37,11 +37,6 @@ NOTES = {
         "the study.",
     ),
     "withdrawn": ("Your answers are deleted", "Nothing of you is left in the study's file."),
-    "traces": (
-        "Your answers are deleted",
-        "Nobody finds them in the study any more. Another program is reading the study's file just "
-        "now, so that traces of them stay on the disk until it has ended; they are removed then.",
-    ),
 }
 PICTURE = ("The picture that the network was shown.", "The picture")
 MAP = ("The same picture in grey under a coloured map.", "The map")

@@ -1,4 +1,4 @@
-"""Studies: images × methods × metrics, in parts, on one core or a cluster, killed and resumed.
+"""Studies: images × methods × metrics, in parts, on one core or many, killed and resumed.
 
 opened = create_study("results/mine", methods=["hybrid", "lrp_paper"], metrics=["srg"])
 run_study(opened, workers=2)

@@ -22,41 +22,27 @@ HALVE = "auto"
 
 @dataclass(frozen=True)
 class Study:
-    """The configuration; two studies with one hash have the same result table.
-
-    Attributes:
-        workload, split: See `load_workload`.
-        model, weights: Name of the network, and a hash of its parameters and buffers.
-        network: A hash of its operations, its CAM layer and its preprocessing.
-        pictures, images: A hash of all pictures with their labels, and how many there are.
-        methods, metrics: Rows and columns, as `parse_method` and `parse_metric` read them.
-        seeds: Each gives a row of its own.
-        part: Pictures in a part.
-        batch: The most pictures that the network gets at once; None as the metrics ask; ``"auto"``
-            as they ask, and half where memory does not hold them, which changes last bits.
-        threads: Of the process that scores; their number changes last bits.
-        device: ``"cpu"`` or ``"cuda"``.
-        autocast: Whether the network computes in bfloat16 where torch thinks that it may.
-        settings, versions: Of the methods and metrics, defaults included, and of the libraries.
-    """
+    """The configuration; two studies with one hash have the same result table."""
 
     workload: str
     split: str
     model: str
-    weights: str
-    network: dict[str, str]
-    pictures: str
+    weights: str  # a hash, as those below
+    network: dict[str, str]  # operations, CAM layer, preprocessing
+    pictures: str  # all of them with their labels
     images: int
-    methods: tuple[str, ...]
+    methods: tuple[str, ...]  # rows and columns, as `parse_method` and `parse_metric` read them
     metrics: tuple[str, ...]
-    seeds: tuple[int, ...]
-    part: int
+    seeds: tuple[int, ...]  # each gives a row of its own
+    part: int  # pictures in a part
+    # The most pictures that the network gets at once; None as the metrics ask; "auto" as they ask,
+    # and half where memory does not hold them, which changes last bits.
     batch: int | str | None
-    threads: int
-    device: str
-    autocast: bool
-    settings: dict[str, Any]
-    versions: dict[str, str]
+    threads: int  # of the process that scores; their number changes last bits
+    device: str  # "cpu" or "cuda"
+    autocast: bool  # whether the network computes in bfloat16 where torch thinks that it may
+    settings: dict[str, Any]  # of methods and metrics, defaults included
+    versions: dict[str, str]  # of the libraries
 
     @cached_property
     def hash(self) -> str:
@@ -125,34 +111,17 @@ def settings_of(methods: Sequence[str], metrics: Sequence[str]) -> dict[str, Any
     """All settings in full, so that a changed default is a changed study."""
     rows = [(row.label, fingerprint.method(row)) for row in map(parse_method, methods)]
     columns = [(name, fingerprint.metric(name, own)) for name, own in map(parse_metric, metrics)]
-    for argument, found in (("methods", rows), ("metrics", columns)):
-        counts = Counter(name for name, _ in found)
-        twice = sorted(name for name, count in counts.items() if count > 1)
-        if twice or not found:
-            given = f"{', '.join(twice)} twice" if twice else "none"
-            raise ValueError(f"{argument} must be one or more, each once, got {given}")
+    require_once("methods", [name for name, _ in rows])
+    require_once("metrics", [name for name, _ in columns])
     return {"methods": dict(rows), "metrics": dict(columns)}
 
 
-def check_engine(part: int, batch: int | str | None, threads: int, device: str) -> None:
-    """Refuse what cannot be run."""
-    checks.whole("part", part)
-    checks.whole("threads", threads)
-    checks.choice("device", device, DEVICES)
-    if isinstance(batch, str):
-        checks.choice("batch", batch, (HALVE,))
-    elif batch is not None:
-        checks.whole("batch", batch)
-
-
-def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
-    """Whole numbers from 0, each once."""
-    found = tuple(checks.whole("seeds", seed, low=0) for seed in seeds)
-    if max(found, default=0) >= 2**31:
-        raise ValueError(f"seeds must be below 2**31, got {max(found)}")
-    if not found or len(set(found)) < len(found):
-        raise ValueError(f"seeds must be one or more, each once, got {list(seeds)}")
-    return found
+def require_once(argument: str, names: Sequence[Any]) -> None:
+    """Refuse none, and what is named twice."""
+    twice = sorted(str(name) for name, count in Counter(names).items() if count > 1)
+    if twice or not names:
+        given = f"{', '.join(twice)} twice" if twice else "none"
+        raise ValueError(f"{argument} must be one or more, each once, got {given}")
 
 
 def _parse(text: str) -> tuple[str, dict[str, Any]]:

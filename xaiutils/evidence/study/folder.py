@@ -10,7 +10,7 @@ import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from filelock import FileLock
 from xaiutils.cases.workloads import Workload, load_workload
 from xaiutils.evidence import fingerprint
 from xaiutils.evidence.study.configuration import (
+    DEVICES,
+    HALVE,
     Study,
-    check_engine,
-    check_seeds,
     parse_method,
     parse_metric,
+    require_once,
     settings_of,
 )
 from xaiutils.evidence.study.pictures import Picture, digest, listing, read_pictures, write_pictures
@@ -45,21 +46,14 @@ class Place:
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """An opened folder.
-
-    Attributes:
-        path, study, place: Where it is, the configuration, where network and pictures are.
-        pictures: All of them, in the order of the table.
-        asked: How many pictures were asked for; None for all.
-        code: The function of a model that the manifest names and nobody asked for, or empty.
-    """
+    """An opened folder."""
 
     path: Path
     study: Study
     place: Place
-    pictures: tuple[Picture, ...]
-    asked: int | None
-    code: str = ""
+    pictures: tuple[Picture, ...]  # in the order of the table
+    asked: int | None  # how many pictures were asked for; None for all
+    code: str = ""  # the function of a model that the manifest names and nobody asked for
 
     def part(self, index: int) -> tuple[Picture, ...]:
         """The pictures of a part."""
@@ -119,8 +113,17 @@ def create_study(
         FileExistsError: The folder holds something already.
         ValueError: An unknown name, a wrong number or setting, no pictures.
     """
-    check_engine(part, batch, threads, device)
-    own = check_seeds(seeds)
+    for argument, number in (("part", part), ("threads", threads)):
+        checks.whole(argument, number)
+    checks.choice("device", device, DEVICES)
+    if isinstance(batch, str):
+        checks.choice("batch", batch, (HALVE,))
+    elif batch is not None:
+        checks.whole("batch", batch)
+    own = tuple(checks.whole("seeds", seed, low=0) for seed in seeds)
+    require_once("seeds", own)
+    if max(own) >= 2**31:
+        raise ValueError(f"seeds must be below 2**31, got {max(own)}")
     path = Path(folder)
     _require_empty(path)
     source = workload or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
@@ -189,8 +192,9 @@ def open_study(
         raise FileNotFoundError(f"folder must hold a study, {path} has no {MANIFEST}")
     try:
         about = json.loads((path / MANIFEST).read_text("utf-8"))
-        study, place, asked = _parsed(about)
-        told, own = about["hash"], study.hash
+        lists = {k: tuple(v) for k, v in about["study"].items() if isinstance(v, list)}
+        study, place = Study(**{**about["study"], **lists}), Place(**about["place"])
+        told, own, asked = about["hash"], study.hash, about["images"]
     except (ValueError, LookupError, TypeError, RecursionError, AttributeError) as error:
         raise ValueError(f"{path / MANIFEST} cannot be read: {error!r}") from None
     if own != told:
@@ -210,25 +214,6 @@ def open_study(
     if code:
         place = replace(place, model=None)
     return StudyFolder(path.resolve(), study, place, tuple(pictures), asked, code)
-
-
-def _parsed(about: dict[str, Any]) -> tuple[Study, Place, int | None]:
-    """A manifest's study; what no study was begun with is refused, whatever its hash."""
-    values, place, asked = about["study"], Place(**about["place"]), about["images"]
-    known = {field.name for field in fields(Study)}
-    if set(values) != known:
-        raise ValueError(f"its study has {sorted(set(values) ^ known)} too many or too few")
-    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    study = Study(**{**values, **lists})
-    check_engine(study.part, study.batch, study.threads, study.device)
-    check_seeds(study.seeds)
-    for count in (study.images, 1 if asked is None else asked):
-        checks.whole("images", count)
-    texts = (study.workload, study.split, study.model, *study.methods, *study.metrics)
-    for value in (*texts, *(one for one in vars(place).values() if one is not None)):
-        if not isinstance(value, str):
-            raise TypeError(f"text expected, got {checks.describe(value)}")
-    return study, place, asked
 
 
 def _require_empty(path: Path) -> None:
@@ -276,13 +261,8 @@ def _absolute(place: Place, name: str) -> Place:
 def _own_gpu() -> str:
     """A GPU for this process: workers of this machine, which are numbered, take turns."""
     import torch
-    from distributed import get_worker
 
     if not torch.cuda.is_available():
         raise ValueError("device must be one that is here, got cuda without a GPU")
-    try:
-        name = get_worker().name
-    except ValueError:  # no worker of Dask's, but perhaps one of `xaiutils.support.processes`
-        number = multiprocessing.current_process().name.rpartition("worker-")[2]
-        name = int(number) if number.isdigit() else 0
-    return f"cuda:{name % torch.cuda.device_count() if isinstance(name, int) else 0}"
+    number = multiprocessing.current_process().name.rpartition("worker-")[2]
+    return f"cuda:{int(number) % torch.cuda.device_count() if number.isdigit() else 0}"

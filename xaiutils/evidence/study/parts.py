@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Container, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def found_parts(folder: Path) -> Iterator[int]:
 
 def write_part(folder: Path, study: str, index: int, rows: list[dict[str, Any]]) -> None:
     """Write a part's result rows, sorted by `KEY`."""
-    rows = sorted(rows, key=lambda row: tuple(row[key] for key in KEY))
+    rows = sorted(rows, key=itemgetter(*KEY))
     table = pa.Table.from_pylist(rows, schema=RESULT)
     about = {"study": study, "part": index, "rows": len(rows)}
     about["sha256"] = checksum(f"{study} {index}", table)
@@ -83,8 +84,7 @@ def read_part(folder: Path, study: str, index: int) -> pa.Table:
     """A part's result rows, after every check.
 
     Raises:
-        FileNotFoundError: It is not there.
-        BrokenPart: It cannot be read, or is not what was written.
+        FileNotFoundError, BrokenPart: It is not there, or is not what was written.
         ForeignPart: It belongs to another study.
     """
     path = part_path(folder, index)

@@ -52,11 +52,7 @@ def look(work: Workload, index: int) -> Picture:
 
 
 def listing(work: Workload, indices: Iterable[int]) -> list[Picture]:
-    """Pictures sorted by their names, which is the order of the result table.
-
-    Raises:
-        ValueError: Two pictures have one name.
-    """
+    """Pictures sorted by their names, each its own: the order of the result table."""
     found = sorted((look(work, index) for index in indices), key=lambda one: one.image_id)
     for name, count in Counter(one.image_id for one in found).items():
         if count > 1:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -25,32 +25,21 @@ LOGGED = ["error_code", "method", "metric", "reason", "host", "instructions", "s
 ROWS = 100_000  # in a row group of the table, at least
 
 
-@dataclass(frozen=True)
-class Status:
-    """How far a study is.
+class Status(NamedTuple):
+    """How far a study is."""
 
-    Attributes:
-        parts, done, broken: Of the study; those that are there and whole; those that are not.
-        rows, scored, failed: In the parts that are done; of methods with a score; with an accident.
-        codes, where: How many rows have each error code; each (error code, method, metric).
-        reasons: The first that the log gives for each of these.
-        seconds, unread: Spent on all attempts, as the log has it; logs that cannot be read.
-        machines: Hosts with the instructions that torch used there, of which more than one kind
-            can differ in last bits.
-    """
-
-    parts: int
-    done: int
-    broken: tuple[int, ...]
-    rows: int
-    scored: int
-    failed: int
-    codes: dict[str, int]
-    where: dict[tuple[str, str, str], int]
-    reasons: dict[tuple[str, str, str], str]
-    seconds: float
-    unread: tuple[str, ...]
-    machines: tuple[tuple[str, str], ...]
+    parts: int  # of the study
+    done: int  # are there and whole
+    broken: tuple[int, ...]  # are there and not whole
+    rows: int  # in the parts that are done
+    scored: int  # rows of methods with a score
+    failed: int  # rows of methods with an accident
+    codes: dict[str, int]  # rows with each error code
+    where: dict[tuple[str, str, str], int]  # rows with each (error code, method, metric)
+    reasons: dict[tuple[str, str, str], str]  # the first that the log gives for each of these
+    seconds: float  # spent on all attempts, as the log has it
+    unread: tuple[str, ...]  # logs that cannot be read
+    machines: tuple[tuple[str, str], ...]  # hosts, with the instructions that torch used there
 
 
 def study_status(opened: StudyFolder) -> Status:
@@ -68,9 +57,11 @@ def study_status(opened: StudyFolder) -> Status:
         counts.update(zip(*columns, strict=True))
     where = {key: count for key, count in counts.items() if key[0]}
     codes: Counter[str] = Counter()
-    for (code, _, _), count in where.items():
-        codes[code] += count
-    own = [(code, count) for (code, method, _), count in counts.items() if method != NETWORK]
+    scored = failed = 0
+    for (code, method, _), count in counts.items():
+        codes.update({code: count} if code else {})
+        scored += count if method != NETWORK and not code else 0
+        failed += count if method != NETWORK and code in ACCIDENTS else 0
     seconds, unread = 0.0, []
     reasons: dict[tuple[str, str, str], str] = {}
     machines: dict[tuple[str, str], None] = {}
@@ -81,35 +72,22 @@ def study_status(opened: StudyFolder) -> Status:
         except (OSError, pa.ArrowException):
             unread.append(path.name)
             continue
-        for code, method, metric, reason, host, kind, took in zip(
+        for *key, reason, host, kind, took in zip(
             *(log[name].to_pylist() for name in LOGGED), strict=True
         ):
             seconds += took
             machines[host, kind] = None
+            code, method, metric = key
             if (code, method, metric) in where:
                 reasons.setdefault((code, method, metric), reason)
     return Status(
-        parts=opened.study.parts,
-        done=done,
-        broken=tuple(broken),
-        rows=counts.total(),
-        scored=sum(count for code, count in own if not code),
-        failed=sum(count for code, count in own if code in ACCIDENTS),
-        codes=dict(codes),
-        where=where,
-        reasons=reasons,
-        seconds=seconds,
-        unread=tuple(unread),
-        machines=tuple(machines),
-    )
+        opened.study.parts, done, tuple(broken), counts.total(), scored, failed, dict(codes),
+        where, reasons, seconds, tuple(unread), tuple(machines),
+    )  # fmt: skip
 
 
 def write_result(opened: StudyFolder, path: Path) -> int:
-    """Write the result table, part after part: the same bytes whoever scored them; its rows.
-
-    Raises:
-        FileNotFoundError, BrokenPart: A part is missing or broken.
-    """
+    """Write the result table, part after part: the same bytes whoever scored them; its rows."""
     about = json.dumps({"study": opened.study.hash, "configuration": asdict(opened.study)})
     schema = RESULT.with_metadata({ABOUT: about.encode()})
     count = 0
@@ -147,18 +125,16 @@ def load_study(
     found = []
     for index in range(opened.study.parts):
         try:
-            part = read_part(opened.path, opened.study.hash, index).drop(["wnid", "model"])
+            part = read_part(opened.path, opened.study.hash, index)
         except (FileNotFoundError, BrokenPart):
             if not partial:
                 raise
             continue
-        texts = [i for i, kind in enumerate(part.schema.types) if pa.types.is_string(kind)]
-        for i in texts:  # names once and a number for each row: 40 bytes a score in all
-            part = part.set_column(i, part.column_names[i], part[i].dictionary_encode())
-        found.append(part)
+        found.append(part.drop(["wnid", "model"]))
     if not found:
         raise FileNotFoundError(f"{opened.path} must have a part, it has none")
-    table = pa.concat_tables(found).unify_dictionaries().to_pandas()
+    # Names once and a number for each row: 40 bytes a score in all.
+    table = pa.concat_tables(found).to_pandas(strings_to_categorical=True)
     network = table["method"] == NETWORK
     if right_only:
         right = table.loc[network & (table["metric"] == RIGHT) & (table["value"] == 1), "image_id"]
@@ -192,9 +168,7 @@ def study_summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def against(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """Every method of one study against every method of another, on what both have.
-
-    That is pictures, metrics and seeds that are in both tables.
+    """Every method of one study against every method of another, on what is in both tables.
 
     Args:
         own, other: From `load_study`; of one workload, split and network. A method that both have
@@ -203,9 +177,6 @@ def against(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The rows of `xaiutils.metrics.score_table.compare`, one for each metric that both have and
         each pair; ``difference`` is positive where the study's own method is better.
-
-    Raises:
-        ValueError: They have no network, picture, metric or seed in common.
     """
     keys = ["workload", "split", "network"]
     for key in keys:

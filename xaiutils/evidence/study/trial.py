@@ -41,24 +41,21 @@ def require_settings(
     case = _picture(work) if methods or given else None
     if case is None:
         return
+    asked: list[tuple[str, str, Callable[..., object], Mapping[str, Any]]] = []
     for one in methods:
         assert one.method is not None
-        ask = partial(one.method, case.classifier, case.x, case.targets)
-        _require("methods", one.label, ask, one.settings)
+        explain = partial(one.method, case.classifier, case.x, case.targets)
+        asked.append(("methods", one.label, explain, one.settings))
     for name, settings in given.items():
-        _require("metrics", name, partial(METRICS[name], case, _ramp), settings)
-
-
-def _require(
-    argument: str, name: str, ask: Callable[..., object], settings: Mapping[str, Any]
-) -> None:
-    reason = _failure(ask, settings)
-    if reason is not None and _failure(ask, {}) is None:
-        given = ", ".join(f"{key}={value!r}" for key, value in settings.items())
-        raise ValueError(
-            f"{argument} must have settings that they take, {name} refuses {given}: "
-            f"{text_of(reason)}"
-        )
+        asked.append(("metrics", name, partial(METRICS[name], case, _ramp), settings))
+    for argument, name, ask, settings in asked:
+        reason = _failure(ask, settings)
+        if reason is not None and _failure(ask, {}) is None:
+            words = ", ".join(f"{key}={value!r}" for key, value in settings.items())
+            raise ValueError(
+                f"{argument} must have settings that they take, {name} refuses {words}: "
+                f"{text_of(reason)}"
+            )
 
 
 def _failure(ask: Callable[..., object], settings: Mapping[str, Any]) -> BaseException | None:

@@ -6,15 +6,15 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from math import isnan
+from operator import itemgetter
 from pathlib import Path
-from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -25,15 +25,13 @@ from xaiutils.evidence.study.configuration import HALVE, Study
 from xaiutils.evidence.study.folder import Place, StudyFolder, open_study
 from xaiutils.evidence.study.parts import KEY, read_part, write_log, write_part
 from xaiutils.evidence.study.pictures import Picture, look
-from xaiutils.evidence.study.trail import Doing, Pen, leave_trail
+from xaiutils.evidence.study.trail import Doing, leave_trail
 from xaiutils.metrics.record import Score
 from xaiutils.metrics.scoring import Contender, score_case
 from xaiutils.pictures.imagenet import ImageNetFolder
 from xaiutils.support import asking, cache
 from xaiutils.support.checks import printable, text_of
 
-# Seeds, threads and tracing are the process's: a worker of many threads scores one part at a time.
-_ALONE = Lock()
 # What a row has instead of a score: no score exists (the log says why), or an accident.
 UNDEFINED = "undefined"
 ACCIDENTS = (
@@ -50,27 +48,17 @@ class _Changed(ValueError):
     """A picture that is not the one that the study began with."""
 
 
+_key = itemgetter(*KEY)  # of a row
 CODES = ((_Changed, CHANGED), (FileNotFoundError, MISSING), (OSError, BROKEN), (ValueError, BROKEN))
 
 
-@dataclass(frozen=True)
-class _Opened:
+class _Opened(NamedTuple):
     """What a process keeps between parts."""
 
     folder: StudyFolder
     work: Workload
     entrants: list[Contender]
-    places: dict[str, int] | None
-
-    def index(self, picture: Picture) -> int:
-        """Where a picture is in the workload now; a folder may have lost others before it."""
-        many = len(self.work.samples)
-        now = picture.index if picture.index < many else None
-        if self.places is not None:
-            now = self.places.get(picture.image_id)
-        if now is None:
-            raise FileNotFoundError(f"{picture.image_id} must be among the workload's pictures")
-        return now
+    places: dict[str, int] | None  # of ImageNet's pictures, which may be fewer than they were
 
 
 @dataclass
@@ -78,7 +66,8 @@ class _Rows:
     """The rows of a part in the making, and the log of how they came about."""
 
     study: Study
-    pen: Pen
+    at: Callable[[Doing], None]
+    guilty: Mapping[tuple[str, str], str]
     rows: list[dict[str, Any]] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
     doing: Doing = field(default_factory=Doing)
@@ -87,20 +76,25 @@ class _Rows:
     def begin(self, doing: Doing) -> None:
         """From now on this row is computed."""
         self.doing, self.started = doing, time.perf_counter()
-        self.pen.at(doing)
+        self.at(doing)
+
+    def require_harmless(self) -> None:
+        """Refuse a picture and method that have cost their share of processes."""
+        reason = self.guilty.get((self.doing.image, self.doing.method))
+        if reason:
+            raise RuntimeError(reason)
 
     def end(
         self, picture: Picture, value: float, code: str, error: BaseException | str = ""
     ) -> None:
         """The row that was begun, and what the log says of it."""
         seconds = time.perf_counter() - self.started
-        image, method, metric, seed, _ = self.doing
+        _, method, metric, seed = self.doing
         self.add(picture, method, metric, seed, value, code)
         lines = traceback.format_exception(error) if isinstance(error, BaseException) else []
-        about = {"image_id": image, "method": method, "metric": metric, "seed": seed}
         self.log.append(
-            about
-            | {
+            {
+                **dict(zip(KEY, self.doing, strict=True)),
                 "seconds": seconds,
                 "error_code": code,
                 "reason": text_of(error),
@@ -116,29 +110,39 @@ class _Rows:
         self, picture: Picture, method: str, metric: str, seed: int, value: float, code: str
     ) -> None:
         """One result row."""
-        key = {"image_id": picture.image_id, "method": method, "metric": metric, "seed": seed}
+        key = dict(zip(KEY, (picture.image_id, method, metric, seed), strict=True))
         about = {"wnid": picture.wnid, "model": printable(self.study.model)}
         self.rows.append(key | about | {"value": value, "error_code": code})
 
 
 def score_part(
-    folder: str | Path, study: str, index: int, place: Place, *, run: str, retry: bool = False
+    folder: str | Path,
+    study: str,
+    index: int,
+    place: Place,
+    *,
+    run: str,
+    retry: bool = False,
+    guilty: Mapping[tuple[str, str], str] | None = None,
 ) -> int:
     """Score a part and write it; its accidents.
 
-    With ``retry`` only its pictures that met an accident; a score that is there is never given up
-    for one of the second attempt. ``study`` is the hash that the folder must have; each ``run``
-    looks at network and pictures anew.
+    Args:
+        folder, study, index, place: The study, the hash that it must have, the part, and where
+            network and pictures are.
+        run: Each run looks at network and pictures anew.
+        retry: Only pictures that met an accident; a score that is there is never given up for an
+            accident of the second attempt.
+        guilty: The reason of each picture and method that are left, for they have ended processes.
 
     Raises:
         ValueError: Folder, network, pictures or libraries are not those of the study.
         OSError: The part cannot be written.
-        Unfinished: Processes of this run have died of it before its first picture.
     """
-    with _ALONE, leave_trail(Path(folder), index, run) as pen:
+    with leave_trail(Path(folder), index) as at:
         tools = _tools(str(folder), study, place, run)
         opened = tools.folder
-        book = _Rows(opened.study, pen)
+        book = _Rows(opened.study, at, guilty or {})
         pictures: Sequence[Picture] = opened.part(index)
         kept: dict[tuple[Any, ...], dict[str, Any]] = {}
         if retry:
@@ -157,16 +161,11 @@ def score_part(
         return sum(row["error_code"] in ACCIDENTS for row in kept.values())
 
 
-def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in KEY)
-
-
 def _score_picture(tools: _Opened, picture: Picture, book: _Rows) -> None:
     study = book.study
-    doing = Doing(picture.image_id, NETWORK, RIGHT, study.seeds[0])
-    book.begin(doing)
+    book.begin(Doing(picture.image_id, NETWORK, RIGHT, study.seeds[0]))
     try:
-        book.pen.require_harmless(doing)
+        book.require_harmless()
         case = _case(tools, picture)
         chooses = case.classifier.chooses
         said = int(case.classifier.predicted(case.classifier.predict(case.x))) if chooses else -1
@@ -199,10 +198,9 @@ def _ask(
 ) -> Score:
     """One score, timed; an error becomes a row and ends nothing."""
     error: BaseException | str
-    doing = Doing(picture.image_id, label, metric, seed)
-    book.begin(doing)
+    book.begin(Doing(picture.image_id, label, metric, seed))
     try:
-        book.pen.require_harmless(doing)
+        book.require_harmless()
         found = score()
     except (Exception, SystemExit) as reason:  # whatever a method or a metric raises
         code, error = _code(reason), reason
@@ -223,7 +221,12 @@ def _code(error: BaseException) -> str:
 
 
 def _case(tools: _Opened, picture: Picture) -> Case:
-    index = tools.index(picture)
+    """The picture, which a folder may have at another place than it was, or lost."""
+    index: int | None = picture.index
+    if tools.places is not None:
+        index = tools.places.get(picture.image_id)
+    if index is None or index >= len(tools.work.samples):
+        raise FileNotFoundError(f"{picture.image_id} must be among the workload's pictures")
     try:
         (case,) = load_cases(tools.work, [index])
     finally:  # a swapped picture is no broken one
@@ -243,10 +246,9 @@ def _tools(folder: str, study: str, place: Place, run: str) -> _Opened:
     if opened.study.hash != study:
         raise ValueError(f"{folder} must hold study {study}, it holds {opened.study.hash}")
     work = opened.load()
-    samples = work.samples
     places = None
-    if isinstance(samples, ImageNetFolder):
-        places = {printable(entry.id): index for index, entry in enumerate(samples.entries)}
+    if isinstance(work.samples, ImageNetFolder):
+        places = {printable(one.id): index for index, one in enumerate(work.samples.entries)}
     return _Opened(opened, work, opened.study.entrants(), places)
 
 

@@ -5,53 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import nn
 
-from xaiutils.pictures.scenes import CLASSES, MEAN, SIZE, STD
-from xaiutils.pictures.scenes.networks import ARCHITECTURES, VGG_WIDTHS, SceneVGG, data_folder
+from xaiutils.pictures.scenes.networks import ARCHITECTURES, SceneVGG, data_folder
 from xaiutils.support import chance, checks
-from xaiutils.support.files import write_whole
 
 
 def network_name(architecture: str, seed: int) -> str:
     """The name of a network in the manifest and in `MODELS`: ``scenes_vgg_seed0``."""
     return f"scenes_{checks.choice('architecture', architecture, ARCHITECTURES)}_seed{seed}"
-
-
-def save_scene_net(
-    net: nn.Module, architecture: str, seed: int, out: Path, record: dict[str, Any]
-) -> dict[str, Any]:
-    """Write the weights and their entry in ``manifest.json``, each by one rename."""
-    name = network_name(architecture, seed)
-    out.mkdir(parents=True, exist_ok=True)
-    content = save({key: value.contiguous() for key, value in net.state_dict().items()})
-    file = f"{name}.safetensors"
-    entry = {
-        "architecture": architecture,
-        "seed": seed,
-        "file": file,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "bytes": len(content),
-    }
-    path = out / "manifest.json"
-    networks = json.loads(path.read_text())["networks"] if path.exists() else {}
-    manifest = {
-        "networks": dict(sorted((networks | {name: entry | record}).items())),
-        "licence": "MIT",
-        "command": "xaiutils train-scenes --architecture ARCHITECTURE --seed SEED --out data",
-        "classes": CLASSES,
-        "size": SIZE,
-        "mean": MEAN,
-        "std": STD,
-        "vgg_widths": VGG_WIDTHS,
-    }
-    write_whole(out / file, lambda stream: stream.write(content))
-    text = (json.dumps(manifest, indent=1) + "\n").encode()
-    write_whole(path, lambda stream: stream.write(text))
-    return entry | record
 
 
 def load_scene_net(name: str = "scenes_vgg_seed0", folder: Path | None = None) -> nn.Module:
@@ -73,5 +37,5 @@ def load_scene_net(name: str = "scenes_vgg_seed0", folder: Path | None = None) -
 
 def _read(path: Path) -> bytes:
     if not path.is_file():
-        raise FileNotFoundError(f"{path} must exist; make it with xaiutils train-scenes")
+        raise FileNotFoundError(f"{path} must exist; make it with `make scenes` in a checkout")
     return path.read_bytes()

@@ -11,6 +11,16 @@ import pytest
 import torch
 from torch import nn
 
+from data.train_scenes import (
+    RECIPES,
+    Recipe,
+    accuracy,
+    gates,
+    normalise,
+    save_scene_net,
+    train,
+    train_scenes,
+)
 from xaiutils.pictures.scenes import SIZE, scene
 from xaiutils.pictures.scenes.networks import (
     ARCHITECTURES,
@@ -21,16 +31,7 @@ from xaiutils.pictures.scenes.networks import (
     data_folder,
     fold,
 )
-from xaiutils.pictures.scenes.training import (
-    RECIPES,
-    Recipe,
-    accuracy,
-    gates,
-    normalise,
-    train,
-    train_scenes,
-)
-from xaiutils.pictures.scenes.weights import load_scene_net, network_name, save_scene_net
+from xaiutils.pictures.scenes.weights import load_scene_net, network_name
 from xaiutils.support import chance
 
 TINY = Recipe(scenes=16, epochs=2, batch=8)

@@ -1,4 +1,6 @@
-"""The scene classifiers' recipes, and the gates that their weights must pass.
+"""Train the shipped scene classifiers: their recipes, and the gates that weights must pass.
+
+`make scenes` in a checkout makes them all anew.
 
 All are trained with batch norm. The vgg's is then folded into the convolutions, so that what is
 shipped is plain convolution, ReLU, max pooling and linear layers; the others keep theirs, as the
@@ -7,7 +9,9 @@ networks that people bring do.
 
 from __future__ import annotations
 
+import argparse
 import functools
+import hashlib
 import json
 import platform
 import time
@@ -18,14 +22,26 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from xaiutils.pictures.scenes import MEAN, SIZE, SPLITS, STD, label, render, scene, soft_label
-from xaiutils.pictures.scenes.networks import ARCHITECTURES, SceneVGG, fold
-from xaiutils.pictures.scenes.weights import save_scene_net
+from xaiutils.pictures.scenes import (
+    CLASSES,
+    MEAN,
+    SIZE,
+    SPLITS,
+    STD,
+    label,
+    render,
+    scene,
+    soft_label,
+)
+from xaiutils.pictures.scenes.networks import ARCHITECTURES, VGG_WIDTHS, SceneVGG, fold
+from xaiutils.pictures.scenes.weights import network_name
 from xaiutils.support import chance, checks
 from xaiutils.support.borrowed import environment_kept
+from xaiutils.support.files import write_whole
 
 REMOVAL_COUNT = 200
 HARD_COUNT = 500
@@ -215,6 +231,39 @@ def gates(net: nn.Module, count: int | None = None) -> dict[str, float]:
     return {name: round(value, 4) for name, value in figures.items()}
 
 
+def save_scene_net(
+    net: nn.Module, architecture: str, seed: int, out: Path, record: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the weights and their entry in ``manifest.json``, each by one rename."""
+    name = network_name(architecture, seed)
+    out.mkdir(parents=True, exist_ok=True)
+    content = save({key: value.contiguous() for key, value in net.state_dict().items()})
+    file = f"{name}.safetensors"
+    entry = {
+        "architecture": architecture,
+        "seed": seed,
+        "file": file,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+    }
+    path = out / "manifest.json"
+    networks = json.loads(path.read_text())["networks"] if path.exists() else {}
+    manifest = {
+        "networks": dict(sorted((networks | {name: entry | record}).items())),
+        "licence": "MIT",
+        "command": "python data/train_scenes.py --architecture ARCHITECTURE --seed SEED --out data",
+        "classes": CLASSES,
+        "size": SIZE,
+        "mean": MEAN,
+        "std": STD,
+        "vgg_widths": VGG_WIDTHS,
+    }
+    write_whole(out / file, lambda stream: stream.write(content))
+    text = (json.dumps(manifest, indent=1) + "\n").encode()
+    write_whole(path, lambda stream: stream.write(text))
+    return entry | record
+
+
 def train_scenes(
     architecture: str,
     seed: int,
@@ -241,3 +290,11 @@ def train_scenes(
         "gates": gates(shipped, gate_scenes),
     }
     return save_scene_net(shipped, architecture, seed, Path(out), record)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--architecture", default="vgg", choices=ARCHITECTURES)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("data"))
+    train_scenes(**vars(parser.parse_args()), report=print)
