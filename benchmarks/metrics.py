@@ -36,8 +36,7 @@ from xaiutils.hybrid import SIGMA_SHARE, THRESHOLD
 from xaiutils.metrics import Case, Metric, load_cases, scoring
 from xaiutils.metrics.paper_quantus import CLASSES
 from xaiutils.network.classifier import Classifier, load_model
-from xaiutils.pictures.decode import PHOTOGRAPHS
-from xaiutils.pictures.images import sample_photograph
+from xaiutils.pictures.images import PHOTOGRAPHS, sample_photograph
 
 Explain = Callable[..., np.ndarray]
 BATCH = 4

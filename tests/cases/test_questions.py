@@ -72,10 +72,38 @@ def test_values_must_be_one_for_each_question(duo):
         duo.per_picture([0.0] * 6)
 
 
-def test_photographs_have_no_answers_so_that_scenes_stand_in(monkeypatch):
-    monkeypatch.setenv("XAIUTILS_MODEL", "squeezenet1_0")
-    monkeypatch.setenv("XAIUTILS_WEIGHTS", "random")
-    assert load_questions("photographs", 1).work.name == "scenes"
+@pytest.fixture(scope="module")
+def pairs():
+    return load_questions("photographs", 100)
+
+
+def test_two_photographs_beside_each_other_are_asked_about_both(pairs):
+    alone = load_workload("photographs")
+    said = alone.classifier.predict(alone.classifier.preprocess(alone.samples)).argmax(1).tolist()
+    right = [one for one, kind in zip(alone.samples, said, strict=True) if one.label == kind]
+    assert pairs.pictures == len(right) * (len(right) - 1) // 2
+    assert len(pairs.target) == 2 * pairs.pictures
+    assert bool(pairs.paired.all())
+    left, other = right[0], right[1]
+    x = alone.classifier.preprocess([left, other])
+    assert torch.equal(pairs.x[0], torch.cat([x[0], x[1]], 2))
+    assert pairs.target[:2].tolist() == [left.label, other.label]
+
+
+def test_of_a_pair_each_object_lies_in_its_own_half(pairs):
+    half = pairs.x.shape[3] // 2
+    alone = load_workload("photographs")
+    sample = next(one for one in alone.samples if one.id == pairs.samples[0].id.split(" | ")[0])
+    assert torch.equal(pairs.own[0][:, :half], alone.masks([sample])[0])
+    assert not pairs.own[0][:, half:].any()
+    assert not pairs.rival[0][:, :half].any()
+    assert pairs.rival[0].any()
+    assert torch.equal(pairs.own[1], pairs.rival[0])
+
+
+def test_a_network_that_knows_no_photograph_cannot_be_asked_about_two():
+    with pytest.raises(ValueError, match="must name two of the photographs rightly"):
+        load_workload("photographs", "duo", model="squeezenet1_0", weights="random")
 
 
 def test_other_pictures_are_asked_about_their_label(monkeypatch):

@@ -6,6 +6,7 @@ import torch
 
 from xaiutils.cases import workloads
 from xaiutils.pictures import scenes
+from xaiutils.pictures.images import PHOTOGRAPHS
 
 
 def test_the_environment_chooses_the_workload(monkeypatch, tmp_path):
@@ -16,11 +17,25 @@ def test_the_environment_chooses_the_workload(monkeypatch, tmp_path):
     chosen, x = work.batch([0, 1])
     assert (work.name, tuple(x.shape)) == ("photographs", (2, 3, 224, 224))
     assert work.picture(chosen[0]).shape == (224, 224, 3)
-    with pytest.raises(ValueError, match="neither"):
-        work.masks(chosen)
+    assert work.masks(chosen).any()
+    unnamed = [sample for sample in work.samples if sample.label is None]
+    with pytest.raises(ValueError, match="astronaut has neither"):
+        work.masks(unnamed)
     monkeypatch.setenv("XAIUTILS_WORKLOAD", "photos")
     with pytest.raises(ValueError, match="did you mean photographs"):
         workloads.load_workload()
+
+
+def test_photographs_come_with_a_network_that_knows_them():
+    work = workloads.load_workload("photographs")
+    assert work.classifier.name == "squeezenet1_1"
+    for sample in work.samples:
+        if sample.label is not None:
+            kind = PHOTOGRAPHS[sample.id].kind
+            assert work.classifier.classes[sample.label] == kind
+            assert sample.boxes == PHOTOGRAPHS[sample.id].boxes
+    shapes = workloads.load_workload("photographs", model="scenes_vgg_seed0")
+    assert {(sample.label, sample.boxes) for sample in shapes.samples} == {(None, ())}
 
 
 def test_scene_workload_counts_and_masks():

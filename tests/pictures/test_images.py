@@ -7,6 +7,7 @@ import os
 import random
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -260,11 +261,28 @@ def test_photographs_come_from_the_installed_files(name: str) -> None:
 
 
 def test_photograph_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="name must be a known name, got 'cofee'; did you mean"):
+    with pytest.raises(ValueError, match="sample must be a known name, got 'cofee'; did you mean"):
         sample_photograph("cofee")
-    monkeypatch.setitem(PHOTOGRAPHS, "chelsea", "gone.png")
-    with pytest.raises(FileNotFoundError, match=r"the photograph gone\.png must lie in"):
+    gone = replace(PHOTOGRAPHS["chelsea"], file="gone.png")
+    monkeypatch.setitem(PHOTOGRAPHS, "chelsea", gone)
+    with pytest.raises(FileNotFoundError, match=r"gone\.png must lie .* pip install scikit-image"):
         sample_photograph("chelsea")
+    monkeypatch.setitem(PHOTOGRAPHS, "chelsea", replace(gone, package="no_such_package"))
+    with pytest.raises(FileNotFoundError, match="no_such_package"):
+        sample_photograph("chelsea")
+
+
+def test_a_photograph_has_the_label_of_the_network_that_has_its_class() -> None:
+    sample = sample_photograph("coffee", ("cup", "espresso"))
+    assert (sample.label, sample.boxes) == (1, PHOTOGRAPHS["coffee"].boxes)
+    unknown = sample_photograph("coffee", ("cup",))
+    assert (unknown.label, unknown.boxes) == (None, ())
+    assert sample_photograph("astronaut", ("cup",)).label is None
+
+
+def test_a_rivals_box_outside_the_picture_is_refused() -> None:
+    with pytest.raises(ValueError, match="boxes must be"):
+        Sample("a", PIL.Image.new("RGB", (8, 8)), 0, rival=(1, ((0, 0, 9, 8),)))
 
 
 # Transform

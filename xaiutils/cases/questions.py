@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from xaiutils.cases.workloads import Workload, load_workload
+from xaiutils.pictures import scenes
 from xaiutils.pictures.images import Sample
 from xaiutils.support import checks
 
@@ -62,18 +63,15 @@ class Questions:
 def load_questions(name: str | None = None, count: int = 40, *, split: str = "duo") -> Questions:
     """The questions about the first pictures of a workload whose objects are known.
 
-    A scene is asked about each of its objects, any other picture about its label.
+    A picture of two objects is asked about each, any other about its label.
 
     Args:
-        name: As `xaiutils.cases.workloads.load_workload`; for photographs, of which nothing is
-            known, the scenes stand in.
+        name: As `xaiutils.cases.workloads.load_workload`.
         count: Pictures at most.
-        split: Of the scenes; ``duo`` has two objects in each.
+        split: ``duo`` has two objects in each.
     """
     count = checks.whole("count", count)
     work = load_workload(name, split)
-    if work.name == "photographs":
-        work = load_workload("scenes", split)
     indices = range(min(count, len(work.samples)))
     chosen, x = work.batch(indices)
     asked = [_asked(work, sample) for sample in chosen]
@@ -96,7 +94,8 @@ def _asked(work: Workload, sample: Sample) -> list[tuple[int, Tensor, Tensor, bo
     if sample.label is None:
         raise ValueError(f"samples must have a label, {sample.id} has none")
     own, rival = work.masks([sample])[0], work.rival(sample)
-    if rival is None:
+    relabelled = sample.scene is not None and scenes.label(sample.scene) != sample.label
+    if rival is None or relabelled:  # by others' numbers the rival's class is unknown
         return [(sample.label, own, ~own, False)]
     label, other = rival
     return [(sample.label, own, other, True), (label, other, own, True)]

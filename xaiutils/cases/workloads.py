@@ -1,7 +1,7 @@
 """A classifier and the pictures to explain: what a notebook runs on.
 
-The same notebooks run on the embedded scenes (nothing to download), on scikit-image's photographs
-with any torchvision classifier, and on your copy of ImageNet. The environment chooses:
+The same notebooks run on the embedded scenes, on photographs that libraries ship (nothing to
+download for either), and on your copy of ImageNet. The environment chooses:
 ``XAIUTILS_WORKLOAD`` (scenes, photographs or imagenet); for the last two ``XAIUTILS_MODEL`` and
 ``XAIUTILS_WEIGHTS`` (as for `load_model`), and ``XAIUTILS_IMAGENET`` (the folder).
 ``XAIUTILS_MODELS`` names further torchvision classifiers, ``resnet50=FILE vit_b_16``, for the
@@ -15,16 +15,18 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import torch
 from torch import Tensor
 
 from xaiutils.network.classifier import Classifier, load_model
 from xaiutils.pictures import imagenet, scenes
-from xaiutils.pictures.boxes import located
-from xaiutils.pictures.images import PHOTOGRAPHS, Sample, sample_photograph
+from xaiutils.pictures.boxes import located, sample_target
+from xaiutils.pictures.images import PHOTOGRAPHS, Sample, Transform, sample_photograph
 from xaiutils.support import checks
 from xaiutils.support.plugins import made_by
 
@@ -78,9 +80,13 @@ class Workload:
         return torch.stack(found)
 
     def rival(self, sample: Sample) -> tuple[int, Tensor] | None:
-        """Of a scene with two targets, the class of the other one and where it is, (H, W) bool."""
+        """Where there is a second object, its class and where it is, (H, W) bool."""
+        if sample.rival is not None:
+            kind, boxes = sample.rival
+            other = sample_target(replace(sample, boxes=boxes), self.classifier.transform)
+            return kind, torch.from_numpy(other.mask)
         scene = sample.scene
-        if scene is None or len(scene.targets) < 2 or scenes.label(scene) != sample.label:
+        if scene is None or len(scene.targets) < 2:
             return None
         label = scenes.CLASSES.index(scene.objects[scene.targets[1]].kind)
         mask = self.classifier.transform.mask(scenes.masks(scene)["other"])
@@ -101,9 +107,11 @@ def load_workload(
     Args:
         name: ``scenes``, ``photographs`` or ``imagenet``; or ``module:function``, a function of
             yours that returns a `Workload`.
-        split: Of the scenes: test, duo, hard, calibration, ...; the others have one split.
+        split: Of the scenes: test, duo, hard, calibration, ...; of the photographs ``duo`` is two
+            beside each other, of those that the network names rightly alone. ImageNet has one.
         model, weights: As for `load_model`, instead of ``XAIUTILS_MODEL`` and ``XAIUTILS_WEIGHTS``;
-            for scenes a shipped classifier, by default ``scenes_vgg_seed0``.
+            by default for photographs `load_model`'s own, for ImageNet ``vgg16``, for scenes
+            ``scenes_vgg_seed0``, or another shipped one.
         root: Of ImageNet, instead of ``XAIUTILS_IMAGENET``.
         allow_missing: Accept a list of ImageNet's pictures that names more than there are.
 
@@ -126,11 +134,13 @@ def load_workload(
         samples = _Scenes(partial(scenes.sample, split), range(count))
         return Workload(name, classifier, samples, split)
     if model is None:  # else these weights are another network's
-        model = os.environ.get("XAIUTILS_MODEL", "vgg16")
-        weights = weights or os.environ.get("XAIUTILS_WEIGHTS")
+        model = os.environ.get("XAIUTILS_MODEL") or ("vgg16" if name == "imagenet" else None)
+        weights = weights or (os.environ.get("XAIUTILS_WEIGHTS") if model else None)
     classifier = load_model(model, weights)
     if name == "photographs":
-        return Workload(name, classifier, [sample_photograph(photo) for photo in PHOTOGRAPHS])
+        singles = [sample_photograph(photo, classifier.classes) for photo in PHOTOGRAPHS]
+        alone = Workload(name, classifier, singles)
+        return _in_pairs(alone) if split == "duo" else alone
     pictures = imagenet.open_imagenet(root, allow_missing=allow_missing)
     if pictures.layout != "folder" and len(pictures.wnids) != len(classifier.classes):
         raise ValueError(
@@ -139,6 +149,43 @@ def load_workload(
             "LOC_synset_mapping.txt in it names all of them"
         )
     return _as_asked(Workload(name, classifier, pictures))
+
+
+def _in_pairs(work: Workload) -> Workload:
+    """Two photographs beside each other, as the network sees each: every two that it knows."""
+    known, x = work.batch([i for i, one in enumerate(work.samples) if one.label is not None])
+    classifier = work.classifier
+    said = classifier.predicted(classifier.predict(x)).tolist()
+    right = [one for one, kind in zip(known, said, strict=True) if one.label == kind]
+    if len(right) < 2:
+        raise ValueError(
+            f"model must name two of the photographs rightly to be asked about pairs of them, "
+            f"{classifier.name} names {len(right)} of {len(known)}"
+        )
+    assert isinstance(classifier.transform, Transform)
+    plain = replace(classifier.transform, resize=None, crop=None)
+    pairs = [_beside(classifier, *two) for two in combinations(right, 2)]
+    return replace(
+        work, classifier=replace(classifier, transform=plain), samples=pairs, split="duo"
+    )
+
+
+def _beside(classifier: Classifier, left: Sample, right: Sample) -> Sample:
+    views = [classifier.picture(one) for one in (left, right)]
+    left_boxes, right_boxes = (
+        [tuple(box) for box in sample_target(one, classifier.transform).boxes.tolist()]
+        for one in (left, right)
+    )
+    width = views[0].shape[1]
+    moved = tuple((x0 + width, y0, x1 + width, y1) for x0, y0, x1, y1 in right_boxes)
+    assert right.label is not None
+    return Sample(
+        f"{left.id} | {right.id}",
+        PIL.Image.fromarray(np.concatenate(views, 1)),
+        left.label,
+        boxes=tuple(left_boxes),
+        rival=(right.label, moved),
+    )
 
 
 def with_objects(work: Workload) -> Workload:

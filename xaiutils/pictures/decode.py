@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import warnings
@@ -15,6 +14,7 @@ import PIL.Image
 import PIL.ImageOps
 import torch
 
+from xaiutils.pictures.photographs import photograph
 from xaiutils.support import checks
 
 Source = str | os.PathLike[str] | bytes | PIL.Image.Image | np.ndarray | torch.Tensor
@@ -29,18 +29,6 @@ FORMATS = (
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 ARRAY = "source (an array)"
 ALL_BITS = "give the array that OpenCV reads, cv2.imread(file, cv2.IMREAD_UNCHANGED)[..., ::-1]"
-
-# Files inside scikit-image's wheel (its other pictures are downloads), free to redistribute.
-PHOTOGRAPHS = {
-    "chelsea": "chelsea.png",
-    "coffee": "coffee.png",
-    "rocket": "rocket.jpg",
-    "astronaut": "astronaut.png",
-    "motorcycle": "motorcycle_left.png",
-    "camera": "camera.png",
-    "coins": "coins.png",
-    "moon": "moon.png",
-}
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -73,9 +61,9 @@ def load_image(
     a warning.
 
     Args:
-        source: a path, ``"sample:chelsea"`` (see ``PHOTOGRAPHS``), the bytes of a file, a PIL
-            image, an array ``(H, W)`` or ``(H, W, C)``, or a tensor ``(H, W)`` or ``(C, H, W)``;
-            C is 1, 3 or 4; uint8, uint16, bool, or floats in [0, 1].
+        source: a path, ``"sample:chelsea"`` (a name in ``PHOTOGRAPHS``), the bytes of a file, a
+            PIL image, an array ``(H, W)`` or ``(H, W, C)``, or a tensor ``(H, W)`` or
+            ``(C, H, W)``; C is 1, 3 or 4; uint8, uint16, bool, or floats in [0, 1].
         max_pixels: a larger picture is refused from its header, before it is decoded.
         upright: turn the picture as its EXIF orientation says.
         full_scale: the value that is white, such as 4095 for 12 bits; by default the largest that
@@ -128,26 +116,13 @@ def _open(source: Any) -> tuple[io.BytesIO | io.BufferedReader, str]:
         )
     text = str(os.fspath(source))
     if text.startswith("sample:"):
-        return _photograph(text.removeprefix("sample:")).open("rb"), text
+        return photograph(text.removeprefix("sample:")).path().open("rb"), text
     if text.startswith(("http://", "https://")):
         raise ValueError(f"source must be a local file, got {text}; download it first")
     path = Path(text).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"source must be an existing file, got {text!r}")
     return checks.regular("source", path).open("rb"), text
-
-
-def _photograph(name: str) -> Path:
-    """The file of a photograph, found without importing scikit-image (half a second)."""
-    checks.choice("sample", name, PHOTOGRAPHS)
-    spec = importlib.util.find_spec("skimage")
-    path = Path(spec.origin).parent / "data" / PHOTOGRAPHS[name] if spec and spec.origin else None
-    if path is None or not path.is_file():
-        raise FileNotFoundError(
-            f"the photograph {PHOTOGRAPHS[name]} must lie in scikit-image's data folder, and does "
-            "not; install scikit-image from its wheel (pip install scikit-image)"
-        )
-    return path
 
 
 def check_size(name: str, size: Sequence[int], max_pixels: int = MAX_PIXELS) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import PIL.Image
 import torch
 
-from xaiutils.pictures.decode import PHOTOGRAPHS, check_size, load_image
+from xaiutils.pictures.decode import check_size, load_image
+from xaiutils.pictures.photographs import PHOTOGRAPHS, photograph
 from xaiutils.support import checks
 from xaiutils.support.borrowed import environment_kept
 
@@ -45,6 +46,7 @@ class Sample:
         wnid: WordNet id of the class (ImageNet only).
         notes: what a reader should know, such as "box 2 reached beyond the picture".
         scene: of a generated picture, all that is on it.
+        rival: of another object, its class index and boxes.
     """
 
     id: str
@@ -55,6 +57,7 @@ class Sample:
     wnid: str | None = None
     notes: tuple[str, ...] = ()
     scene: Scene | None = field(default=None, repr=False)
+    rival: tuple[int, tuple[Box, ...]] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a mask or boxes of another size."""
@@ -65,7 +68,7 @@ class Sample:
         if self.mask is not None and np.shape(self.mask) != size:
             got = np.shape(self.mask)
             raise ValueError(f"mask must be of its picture's size {size}, got {got}")
-        for box in self.boxes:
+        for box in (*self.boxes, *(self.rival[1] if self.rival else ())):
             x0, y0, x1, y1 = box
             if not (0 <= x0 < x1 <= size[1] and 0 <= y0 < y1 <= size[0]):
                 raise ValueError(
@@ -75,10 +78,17 @@ class Sample:
                 )
 
 
-def sample_photograph(name: str) -> Sample:
-    """One of scikit-image's own ``PHOTOGRAPHS``, without label; from its installed files."""
-    checks.choice("name", name, PHOTOGRAPHS)
-    return Sample(name, load_image(f"sample:{name}"))
+def sample_photograph(name: str, classes: Sequence[str] = ()) -> Sample:
+    """One of `PHOTOGRAPHS`, which libraries ship, from its installed files.
+
+    Its label is the place of its class in ``classes``, and its boxes are around that object; where
+    they do not have that class it has neither.
+    """
+    record = photograph(name)
+    label = tuple(classes).index(record.kind) if record.kind in classes else None
+    boxes = () if label is None else record.boxes
+    notes = (record.note,) if record.note else ()
+    return Sample(name, load_image(f"sample:{name}"), label, boxes=boxes, notes=notes)
 
 
 class Layout(NamedTuple):

@@ -17,8 +17,8 @@ from xaiutils.network.cam_layer import choose_cam_layer
 from xaiutils.network.classifier import Classifier, load_model
 from xaiutils.network.weights import SCENE_NETWORKS
 from xaiutils.pictures import scenes
-from xaiutils.pictures.decode import PHOTOGRAPHS, pictures_in
-from xaiutils.pictures.images import Sample, load_image, sample_photograph
+from xaiutils.pictures.decode import pictures_in
+from xaiutils.pictures.images import PHOTOGRAPHS, Sample, load_image, sample_photograph
 from xaiutils.support import checks
 
 LISTED = 40  # pictures of a workload or a folder
