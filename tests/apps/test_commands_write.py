@@ -70,7 +70,7 @@ def test_a_picture_is_not_written_over(tmp_path, capsys, options):
 
 
 def test_figures_leave_a_folder_of_something_else(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("xaiutils.evidence.figures.make_notebooks", lambda *_: {})
+    monkeypatch.setattr("xaiutils.evidence.figures._execute_all", lambda *_: {})
     (tmp_path / "README.md").write_text("mine")
     assert cli.main(["figures", "--out", str(tmp_path)]) == 2
     assert f"{tmp_path} has a README.md" in capsys.readouterr().err

@@ -2,5 +2,5 @@
 
 It imports everything but `apps`. Start with `experiments` (what is measured) and `tables` (how a
 table is made); `runner` does the work of both. `claims` judges sentences by tables, `claims_page`
-writes docs/claims.md, `figures` and `notebooks` execute the notebooks.
+writes docs/claims.md, `figures` executes the notebooks.
 """

@@ -67,8 +67,7 @@ def judge_claims(
     """Each claim with its verdict on every workload whose tables are stored.
 
     Args:
-        path: Of the claims; by default ``docs/claims.yaml``.
-        out: Of the tables, see `xaiutils.evidence.results.base`.
+        path, out: Of the claims, by default ``docs/claims.yaml``; and of the tables, see `base`.
         notebook: Only the claims that are shown in it, "08" or "08_related_work.ipynb#place".
     """
     claims = load_claims(path or DOCS / "claims.yaml", METRICS)
@@ -82,15 +81,7 @@ def judge_claims(
 def write_page(
     path: Path | None = None, out: Path | None = None, page: Path | None = None
 ) -> list[str]:
-    """Write the page of claims; returns its lines.
-
-    Args:
-        path, out: As for `judge_claims`.
-        page: The file to be written, by default `page_of` them.
-
-    Raises:
-        FileNotFoundError: There is no table to judge by.
-    """
+    """Write the page of claims, by default to `page_of` them; returns its lines."""
     tables = [table for name in TABLES for table in stored(name, out)]
     if not tables:
         folder = base(out)

@@ -39,15 +39,11 @@ def run_jobs(
     got: Callable[[Key, Any], object],
     died: Callable[[Key, str], bool],
 ) -> None:
-    """Do every job, in this process or in so many others of one thread, each one at a time.
+    """Call ``function`` for every job, in this process or in so many others of one thread.
 
-    Args:
-        function, jobs: Called with what each job asks.
-        workers: 1 for this process.
-        got: Told each job's answer as it comes.
-        died: Told of a job whose process died, and how. The job is done again; where this is true
-            not before nothing else runs: the system ends the largest process where memory does not
-            suffice, and that may have been the wrong one.
+    ``got`` is told each answer as it comes, ``died`` of a job whose process died, and how: the job
+    is done again, where this is true not before nothing else runs, for the system ends the largest
+    process where memory does not suffice, and that may have been the wrong one.
 
     Raises:
         NoProcess: None can be had. What ``function`` and ``died`` raise ends the run.

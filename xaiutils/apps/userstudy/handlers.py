@@ -59,11 +59,7 @@ class Page(RequestHandler):
         return self._store.place(*self._session())
 
     def _remember(self, code: str, device: str) -> None:
-        """Keep the session in the browser, out of reach of scripts; other sites can only link here.
-
-        A strict cookie would not come along with a link in somebody's mail: the participant would
-        be asked to begin anew.
-        """
+        """Keep the session in the browser; a strict cookie would not come with a mailed link."""
         self.set_signed_cookie(
             SESSION, f"{code}:{device}", expires_days=DAYS, httponly=True, samesite="Lax"
         )
@@ -104,18 +100,15 @@ class Page(RequestHandler):
         if isinstance(error, Elsewhere):
             self._elsewhere(self._session()[0])
             return
-        if isinstance(error, Unavailable):
-            status, name = 503, "unavailable"
-        elif isinstance(error, Unknown):
-            status, name = 404, "unknown"
-        elif status_code == 403:  # the form is older than the cookie
-            status, name = 403, "stale"
-        elif status_code in {404, 405}:
-            status, name = 404, "nothing here"
-        elif status_code < 500:
-            status, name = status_code, "not understood"
-        else:
-            status, name = 500, "broken"
+        known = {
+            Unavailable: (503, "unavailable"),
+            Unknown: (404, "unknown"),
+            403: (403, "stale"),  # the form is older than the cookie
+            404: (404, "nothing here"),
+            405: (404, "nothing here"),
+        }
+        other = (status_code, "not understood") if status_code < 500 else (500, "broken")
+        status, name = known.get(type(error)) or known.get(status_code) or other
         label = "Go on" if status < 500 else "Try again"
         self._note(status, name, "/" if status == 404 else "/question", label)
 

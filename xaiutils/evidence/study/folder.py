@@ -111,7 +111,7 @@ def create_study(
 
     Raises:
         FileExistsError: The folder holds something already.
-        ValueError: An unknown name, a wrong number or setting, no pictures.
+        TypeError, ValueError: An unknown name, a wrong number or setting, no pictures.
     """
     for argument, number in (("part", part), ("threads", threads)):
         checks.whole(argument, number)
@@ -178,10 +178,8 @@ def open_study(
 ) -> StudyFolder:
     """Open a folder that `create_study` has begun.
 
-    Args:
-        folder: Where it is.
-        model, weights, root: Where network and pictures are now, if they have moved. A model
-            ``module:function`` is run, and must be named each time.
+    ``model``, ``weights`` and ``root`` say where network and pictures are now, if they have moved.
+    A model ``module:function`` is run, and must be named each time.
 
     Raises:
         FileNotFoundError: It holds no study.
@@ -219,12 +217,9 @@ def open_study(
 def _require_empty(path: Path) -> None:
     """A folder may hold what was left of a beginning that was killed, and nothing else."""
     left = {GUARD, PICTURES, "parts", "log"}
-    if not path.exists():
-        return
-    if not path.is_dir() or any(
-        one.name not in left and one.suffix != TEMPORARY
-        for one in (*path.iterdir(), *(path / "parts").glob("*"))
-    ):
+    found = (*path.iterdir(), *(path / "parts").glob("*")) if path.is_dir() else ()
+    file = path.exists() and not path.is_dir()
+    if file or any(one.name not in left and one.suffix != TEMPORARY for one in found):
         raise FileExistsError(f"folder must be new or empty, {path} is neither")
 
 
