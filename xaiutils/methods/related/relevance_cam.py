@@ -61,7 +61,7 @@ def feature_map(classifier: Classifier, plan: Plan, layer: str | None) -> Step:
         ValueError: It gives no feature maps, or no relevance comes by.
     """
     step = plan.graph.find(layer or classifier.cam_layer)
-    if not reading(plan.graph, step).plain:
+    if reading(plan.graph, step).kind:
         raise ValueError(f"layer must give feature maps (N, C, h, w), {step} gives {step.shape}")
     if step not in plan.visited:
         raise ValueError(f"layer must be one that relevance passes through, {step} is not")
