@@ -260,9 +260,7 @@ def _exits(graph: Graph, features: list[Step]) -> list[Step]:
             if step not in features:
                 past.add(step)
                 continue
-            pooled = step
-            while pooled.kind in (ROUTING, AVERAGE, PASS) and len(pooled.varying) == 1:
-                pooled = pooled.varying[0]
+            pooled = step.behind((ROUTING, AVERAGE, PASS))
             found.append(pooled if _is_activated(pooled) and pooled in features else step)
     return found[::-1]
 

@@ -21,7 +21,7 @@ from xaiutils.network.cam_layer import choose_cam_layer, reading
 from xaiutils.network.fixed import Fixed
 from xaiutils.network.graph import Graph, Network
 from xaiutils.network.hookable import Twin
-from xaiutils.network.kinds import GATE, PASS, ROUTING
+from xaiutils.network.kinds import GATE
 from xaiutils.network.kinds import SOFTMAX as SOFTMAX_STEP
 from xaiutils.network.positions import Positions
 from xaiutils.network.step import GraphError
@@ -127,7 +127,7 @@ class Classifier:
     def _ending(self) -> str | None:
         """``"softmax"`` or ``"sigmoid"`` where that is the network's own last operation."""
         known = self.network.uncaptured
-        kind = known.ending if known else _ending(self.graph)
+        kind = known.ending if known else self.graph.output.behind().kind
         return {SOFTMAX_STEP: SOFTMAX, GATE: SIGMOID}.get(kind or "")
 
     @property
@@ -302,14 +302,6 @@ def checked_classifier(value: Any) -> Classifier:
             f"got {type(value).__name__}"
         )
     return value
-
-
-def _ending(graph: Graph) -> str:
-    """The kind of the network's own last operation."""
-    step = graph.output
-    while step.kind in (PASS, ROUTING) and len(step.varying) == 1:
-        step = step.varying[0]
-    return step.kind
 
 
 def _class_names(classes: Any, count: int, outputs: str) -> tuple[str, ...]:
