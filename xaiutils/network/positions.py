@@ -182,7 +182,7 @@ def _computed(step: Step, values: dict[Step, Any]) -> Any:
 
 def _moved(step: Step, value: Any) -> Any:
     """What a step that moves numbers is given: of numbers that no picture gives, NaN."""
-    if step.kind != CONSTANT or not isinstance(value, Tensor):
+    if step.kind != CONSTANT or not isinstance(value, Tensor) or value.is_meta:
         return value
     return torch.full(value.shape, torch.nan) if value.is_floating_point() else value.cpu()
 
