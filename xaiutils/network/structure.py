@@ -78,7 +78,7 @@ class _Told(pickle.Pickler):
         if isinstance(value, torch.dtype | torch.device):
             return str(value)
         if isinstance(value, nn.Module):
-            held = [(k, v) for k, v in vars(value).items() if v or not isinstance(v, dict)]
+            held = [(k, v) for k, v in vars(value).items() if not isinstance(v, dict) or v]
             return [type(value), held]  # most kinds of hooks are empty
         # An object of people's own classes, such as a configuration, has attributes.
         attributes = not _of_library(type(value)) and hasattr(value, "__dict__")
