@@ -37,11 +37,9 @@ _OTHERS: dict[str, str | Composite] = {  # as one writes them, in the order of t
 
 
 class Pass:
-    """One forward pass of images: its output, its target, and what both factors are made of.
+    """One forward pass of images, run when it is first asked, and both factors from it.
 
-    It runs when it is first asked, and records what the CAMs of ``layers`` and walks by ``plan``
-    need. Inside `xaiutils.support.cache.remember` gradients and relevance are kept, each by itself:
-    a CAM of another kind needs the same gradients, a hybrid the same relevance.
+    Inside `xaiutils.support.cache.remember` gradients and relevance are kept, each by itself.
 
     Args:
         classifier, x, target: As in `xaiutils.hybrid.explain`.
@@ -144,22 +142,12 @@ class Pass:
         return maps[0] if len(maps) == 1 else min_max(torch.stack(maps).mean(0))
 
     def relevance(self) -> Relevance:
-        """Step 3: one walk back from ``start``, with its ledger; it frees what was recorded.
-
-        Raises:
-            ValueError: The composite gives NaN or infinity.
-        """
+        """Step 3: one walk back from ``start``, with its ledger; it frees what was recorded."""
         return self._walked[1]
 
     @torch.inference_mode(False)
     def walk(self, start: Tensor, plan: Plan | None = None, **options: Any) -> Relevance:
-        """A walk back from ``start``, (N, K) or what ``at`` gives; see `propagate`.
-
-        Args:
-            start: The relevance to begin with.
-            plan: Other rules, for which the pass has recorded enough.
-            **options: ``at``, ``bounds``, ``read`` and ``forget`` of `propagate`.
-        """
+        """A walk back from ``start``, by other rules if need be; ``options`` of `propagate`."""
         options = {"bounds": self._bounds(), "read": self._read} | options
         return propagate(plan or self.plan, self.record, start, **options)
 
@@ -241,11 +229,7 @@ def plan_for(
 
 
 def layers_named(classifier: Classifier, cam_layer: CamLayer = None) -> tuple[str, ...]:
-    """The layers of a CAM: those given, or the classifier's own.
-
-    Raises:
-        TypeError, ValueError: Neither a name nor a list of different names.
-    """
+    """The layers of a CAM: those given, a name or different names, or the classifier's own."""
     if cam_layer is None or isinstance(cam_layer, str):
         return (cam_layer or checked_classifier(classifier).cam_layer,)
     if not isinstance(cam_layer, list | tuple) or not all(isinstance(n, str) for n in cam_layer):
@@ -287,10 +271,9 @@ def notes_of(which: Tensor, text: str) -> list[str]:
 
 
 def lost(seen: Pass, input_rule: Rule | None) -> list[str]:
-    """A note for each image whose map holds little of the start, with a composite that keeps it.
+    """A note for each image whose map holds little of the start, or many times it.
 
-    Or many times the start, of sums that nearly cancel. The others are asked one after the other,
-    about the images that are left: a further pass each.
+    It names a composite that keeps it: others are tried in order, a further pass each.
     """
     ledger, start = seen.relevance().ledger, seen.start
     shares = {name: share.tolist() for name, share in ledger.shares().items()}
@@ -322,11 +305,9 @@ def lost(seen: Pass, input_rule: Rule | None) -> list[str]:
 
 
 def _far(seen: Pass) -> list[str]:
-    """A note for each image that no picture can be.
+    """A note for each image beyond its channel's bounds by more than half of their width.
 
-    A value is far where it lies beyond its channel's `Classifier.bounds` by more than half of
-    their width. Rounding, resampling and a little noise stay nearer; pixels in 0..255 or -1..1,
-    and pixels that were normalised twice or for another network, do not.
+    Rounding and a little noise stay nearer; pixels of 0..255, or normalised twice, do not.
     """
     if seen.classifier.transform.limits is None:
         return []

@@ -85,9 +85,7 @@ EMPTY = "bounding figure is empty: the CAM nowhere exceeds the threshold"
 def bound(cam: Tensor, threshold: float = THRESHOLD, *, dimensions: int = 2) -> Tensor:
     r"""Step 2, the bounding figure: :math:`P = \mathrm{minmax}(\mathrm{relu}(C - t))`.
 
-    Dhore et al., section III-B. For a map with minimum 0 and maximum 1 it is
-    :math:`\mathrm{relu}(C - t) / (1 - t)`; zeros where a map nowhere exceeds the threshold, or is
-    the same everywhere.
+    Dhore et al., section III-B. Zeros where a map nowhere exceeds t, or is the same everywhere.
 
     Args:
         cam: (N, H, W) in [0, 1], as the result.

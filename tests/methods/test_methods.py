@@ -107,7 +107,7 @@ def test_maps_are_finite_reproducible_and_leave_no_trace(method: Method) -> None
     assert torch.equal(x, kept)
     assert not x.requires_grad
     assert same(state(classifier.module), before)
-    channels = classifier.reading().shape[classifier.reading().channel]
+    channels = classifier.reading().channels
     expected = [method.cost(1, 0, S=s, C=channels, K=6, **quick(method)) for s in segments]
     assert seen.images == sum(expected)
     again = method(classifier, x[1:], target[1], **quick(method))

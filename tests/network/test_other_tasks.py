@@ -122,7 +122,7 @@ def test_a_map_has_no_predicted_class(segmenter):
         segmenter.top(x)
     with pytest.raises(ValueError, match=r"of the output's size \(16, 16\), got \(8, 16\)"):
         xai.explain(segmenter, x, targets.region(2, MASK[:8]))
-    with pytest.raises(ValueError, match="one number per picture"):
+    with pytest.raises(ValueError, match="one real number per picture"):
         xai.explain(segmenter, x, "car")
 
 

@@ -186,7 +186,7 @@ def test_arrays_that_do_not_fit_are_refused_with_the_way_out(case: str) -> None:
 
 WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "no size": (lambda: xai.wrap(network(1, 2)), ValueError,
-                r"size must be given for inputs \(N, C, L\), \(length,\), got None"),
+                r"size must be pixels >= 1, \(length,\), whole numbers, got None"),
     "size of a volume": (lambda: xai.wrap(network(3, 1), size=(6, 8)), ValueError,
                          r"size must be pixels >= 1, \(depth, height, width\), whole numbers, got"),
     "std": (lambda: Arrays((0.0,), (0.0,)), ValueError, "std must be > 0"),

@@ -53,9 +53,7 @@ class Plan:
         self.graph, self.composite = graph, composite
         self.gates = checks.choice("gates", gates, ("signal", "half"))
         self.visited = self._visit()
-        self.rules, self.first = self._look_up(
-            set() if head_after is None else graph.after(head_after)
-        )
+        self.rules = self._look_up(set() if head_after is None else graph.after(head_after))
         plain = {step for step, rule in self.rules.items() if rule.plain}
         proportional = {s for s in self.visited if s.kind in _BY_GRADIENT}
         self.graph_of = (plain | proportional) - {graph.input}
@@ -64,7 +62,7 @@ class Plan:
     def receivers(self, step: Step) -> tuple[Step, ...]:
         """The inputs of ``step`` that relevance is handed to."""
         if step.kind == MATMUL and self.composite.attention == "value":
-            values = tuple(i for i in step.varying if _behind(i).kind != SOFTMAX)
+            values = tuple(i for i in step.varying if i.behind().kind != SOFTMAX)
             return values if len(values) == 1 else step.varying
         if step.kind == QUOTIENT:
             return step.varying[:1]
@@ -87,7 +85,7 @@ class Plan:
         return twin
 
     def _visit(self) -> set[Step]:
-        visited, last = {self.graph.output}, _behind(self.graph.output)
+        visited, last = {self.graph.output}, self.graph.output.behind()
         for step in reversed(self.graph.steps):
             if step not in visited or step is self.graph.input:
                 continue
@@ -103,25 +101,22 @@ class Plan:
             raise GraphError("the logits must depend on the images, but no relevance reaches them")
         return visited
 
-    def _look_up(self, head: set[Step]) -> tuple[dict[Step, Rule], set[Step]]:
+    def _look_up(self, head: set[Step]) -> dict[Step, Rule]:
         rules: dict[Step, Rule] = {}
-        first: set[Step] = set()
         behind: set[Step] = set()  # a weighted step stands between these and the picture
         for step in self.graph.steps:
             covered = not behind.isdisjoint(step.inputs)
             if step.kind in WEIGHTED and step in self.visited:
                 place = "head" if step in head else "body"
                 rules[step] = self.composite.rule_for(step, place, first=not covered)
-                if not covered:
-                    first.add(step)
-                elif rules[step].needs_bounds:
+                if covered and rules[step].needs_bounds:
                     raise GraphError(
                         f"z_box must stand at the layer that reads the images, not {step}"
                     )
                 covered = True
             if covered:
                 behind.add(step)
-        return rules, first
+        return rules
 
 
 def _is_gate(step: Step, product: Step) -> bool:
@@ -129,17 +124,10 @@ def _is_gate(step: Step, product: Step) -> bool:
     small, whole = torch.Size(step.shape or ()), torch.Size(product.shape or ())
     if small.numel() < whole.numel():
         return True
-    return _behind(step).kind in (GATE, SOFTMAX)
+    return step.behind().kind in (GATE, SOFTMAX)
 
 
 def _is_bounded(step: Step) -> bool:
     """Whether it is what a gate is, but for constants: ``relu6(x + 3) / 6``."""
-    step = _behind(step, (ROUTING, PASS, PRODUCT, SUM))
+    step = step.behind((ROUTING, PASS, PRODUCT, SUM))
     return step.kind in (GATE, SOFTMAX) or step.operation in _BOUNDED
-
-
-def _behind(step: Step, kinds: tuple[str, ...] = (ROUTING, PASS)) -> Step:
-    """The step whose values ``step`` only hands on, through ``kinds``, or ``step`` itself."""
-    while step.kind in kinds and len(step.varying) == 1:
-        step = step.varying[0]
-    return step

@@ -85,7 +85,6 @@ class Rule:
         plain: Whether it divides by the output of the step itself, which is known already.
         needs_bounds: Whether it asks for the bounds of the input.
         zero_at_zero: Whether an input of exactly zero always receives zero.
-        reads_output: Whether the output of the step itself saves it work.
     """
 
     name: str
@@ -94,7 +93,6 @@ class Rule:
     plain: bool = False
     needs_bounds: bool = False
     zero_at_zero: bool = False
-    reads_output: bool = False
 
 
 def _plain(s: Situation) -> list[Part]:
@@ -184,7 +182,7 @@ def gamma(value: float = 0.25, *, bias: bool = True) -> Rule:
     value = checks.number("gamma", value, low=0)
     name = f"gamma({value:g})" + ("" if bias else ", no bias")
     parts = partial(_gamma, value=value, bias=bias)
-    return Rule(name, parts, zero_at_zero=True, reads_output=True)
+    return Rule(name, parts, zero_at_zero=True)
 
 
 def flat() -> Rule:

@@ -65,8 +65,6 @@ def propagate(
     walk = Walk(plan, record, ledger, bounds)
     arrived: dict[Step, Any] = {at: start}
     below = {at}  # relevance may stand at results not above zero
-    known: dict[Step, Any] = {}  # results, from what has read them
-    asked = any(rule.reads_output for rule in plan.rules.values())
     for step in reversed(graph.steps):
         if step not in arrived:
             continue
@@ -74,12 +72,8 @@ def propagate(
             layers[step.path] = arrived[step]
         if step is graph.input:
             break
-        above, output = step not in below, known.pop(step, None)
-        if asked:
-            known |= _read_by(record, step)
-        if output is not None and _passes_values(step, above):
-            known[step.inputs[0]] = output
-        shares = _hand_down(walk, step, arrived.pop(step), above, output)
+        above = step not in below
+        shares = _hand_down(walk, step, arrived.pop(step), above)
         for receiver, share in zip(plan.receivers(step), shares, strict=True):
             arrived[receiver] = _plus(arrived.get(receiver), share)
             if not _stays_above(plan, step, receiver, above):
@@ -92,10 +86,8 @@ def propagate(
     return Relevance(result, ledger, layers)
 
 
-def _hand_down(
-    walk: Walk, step: Step, relevance: Any, above: bool, output: Tensor | None
-) -> tuple[Any, ...]:
-    """The shares of the receivers; ``output`` is the step's result, where it is known."""
+def _hand_down(walk: Walk, step: Step, relevance: Any, above: bool) -> tuple[Any, ...]:
+    """The shares of the receivers."""
     if step.kind in PASSED_ON:
         return (relevance,)
     if step.kind in SHARES:
@@ -112,19 +104,7 @@ def _hand_down(
         low, high = (walk.plan.graph.value_at(step.inputs[0], bound) for bound in bounds)
         bounds = torch.minimum(low, high), torch.maximum(low, high)
     situation = Situation(x, weight, b, step.inputs[0].nonnegative, bounds, above)
-    return (_sum_of_parts(step, rule, situation, relevance, walk.ledger, output),)
-
-
-def _read_by(record: Recording, step: Step) -> dict[Step, Tensor]:
-    """The recorded results that ``step`` has read."""
-    pairs = zip(step.varying, record.inputs.get(step, ()), strict=False)
-    return {other: value.detach() for other, value in pairs if isinstance(value, Tensor)}
-
-
-def _passes_values(step: Step, above: bool) -> bool:
-    """Whether its result is what ``step`` reads, or differs only where no relevance stands."""
-    only = step.inputs[0].users == [step]
-    return step.kind == PASS or (above and only and step.operation == "relu")
+    return (_sum_of_parts(step, rule, situation, relevance, walk.ledger),)
 
 
 def _stays_above(plan: Plan, step: Step, receiver: Step, above: bool) -> bool:
@@ -139,20 +119,13 @@ def _stays_above(plan: Plan, step: Step, receiver: Step, above: bool) -> bool:
 
 
 def _sum_of_parts(
-    step: Step,
-    rule: Rule,
-    situation: Situation,
-    relevance: Tensor,
-    ledger: Ledger,
-    output: Tensor | None,
+    step: Step, rule: Rule, situation: Situation, relevance: Tensor, ledger: Ledger
 ) -> Tensor:
-    """The shares of all parts of ``rule``; ``output`` is that of ``step`` where it is known."""
-    parts = rule.parts(situation)
-    split = any(part.where for part in parts)
-    if split:
-        without = situation.b is not None and all(part.bias is None for part in parts)
-        if output is None or situation.above or without:
-            output = step.apply(situation.x, situation.w, None if without else situation.b)
+    """The shares of all parts of ``rule``."""
+    parts, output = rule.parts(situation), None
+    if any(part.where for part in parts):
+        without = all(part.bias is None for part in parts)
+        output = step.apply(situation.x, situation.w, None if without else situation.b)
         # An output of exactly zero has no sign: no part is meant for it.
         ledger.book(step, unreceived=step.per_picture(relevance * (output == 0)))
     total: Tensor | None = None

@@ -96,7 +96,7 @@ def ablation_cam(classifier: Classifier, x: Tensor, target: Question, *, batch_s
 def as_maps(classifier: Classifier) -> Callable[[Tensor], Tensor]:
     """For the library: what the CAM layer gives, tokens too, as (N, C, h, w)."""
     read = classifier.reading()
-    return lambda a: a if read.plain else read.as_maps(a).contiguous()
+    return lambda a: read.as_maps(a).contiguous() if read.kind else a
 
 
 def _by_library(

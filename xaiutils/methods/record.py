@@ -258,8 +258,7 @@ class Method:
     def expected(self, classifier: Classifier, n: int = 1, /, **settings: Any) -> int | None:
         """About how many images the network will answer for ``n`` of them, for a bar."""
         try:
-            read = classifier.reading()
-            C = read.shape[read.channel]
+            C = classifier.reading().channels
             return round(n * self.cost(1, 0, C=C, K=len(classifier.classes), **settings))
         except (NameError, ArithmeticError, GraphError):
             return None  # a wrong setting, or no layer: the method itself says what is wrong

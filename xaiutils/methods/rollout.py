@@ -17,7 +17,7 @@ from xaiutils.network.step import GraphError, Step
 def attention_steps(classifier: Classifier) -> dict[Step, Positions]:
     """The softmaxes of the network's attentions over patches, in order, and those patches."""
     read = attended(checked_classifier(classifier).graph).items()
-    sides = {step: (found.shape[found.places[0]],) * 2 for step, found in read}
+    sides = {step: (math.prod(found.size) + found.extra,) * 2 for step, found in read}
     return {step: found for step, found in read if (step.shape or ())[2:] == sides[step]}
 
 

@@ -18,7 +18,7 @@ from xaiutils.network.kinds import (
     ROUTING,
     SOFTMAX,
 )
-from xaiutils.network.positions import Positions, guessed, positions
+from xaiutils.network.positions import Positions, guessed, plain, positions
 from xaiutils.network.step import GraphError, Step
 from xaiutils.network.uncaptured import Uncaptured
 
@@ -32,8 +32,10 @@ def choose_cam_layer(network: Network, chosen: Any) -> tuple[str, str]:
             "cam_layer must be one layer here, since what follows it is the head of LRP's "
             f"composites, got {chosen!r}; explain(..., cam_layer={chosen!r}) averages several"
         )
+    if network.uncaptured and chosen is None:
+        return network.uncaptured.default
     if network.uncaptured:
-        return network.uncaptured.choose(chosen)
+        return network.uncaptured.find(chosen).path, "chosen by the caller"
     graph = network.graph()
     if chosen is None:
         step, reason = find_cam_layer(graph)
@@ -46,14 +48,11 @@ def choose_cam_layer(network: Network, chosen: Any) -> tuple[str, str]:
 def find_cam_layer(graph: Graph) -> tuple[Step, str]:
     """The layer for the CAM, with the reason.
 
-    It is the last feature map (more than one position) behind an activation before the layer whose
-    channels are the classes: pooling after it only coarsens it, and what stands behind the class
-    layer no longer describes features. Where something flows past it, as past the inside of a
-    residual block, or no activation qualifies, it is the last feature map that every path from
-    the picture to the output passes. Where branches never join as a map, the reason says so.
-
-    Where a class token is read in the end, it is the layer norm before the last attention, if no
-    other attention reads the same patches: behind that attention they no longer matter.
+    It is the last activated feature map before the layer that gives the classes. Where something
+    flows past it, or nothing is activated, it is the last feature map that every path from the
+    picture to the output passes; the reason says where branches never join as a map. Where a class
+    token is read in the end, it is the layer norm before the last attention on the patches: behind
+    it they no longer matter.
     """
     maps = _maps(graph)
     normed = _normed_tokens(graph, maps)
@@ -94,10 +93,7 @@ def find_cam_layer(graph: Graph) -> tuple[Step, str]:
 
 
 def bottlenecks(graph: Graph) -> list[Step]:
-    """The steps that every path from the picture to the output passes, in order.
-
-    Dominators of the output; in the order of computation those that no edge jumps over.
-    """
+    """The steps that every path from the picture to the output passes: no edge jumps over one."""
     live = [s for s in graph.steps if s.kind != CONSTANT]
     place = {step: i for i, step in enumerate(live)}
     found, reach = [], 0
@@ -140,11 +136,9 @@ def reading(graph: Graph | Uncaptured, step: Step) -> Positions:
     Raises:
         ValueError: It has not more than one position, or other axes than these and channels.
     """
-    if isinstance(graph, Uncaptured):
-        found = positions([], step).get(step)
-    else:
-        found = _all(graph).get(step) or guessed(step, graph.input)
-    if found is None or step.shape is None or not found.is_map:
+    found = plain(step.shape or ()) if isinstance(graph, Uncaptured) else _all(graph).get(step)
+    found = found or (guessed(step, graph.input) if isinstance(graph, Graph) else None)
+    if found is None or not found.is_map:
         raise ValueError(
             "cam_layer must give feature maps (N, C, h, w) with h * w > 1, with channels first or "
             f"last, or the tokens (N, T, D) of patches; {step} gives {step.shape}"
@@ -174,28 +168,29 @@ def _all(graph: Graph) -> Maps:
     """How each step is read; where it could not be followed to the last that all flows through,
     from the first behind that looks like tokens, or like a map where there is none.
     """
-    found = positions(graph.steps, graph.input)
-    passed = [s for s in bottlenecks(graph) if s is not graph.input]
-    known = [i for i, s in enumerate(passed) if s in found and found[s].is_map]
-    for step in passed[known[-1] + 1 if known else 0 :]:
-        guess = guessed(step, graph.input)
-        if guess is not None and guess.is_map and (guess.tokens or not known):
-            behind = positions(graph.steps, step, guess)
-            return found | {s: p for s, p in behind.items() if s not in found}
-    return found
+    if graph.positions is None:
+        found = positions(graph)
+        passed = [s for s in bottlenecks(graph) if s is not graph.input]
+        known = [i for i, s in enumerate(passed) if s in found and found[s].is_map]
+        for step in passed[known[-1] + 1 if known else 0 :]:
+            guess = guessed(step, graph.input)
+            if guess is not None and guess.is_map and (guess.tokens or not known):
+                found = positions(graph, step, guess) | found
+                break
+        graph.positions = found
+    return graph.positions
 
 
 def _maps(graph: Graph) -> Maps:
     """The steps that can be read as maps, but for the picture."""
-    known = _all(graph).items()
-    return {s: p for s, p in known if p.is_map and s.shape is not None and s is not graph.input}
+    return {s: p for s, p in _all(graph).items() if p.is_map and s is not graph.input}
 
 
 def _in_a_module(step: Step, maps: Maps) -> Step:
     """The step, or the one before it of which it only hands on the result, under no known name."""
     while not step.returned and step.kind in (ROUTING, PASS) and len(step.varying) == 1:
         before = step.varying[0]
-        if maps.get(before) != maps[step]:
+        if maps.get(before) != maps[step]:  # of more or fewer channels, too
             break
         step = before
     return step
@@ -265,9 +260,7 @@ def _exits(graph: Graph, features: list[Step]) -> list[Step]:
             if step not in features:
                 past.add(step)
                 continue
-            pooled = step
-            while pooled.kind in (ROUTING, AVERAGE, PASS) and len(pooled.varying) == 1:
-                pooled = pooled.varying[0]
+            pooled = step.behind((ROUTING, AVERAGE, PASS))
             found.append(pooled if _is_activated(pooled) and pooled in features else step)
     return found[::-1]
 

@@ -17,13 +17,14 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.optim.swa_utils import AveragedModel
 from torch.utils._pytree import tree_leaves
 
 from xaiutils.network.kinds import CONSTANT, KINDS, ROUTING, is_nonnegative, kind_of
@@ -76,43 +77,28 @@ class NotCaptured(GraphError):
     """A network that computes its output cannot be read: without a graph it can still be called."""
 
 
-@dataclass
-class Captured:
-    """The steps of a network in the order of computation, weights where they are first read.
-
-    ``results`` has of every module, by its path, the step of its last call, ``calls`` how often
-    each is called, ``constants`` the tensors that the forward method makes, by name.
-    """
+class Captured(NamedTuple):
+    """The steps of a network in the order of computation, weights where they are first read."""
 
     steps: list[Step]
     input: Step
     output: Step
-    results: dict[str, Step]
-    calls: Counter[str]
-    constants: dict[str, Tensor]
+    results: dict[str, Step]  # of every module, by its path, the step of its last call
+    calls: Counter[str]  # of every module
+    constants: dict[str, Tensor]  # which the forward method makes
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """The network inside of what is put around one.
-
-    `DataParallel`, `torch.compile` and `AveragedModel` compute what the module inside computes.
-    """
-    inside = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-    while True:
-        if isinstance(module, inside) or type(module).__name__ == "AveragedModel":
-            module = module.module  # type: ignore[assignment]
-        elif hasattr(module, "_orig_mod"):
-            module = module._orig_mod  # type: ignore[assignment]
-        else:
-            return module
+    """The network inside of `DataParallel`, `AveragedModel` and `torch.compile`."""
+    around = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
+    found: Any = module
+    while isinstance(found, around) or hasattr(found, "_orig_mod"):
+        found = found.module if isinstance(found, around) else found._orig_mod
+    return found
 
 
 def read_output(returned: Any) -> Tensor:
-    """The tensor that is explained of what a network returns: it, its ``logits`` or its ``out``.
-
-    Raises:
-        GraphError: Something else; what was returned is named.
-    """
+    """The tensor that is explained of what a network returns: it, its ``logits`` or its ``out``."""
     if isinstance(returned, Tensor):
         return returned[:, None] if returned.ndim == 1 else returned  # one output a picture
     named: dict[str, Any] = {}
@@ -161,7 +147,7 @@ def capture(module: nn.Module, x: Tensor) -> Captured:
         logging.disable(logging.CRITICAL)
         try:
             program = torch.export.export(
-                _Reading(_with_own_tensors(module)),
+                _Reading(module),
                 (x,),
                 dynamic_shapes=({0: torch.export.Dim("N")},),
                 strict=False,
@@ -184,11 +170,14 @@ class _Stopped(Exception):
 
 
 class _Reading(nn.Module):
-    """The network, of whose output one tensor is read."""
+    """The network, copied around the same tensors if it can be; of its output one is read."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self.module = module
+        try:
+            self.module = copied(module, frozen=False)
+        except GraphError:
+            self.module = module
 
     def forward(self, x: Tensor) -> Tensor:
         try:
@@ -197,14 +186,6 @@ class _Reading(nn.Module):
             raise
         except Exception as error:  # torch.export would print the graph so far
             raise _Stopped from error
-
-
-def _with_own_tensors(module: nn.Module) -> nn.Module:
-    """The same modules around the same tensors; the module itself where that is not possible."""
-    try:
-        return copied(module, frozen=False)
-    except GraphError:
-        return module
 
 
 def copied(module: nn.Module, *, frozen: bool = True) -> nn.Module:
@@ -511,10 +492,7 @@ def _memory(node: fx.Node) -> set[int]:
 
 
 def _inlined(module: fx.GraphModule) -> fx.Graph:
-    """The graph with the parts in it that are entered under another mode of gradients.
-
-    And with what `_WRITTEN_OUT` has in place of its operations.
-    """
+    """The graph with what is entered under another mode of gradients, and `_WRITTEN_OUT`."""
     graph = module.graph
     for node in graph.nodes:
         target, result = node.target, None

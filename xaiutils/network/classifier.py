@@ -22,7 +22,7 @@ from xaiutils.network.cam_layer import choose_cam_layer, reading
 from xaiutils.network.fixed import Fixed
 from xaiutils.network.graph import Graph, Network
 from xaiutils.network.hookable import Twin
-from xaiutils.network.kinds import GATE, PASS, ROUTING
+from xaiutils.network.kinds import GATE
 from xaiutils.network.kinds import SOFTMAX as SOFTMAX_STEP
 from xaiutils.network.packaged import load_packaged
 from xaiutils.network.positions import Positions
@@ -131,7 +131,7 @@ class Classifier:
     def _ending(self) -> str | None:
         """``"softmax"`` or ``"sigmoid"`` where that is the network's own last operation."""
         known = self.network.uncaptured
-        kind = known.ending if known else _ending(self.graph)
+        kind = known.ending if known else self.graph.output.behind().kind
         return {SOFTMAX_STEP: SOFTMAX, GATE: SIGMOID}.get(kind or "")
 
     @property
@@ -308,59 +308,27 @@ def checked_classifier(value: Any) -> Classifier:
     return value
 
 
-def _ending(graph: Graph) -> str:
-    """The kind of the network's own last operation."""
-    step = graph.output
-    while step.kind in (PASS, ROUTING) and len(step.varying) == 1:
-        step = step.varying[0]
-    return step.kind
-
-
 def _class_names(classes: Any, count: int, outputs: str) -> tuple[str, ...]:
     """A name for each of ``count`` outputs, in their order, which a set or a generator has not."""
     if classes is None:
         return tuple(f"{'output' if outputs == VALUE else 'class'} {i}" for i in range(count))
-    if hasattr(classes, "items"):  # a mapping; pandas' Series, which has an index
-        classes = _by_index(list(classes.items()), count)
-    elif getattr(classes, "ndim", None) == 1:  # an array, pandas' Index
-        classes = classes.tolist()
-    if isinstance(classes, str | bytes) or not isinstance(classes, Sequence):
-        raise TypeError(
-            "classes must be a name for each logit, a list of them or a mapping from index to "
-            f"name, got {checks.describe(classes)}; list(...) gives a list: look at its order"
-        )
-    for i, name in enumerate(classes):
-        if not isinstance(name, str):
-            raise TypeError(
-                f"classes must be names (str), got {checks.describe(name)} for index {i}; "
-                "[str(one) for one in classes] makes names of other things"
+    if isinstance(classes, Mapping):  # by index, or its digits
+        named = {str(key): name for key, name in classes.items()}
+        if named.keys() != set(map(str, range(count))) or len(named) < len(classes):
+            raise ValueError(
+                f"classes must map each index in 0..{count - 1} to its name, as a model's id2label "
+                f"does, got {checks.describe(dict(classes))}"
             )
+        classes = [named[str(index)] for index in range(count)]
+    classes = classes.tolist() if isinstance(classes, np.ndarray) else classes
+    if not isinstance(classes, list | tuple) or not all(isinstance(one, str) for one in classes):
+        raise TypeError(
+            "classes must be a name (str) for each logit, a list of them or a mapping from index "
+            f"to name, got {checks.describe(classes)}"
+        )
     if len(classes) != count:
         raise ValueError(f"classes must name each of {count} logits, got {len(classes)}")
     return tuple(map(str, classes))
-
-
-def _by_index(pairs: list[tuple[Any, Any]], count: int) -> list[Any]:
-    """The names of a mapping in the order of its indices, whole numbers or their digits."""
-    found: dict[int, Any] = {}
-    for key, name in pairs:
-        digits = isinstance(key, str) and key.isdecimal() and len(key) < 10
-        number = isinstance(key, numbers.Integral) and not isinstance(key, bool)
-        index = int(key) if digits or number else -1
-        if not 0 <= index < count or index in found:
-            said = "again" if index in found else "turn a mapping from name to index round"
-            raise ValueError(
-                f"classes must map each index in 0..{count - 1}, once, to its name, as id2label "
-                f"does, got {checks.describe(key)}: {said}"
-            )
-        found[index] = name
-    absent = sorted(set(range(count)) - found.keys())
-    if absent:
-        raise ValueError(
-            f"classes must map each index in 0..{count - 1} to its name, {absent[0]} has none"
-            + (f", nor have {len(absent) - 1} others" if len(absent) > 1 else "")
-        )
-    return [found[index] for index in range(count)]
 
 
 def _checked_outputs(outputs: str, count: int, own: str | None) -> str:
@@ -495,7 +463,7 @@ def wrap(
     given = {"mean": mean, "std": std, "size": size, "preview": preview, "limits": limits}
     named = [key for key, value in given.items() if value is not None]
     if transform is None:
-        transform = _preprocessing(module, named, **given)
+        transform = _preprocessing(module, **given)
     elif named:
         raise ValueError(f"{' and '.join(named)} must be left out where transform is given")
     elif not isinstance(transform, Arrays):
@@ -515,8 +483,7 @@ def wrap(
         if transform.size and len(transform.size) == 2 and len({*transform.size}) == 2:
             way += f"; size is (height, width), got {transform.size}"
         raise GraphError(f"{error}{way}") from error
-    mixing = (lambda x: None) if found.network.uncaptured else found.graph.mixing
-    require_same(module, found.predict, _shape(transform), mixing)
+    require_same(module, found.predict, _shape(transform))
     return found
 
 
@@ -547,66 +514,48 @@ def _classifier(
 
 def _per_channel(argument: str, value: Any) -> tuple[float, ...] | None:
     """A number for each channel: a list of them, or an array; None as it is."""
-    if value is None:
-        return None
-    if getattr(value, "ndim", None) == 1:
-        value = value.tolist()
-    if not isinstance(value, list | tuple) or not value:
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if value is not None and (not isinstance(value, list | tuple) or not value):
         raise TypeError(
             f"{argument} must be a list of a number for each channel, such as [0.5], "
             f"got {checks.describe(value)}"
         )
-    return tuple(value)
+    return None if value is None else tuple(value)
 
 
 def _preprocessing(
-    module: nn.Module,
-    named: list[str],
-    mean: Any,
-    std: Any,
-    size: Any,
-    preview: Any,
-    limits: Any,
+    module: nn.Module, mean: Any, std: Any, size: Any, preview: Any, limits: Any
 ) -> Transform | Arrays:
     """What ``mean``, ``std`` and ``size`` say, or a network of timm where they are not given."""
     config = timm_config(module)
     channels, dimensions = channels_of(module)
-    if config is not None and not named:
-        return from_timm(config, channels)
+    if config is not None and (size, preview, limits) == (None,) * 3:  # its own size and crop
+        own = from_timm(config, channels)
+        mean, std = _per_channel("mean", mean) or own.mean, _per_channel("std", std) or own.std
+        return replace(own, mean=mean, std=std)
     if config is not None and channels == len(config["mean"]):
-        mean, std = (
-            config[key] if value is None else value for key, value in (("mean", mean), ("std", std))
-        )
-        if not {"size", "preview", "limits"} & set(named):  # its own size and crop
-            own = from_timm(config, channels)
-            colours = _per_channel("mean", mean) or own.mean, _per_channel("std", std) or own.std
-            return replace(own, mean=colours[0], std=colours[1])
+        mean, std = (config[k] if v is None else v for k, v in (("mean", mean), ("std", std)))
     means, stds = _per_channel("mean", mean), _per_channel("std", std)
     channels = len(means or stds or ()) or channels
     means, stds = means or (0.0,) * channels, stds or (1.0,) * channels
+    space = (dimensions or (2, 1, 3))[0]
     sides = _sides(size, dimensions or (2, 1, 3))
-    if len(sides or (0,) * (dimensions or (2,))[0]) == 2 and channels in (1, 3):
+    if len(sides or (0,) * space) == 2 and channels in (1, 3):
         if preview is not None or limits is not None:
             raise ValueError(
                 "preview and limits must be left out for pictures of 1 or 3 channels; "
                 "transform=xai.Arrays(...) takes arrays of as many"
             )
         return Transform(sides, None, means, stds)  # type: ignore[arg-type]
-    return Arrays(
-        means, stds, sides, (dimensions or (2,))[0] if sides is None else 0, limits, preview
-    )
+    return Arrays(means, stds, sides, space if sides is None else 0, limits, preview)
 
 
 def _sides(size: Any, dimensions: tuple[int, ...]) -> tuple[int, ...] | None:
     """The sides of a picture, signal or volume: one of the numbers of ``dimensions``."""
-    if size is None:
-        if dimensions[0] != 2:
-            space, form = checks.SPACE[dimensions[0]], _SIDES[dimensions[0]]
-            raise ValueError(f"size must be given for inputs (N, C, {space}), {form}, got None")
+    if size is None and dimensions[0] == 2:
         return None
     sides: Any = (size,) * dimensions[0] if isinstance(size, numbers.Integral) else size
-    if getattr(sides, "ndim", None) == 1:
-        sides = sides.tolist()
+    sides = sides.tolist() if hasattr(sides, "tolist") else sides
     whole = isinstance(sides, list | tuple) and len(sides) in dimensions
     whole = whole and all(isinstance(s, numbers.Integral) and int(s) >= 1 for s in sides)
     if not whole or isinstance(size, bool):

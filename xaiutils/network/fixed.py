@@ -14,14 +14,12 @@ from xaiutils.support import checks
 class Fixed(nn.Module):
     """``network`` with all inputs but the picture fixed: ``fixed(x)`` is ``network(x, *inputs)``.
 
-    The network is the caller's own and stays as it is. A tensor (1, ...) is repeated for each
-    picture of a batch; every other value is handed on as it is. By name, the picture is the first
+    A tensor (1, ...) is repeated for each picture of a batch. By name, the picture is the first
     argument that is not named.
 
     Raises:
-        TypeError: ``inputs`` is neither a tuple nor a dict, not what the network takes, or of
-            another floating-point type than its weights.
-        ValueError: A tensor has NaN in it.
+        TypeError, ValueError: ``inputs`` is neither a tuple nor a dict, not what the network takes,
+            or has a tensor of another floating-point type than its weights, or with NaN.
     """
 
     def __init__(self, network: nn.Module, inputs: tuple[Any, ...] | Mapping[str, Any]) -> None:
@@ -31,9 +29,20 @@ class Fixed(nn.Module):
                 "inputs must be a tuple of all inputs but the picture, or a dict of them by name, "
                 f"got {checks.describe(inputs)}"
             )
-        self.names = _names(network, inputs)
+        signature = inspect.signature(network.forward)
+        named = dict(inputs) if isinstance(inputs, Mapping) else {}
+        self.picture = next((one for one in signature.parameters if one not in named), "")
+        try:
+            signature.bind(**{self.picture: None} | named) if named else signature.bind(
+                None, *inputs
+            )
+        except TypeError as error:
+            raise TypeError(
+                f"inputs must be all that {type(network).__name__}.forward{signature} takes beside "
+                f"the picture: {error}"
+            ) from error
         self.network, self.training = network, network.training
-        self.others: list[Any] = list(inputs.values() if isinstance(inputs, Mapping) else inputs)
+        self.names, self.others = (*named,), list(named.values() if named else inputs)
         weights = next((p.dtype for p in network.parameters() if p.is_floating_point()), None)
         for i, value in enumerate(self.others):
             if isinstance(value, Tensor):  # goes where the module goes, read with its weights
@@ -57,21 +66,7 @@ class Fixed(nn.Module):
             given.append(one.expand(x.shape[0], *one.shape[1:]) if repeat else one)
         if not self.names:
             return self.network(x, *given)
-        return self.network(**dict(zip(self.names, (x, *given), strict=True)))
+        return self.network(**self._by_name(x, dict(zip(self.names, given, strict=True))))
 
-
-def _names(network: nn.Module, inputs: Any) -> tuple[str, ...]:
-    """The arguments' names, first the picture's, where ``inputs`` has names."""
-    signature = inspect.signature(network.forward)
-    free = [name for name in signature.parameters if name not in inputs]
-    try:
-        if not isinstance(inputs, Mapping):
-            signature.bind(None, *inputs)
-            return ()
-        signature.bind(**dict.fromkeys((*inputs, *free[:1])))
-        return (*free[:1], *inputs)
-    except TypeError as error:
-        raise TypeError(
-            f"inputs must be all that {type(network).__name__}.forward{signature} takes beside the "
-            f"picture: {error}"
-        ) from error
+    def _by_name(self, x: Any, named: dict[str, Any]) -> dict[str, Any]:
+        return {self.picture: x} | named if named else {}

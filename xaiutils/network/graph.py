@@ -17,16 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from xaiutils.network.capture import NotCaptured, capture, require_eval, unwrapped
-from xaiutils.network.kinds import (
-    BATCH_NORM,
-    CONSTANT,
-    EXTREMES,
-    JOINS,
-    LAYER_NORM,
-    PASS,
-    SUM,
-    WEIGHTED,
-)
+from xaiutils.network.kinds import BATCH_NORM, EXTREMES, JOINS, LAYER_NORM, PASS, SUM, WEIGHTED
 from xaiutils.network.step import GraphError, Recording, Step, as_leaf, detached
 from xaiutils.network.structure import structure
 from xaiutils.network.uncaptured import Uncaptured
@@ -40,15 +31,10 @@ class Graph:
     """A captured network: ``steps`` in the order of computation, from ``input`` to ``output``."""
 
     changed = False  # since its module was wrapped
+    positions: Any = None  # of its steps, from cam_layer.py
 
     def __init__(self, module: nn.Module, shape: tuple[int, ...]) -> None:
-        """Capture ``module`` for pictures of ``shape`` (C, H, W), or (C, ...).
-
-        Raises:
-            GraphError: The module cannot be captured, does not take pictures of this shape, or does
-                not return one tensor.
-            ValueError: The module is in train mode.
-        """
+        """Capture ``module``, in eval mode, for pictures of ``shape`` (C, ...); as `capture`."""
         require_eval(module)
         self.source = module
         with torch.inference_mode(False):
@@ -78,7 +64,7 @@ class Graph:
         """The step called ``layer``: a module's path (its last call) or a step's own name.
 
         Raises:
-            TypeError, ValueError, GraphError: There is none; the nearest names are listed.
+            TypeError, ValueError: There is none; the nearest names are listed.
         """
         try:
             return self._names[checks.choice("layer", layer, self._names)]
@@ -106,17 +92,6 @@ class Graph:
     def value_at(self, step: Step, x: Tensor) -> Any:
         """The result of ``step`` for images (N, C, H, W); nothing after it is computed."""
         return next(value for found, value in self._values(Recording(x)) if found is step)
-
-    def mixing(self, x: Tensor) -> Step | None:
-        """The first step whose result for ``x[0]`` of (N, ...) depends on the others, or None."""
-        with torch.no_grad():
-            several, one = self._values(Recording(x)), self._values(Recording(x[:1]))
-            for (step, among), (_, alone) in zip(several, one, strict=True):
-                if step.kind != CONSTANT and step.before == 1 and isinstance(among, Tensor):
-                    first = among.narrow(step.batch, 0, alone.shape[step.batch]).double()
-                    if not torch.allclose(first, alone.double(), 1e-3, 1e-6, equal_nan=True):
-                        return step
-        return None
 
     def run(
         self,
@@ -197,8 +172,6 @@ class Graph:
                     elif step.kind == PASS:
                         value = read[step.varying[0]]
                         value = detached(value) if step.operation == "detach" else value
-                    elif step not in live and _may_overwrite(step, graph_of):
-                        value = torch.relu_(read[step.inputs[0]])
                     else:
                         value = step.compute(read)
                 values[step] = value
@@ -252,7 +225,7 @@ class Network:
             raise GraphError(f"classifier must have a graph: {self.uncaptured}")
         with self._lock:
             now = structure(self.source)
-            if now != self._structure:
+            if self._structure is None or now[0] != self._structure[0]:
                 self._captures.clear()
                 self._changed = self._structure is not None
                 self._structure = now
@@ -359,13 +332,3 @@ def _norm_parameters(step: Step, values: Mapping[Step, Any]) -> tuple[Any, ...]:
     per_channel = (-1,) + (1,) * (x.ndim - 2)
     weight, bias = (v if v is None else v.view(per_channel) for v in (weight, bias))
     return (x.shape[0], groups or x.shape[1], -1), weight, bias, eps  # instance norm: each channel
-
-
-def _may_overwrite(step: Step, taken: Container[Step]) -> bool:
-    """Whether a ReLU may work in place: nobody else reads what the layer before it computed."""
-    if step.operation != "relu":
-        return False
-    before = step.inputs[0]
-    while before.kind == PASS and before.users == [step] and before not in taken:
-        before, step = before.inputs[0], before
-    return before.kind in WEIGHTED and before.users == [step] and before not in taken

@@ -81,8 +81,7 @@ class Twin(nn.Module):
 def _own(value: Any) -> Any:
     """The same numbers as a tensor that only one module reads.
 
-    captum hooks the tensor that a module reads: the hook would see, and replace, the gradient from
-    all others that read it, such as the branches of an Inception module (captum 0.9.0).
+    captum 0.9.0 hooks it, and would replace the gradient from all others that read it.
     """
     return value.view_as(value) if isinstance(value, Tensor) else value
 

@@ -2,27 +2,25 @@
 
 A convolution gives maps (N, C, h, w), other networks keep (N, h, w, C), transformers and mixers
 tokens (N, T, D), old ones (T, N, D). The sizes alone do not tell these apart (256 x 49 may be 49
-positions of 256 channels, or 256 of 49), so rows and columns are followed from the picture on.
+positions of 256 channels, or 256 of 49). So coordinates go through the network in place of numbers:
+the first of two pictures holds at each place its row, the second its column.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from xaiutils.network.kinds import AVERAGE, CONSTANT, CONVOLUTION, LINEAR, MATMUL, ROUTING, UNKNOWN
+from xaiutils.network.graph import Graph
+from xaiutils.network.kinds import AVERAGE, CONSTANT, CONVOLUTION, LINEAR, MATMUL, ROUTING
 from xaiutils.network.step import Step
 
-PICTURES, CHANNELS = -2, -1  # else a dimension of the picture: 0 of its rows, 1 of its columns
-_TOKENS = -3  # rows, columns and a class token, which cannot be taken apart
-# What an axis counts, or a factor of it: of what, how many, and how far apart in the picture.
-# Columns cut into windows of 7 are, of 56, the factors (1, 8, 7) and (1, 7, 1).
-Factor = tuple[int, int, int]
-Axis = tuple[Factor, ...]
-_SIZES = [2, 3, 5, 7, 11, 13, 17, 19]
+_RESIZES = re.compile(r"max|min|pad|^to$|_to_copy|type_as")  # of what routes; the rest moves
 
 
 @dataclass(frozen=True)
@@ -30,74 +28,47 @@ class Positions:
     """How the result of a step holds the picture's rows and columns.
 
     Attributes:
-        axes: What each axis counts, from the slowest to the fastest.
+        size: Rows and columns; of a signal its length, of a volume three numbers.
+        batch: The axis that counts the pictures.
+        places: The axes of rows and of columns, or the one of both: then these are tokens.
+        others: The axes that are left, which are one of channels where this is a map.
+        channels: How many numbers stand at a position.
         skip: How many tokens come before the first position: a class token.
         extra: How many tokens there are beside the positions.
         guess: Whether this is told by the shape alone, since it could not be followed.
     """
 
-    axes: tuple[Axis, ...]
+    size: tuple[int, ...]
+    batch: int
+    places: tuple[int, ...]
+    others: tuple[int, ...]
+    channels: int
     skip: int = 0
     extra: int = 0
     guess: bool = False
 
     @property
-    def size(self) -> tuple[int, ...]:
-        """Rows and columns; of a signal its length, of a volume three numbers."""
-        found: dict[int, int] = {}
-        for of, count, _ in sorted(factor for axis in self.axes for factor in axis):
-            if of >= 0:
-                found[of] = found.get(of, 1) * count
-        return tuple(found.values())
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of one picture."""
-        tokens = self.places[0] if self.tokens else None
-        sizes = [math.prod(count for _, count, _ in axis) for axis in self.axes]
-        return tuple(n + self.extra * (i == tokens) for i, n in enumerate(sizes))
-
-    @property
-    def batch(self) -> int:
-        """The axis that counts the pictures."""
-        return next(i for i, axis in enumerate(self.axes) if any(f[0] == PICTURES for f in axis))
-
-    @property
     def channel(self) -> int:
-        """The axis of the channels, which is the one that is left."""
-        return next(i for i in range(len(self.axes)) if i not in (self.batch, *self.places))
-
-    @property
-    def places(self) -> tuple[int, ...]:
-        """The axes of rows and of columns, or the one of both."""
-        held = sorted((f[0], i) for i, axis in enumerate(self.axes) for f in axis if f[0] >= 0)
-        return tuple(dict.fromkeys(i for _, i in held))
+        """The axis of the channels."""
+        return self.others[0]
 
     @property
     def tokens(self) -> bool:
         """Whether one axis holds rows and columns."""
-        whole = tuple((of, count, 1) for of, count in enumerate(self.size))
-        return len(whole) > 1 and whole in self.axes
-
-    @property
-    def plain(self) -> bool:
-        """Whether this is a map as a convolution gives it, (N, C, h, w)."""
-        order = (self.batch, *self.places) == (0, *range(2, len(self.axes)))
-        return order and self.is_map and not self.tokens
+        return len(self.places) < len(self.size)
 
     @property
     def is_map(self) -> bool:
         """Whether it can be read as maps: more than one position, and one axis of channels."""
-        places = [self.axes[i] for i in self.places]
-        whole = self.tokens or all(len(a) == 1 and a[0][2] == 1 for a in places)
-        pictures = len(self.axes[self.batch]) == 1
-        one = len(self.axes) == len(places) + 2
-        return pictures and whole and one and math.prod(self.size) > 1
+        return len(self.others) == 1 and math.prod(self.size) > 1
 
     @property
     def kind(self) -> str:
         """What other reading it needs, in words; nothing of a map as a convolution gives it."""
-        return "" if self.plain else "tokens" if self.tokens else "channels last"
+        if self.tokens:
+            return "tokens"
+        order = (self.batch, *self.others, *self.places)
+        return "" if order == tuple(range(len(order))) else "channels last"
 
     def as_maps(self, value: Tensor) -> Tensor:
         """The result of the step as maps (N, C, h, w), without class tokens."""
@@ -107,89 +78,9 @@ class Positions:
         return maps
 
 
-def positions(
-    steps: list[Step], first: Step, known: Positions | None = None
-) -> dict[Step, Positions]:
-    """How each step behind ``first`` holds the picture's rows and columns, where that is known.
-
-    ``first`` is the picture, or a step of which it is ``known``. A residual sum knows it from any
-    of its terms, so that products along the tokens or between them need not be followed.
-    """
-    found = {first: known or _of_map(first.shape or ())}
-    for step in steps:
-        read = [found[other] for other in step.varying if other in found]
-        if step is first or step.kind == CONSTANT or not read:
-            continue
-        if step.shape is None:  # several results, as of split: each is read like what was split
-            found[step] = read[0]
-            continue
-        before = next((one for one in read if one.shape == step.shape), read[0])
-        if step.kind == MATMUL and len(step.varying) > 1:  # its rows are those of the first
-            if step.args[0] not in found:
-                continue
-            before = found[step.args[0]]
-        after = _followed(step, before)
-        if after is not None and after.shape == step.shape and after.batch == step.batch:
-            found[step] = after
-    return found
-
-
-def _of_map(shape: tuple[int, ...]) -> Positions:
-    """Of a map as a convolution gives it, or a picture."""
-    return Positions(tuple(((of, count, 1),) for of, count in enumerate(shape, PICTURES)))
-
-
-def _followed(step: Step, before: Positions) -> Positions | None:
-    shape, then = step.shape or (), before.shape
-    if step.kind in (CONVOLUTION, LINEAR, MATMUL):
-        axis = -1 if step.args[0] in step.varying else -2  # a matrix from the left mixes rows
-        axis = 1 if step.kind == CONVOLUTION else axis
-        mixed = _mixed(before, axis) if len(shape) == len(then) else None
-        if step.kind == CONVOLUTION and mixed:
-            spatial = (mixed.batch, *mixed.places) == (0, *range(2, len(shape)))
-            mixed = mixed if spatial else None
-        return _resized(step, mixed) if mixed else None
-    if step.operation == "im2col":
-        return _unfolded(step, before)
-    order = _order(step, len(then))
-    if order is not None:
-        return replace(before, axes=tuple(before.axes[i] for i in order))
-    if shape == then and step.batch == before.batch:
-        return before
-    viewed = step.kind in (ROUTING, UNKNOWN) and len(step.varying) == 1
-    if viewed and math.prod(shape) == math.prod(then) and "shuffle" not in step.operation:
-        return _viewed(step, before)
-    return _resized(step, before) if len(shape) == len(then) else _without_axis(step, before)
-
-
-def _order(step: Step, ndim: int) -> list[int] | None:
-    """The order in which a permutation takes the axes of its input; None of other operations.
-
-    Asked of the operation itself, with a tensor that has another size along every axis.
-    """
-    moves = step.kind in (ROUTING, UNKNOWN) and len(step.inputs) == 1
-    if not moves or len(step.shape or ()) != ndim:
-        return None
-    sizes = _SIZES[:ndim]
-    try:
-        found = step.compute({step.inputs[0]: torch.empty(1).expand(sizes)})
-    except Exception:  # as of view, whose sizes are those of its own input
-        return None
-    shape = list(found.shape) if isinstance(found, Tensor) else []
-    return [sizes.index(size) for size in shape] if sorted(shape) == sizes else None
-
-
-def _unfolded(step: Step, before: Positions) -> Positions | None:
-    """The patches of ``torch.nn.functional.unfold`` as tokens (N, D, T)."""
-    given = [step.given[name] for name in ("kernel_size", "dilation", "padding", "stride")]
-    tokens = tuple(
-        (of, (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1, 1)
-        for of, (size, kernel, dilation, padding, stride) in enumerate(
-            zip(before.size, *given, strict=True)
-        )
-    )
-    depth = (step.shape or ())[1]
-    return Positions((before.axes[0], ((CHANNELS, depth, 1),), tokens)) if before.plain else None
+def plain(shape: tuple[int, ...]) -> Positions:
+    """Of a map (N, C, h, w), or a picture."""
+    return Positions(shape[2:], 0, tuple(range(2, len(shape))), (1,), shape[1])
 
 
 def guessed(step: Step, picture: Step) -> Positions | None:
@@ -202,115 +93,170 @@ def guessed(step: Step, picture: Step) -> Positions | None:
     if step.batch != 0 or len(shape) not in (3, 4):
         return None
     if len(shape) == 4:
-        return replace(_of_map(shape), guess=True)
+        return Positions(shape[2:], 0, (2, 3), (1,), shape[1], guess=True)
     for extra in (0, 1):
         count = shape[1] - extra
         rows = math.isqrt(count * height // width)
         if rows > 1 and rows * rows * width == count * height and count % rows == 0:
-            tokens = ((0, rows, 1), (1, count // rows, 1))
-            axes = (((PICTURES, 1, 1),), tokens, ((CHANNELS, shape[2], 1),))
-            return Positions(axes, extra, extra, guess=True)
+            size = (rows, count // rows)
+            return Positions(size, 0, (1,), (2,), shape[2], extra, extra, guess=True)
     return None
 
 
-def _mixed(before: Positions, axis: int) -> Positions | None:
-    """A weighted sum along an axis. Neighbouring pixels that it holds become channels.
+@torch.no_grad()
+def positions(
+    graph: Graph, first: Step | None = None, known: Positions | None = None
+) -> dict[Step, Positions]:
+    """How each step holds the picture's rows and columns, where that is known.
 
-    So patches are embedded and merged; None where it holds whole rows or columns, or pictures.
+    Args:
+        graph: The captured network.
+        first: The step to begin with, by default the picture.
+        known: How that one is read.
     """
-    held = before.axes[axis]
-    taken = {of: math.prod(n for o, n, _ in held if o == of) for of, _, _ in held}
-    near = all(of == CHANNELS or apart * count <= taken[of] for of, count, apart in held)
-    if PICTURES in taken or not near or (before.extra and before.axes[before.places[0]] == held):
+    first = first or graph.input
+    known = known or plain(first.shape or ())
+    values: dict[Step, Any] = dict(graph.held(torch.empty(0)))
+    found: dict[Step, Positions] = {}
+    placed: set[Step] = set()  # of these the values are coordinates
+    for step in graph.steps:
+        where, read = None, None
+        if step is first:
+            where, read = _coordinates(step, known), known
+        elif step.holds:
+            continue
+        elif step.kind == CONSTANT:
+            values[step] = _computed(step, values)
+            continue
+        elif not placed.isdisjoint(step.varying):
+            where, read = _followed(step, values, found, placed, len(known.size))
+        if isinstance(where, Tensor) and read is None:
+            read = _read(where, step.batch, len(known.size), known.guess)
+            where = _coordinates(step, read) if read else where
+        if where is None or (read and math.prod(read.size) == 1):
+            values[step] = _like(torch.full((), torch.nan), step, len(known.size))
+            continue
+        values[step] = where
+        placed.add(step)
+        if read:
+            found[step] = read
+    return found
+
+
+def _followed(  # noqa: PLR0911, one rule a line
+    step: Step, values: dict[Step, Any], found: dict[Step, Positions], placed: set[Step], count: int
+) -> tuple[Any, Positions | None]:
+    """The coordinates of a result, in ``count`` pictures, and how they are read, where known."""
+    shape, source = step.shape, next(one for one in step.varying if one in placed)
+    if step.kind == MATMUL and len(step.varying) > 1:  # its rows are those of the first
+        source = step.args[0]
+        if source not in placed:
+            return None, None
+    where, read = values[source], found.get(source)
+    if step.kind in (LINEAR, MATMUL):  # neighbouring pixels become one place, as of a patch
+        axis = -1 if step.args[0] in step.varying else -2  # a matrix from the left mixes rows
+        mixes_pictures = axis % where.ndim == source.batch
+        return None if mixes_pictures else _like(where.amin(axis, True), step, count), None
+    if step.kind == CONVOLUTION:
+        read = read or _read(where.amin(1, True), source.batch, count)
+        return _resized(step, read) if read and not read.kind else (None, None)
+    if step.kind == ROUTING and not _RESIZES.search(step.operation):
+        return _computed(step, {one: _moved(one, values[one]) for one in step.inputs}), None
+    same = [s for s in step.varying if s in placed and s.shape == shape and s.batch == step.batch]
+    if same:  # of a sum the one that is known best
+        source = max(same, key=found.__contains__)
+        return values[source], found.get(source)
+    if len(shape or ()) < where.ndim and step.kind in (ROUTING, AVERAGE):  # of the channels
+        return _computed(step, values), None
+    if read and len(shape or ()) == where.ndim and step.batch == read.batch:
+        return _resized(step, read)
+    return _like(where, step, count), None
+
+
+def _computed(step: Step, values: dict[Step, Any]) -> Any:
+    try:
+        return step.compute(values)
+    except Exception:  # it reads what is not known
         return None
-    axes = [
-        tuple((of, count, apart // taken.get(of, 1) if of >= 0 else 1) for of, count, apart in part)
-        for part in before.axes
-    ]
-    axes[axis] = ((CHANNELS, before.shape[axis], 1),)
-    left = {f[0] for part in axes for f in part}
-    return replace(before, axes=tuple(axes)) if left >= set(taken) else None
 
 
-def _without_axis(step: Step, before: Positions) -> Positions | None:
-    """An axis of channels is taken away, as by x[:, 0]; None where it may be another."""
-    new, axes = step.shape or (), before.axes
-    gone = [i for i in range(len(axes)) if (*before.shape[:i], *before.shape[i + 1 :]) == new]
-    if not gone or any(of != CHANNELS for i in gone for of, _, _ in axes[i]):
+def _moved(step: Step, value: Any) -> Any:
+    """What a step that moves numbers is given: of numbers that no picture gives, NaN."""
+    if step.kind != CONSTANT or not isinstance(value, Tensor) or value.is_meta:
+        return value
+    return torch.full(value.shape, torch.nan) if value.is_floating_point() else value.cpu()
+
+
+def _like(value: Tensor, step: Step, count: int) -> Tensor | None:
+    """A value that stands at every place of the step's result for so many pictures."""
+    sizes = [n * count if i == step.batch else n for i, n in enumerate(step.shape or ())]
+    try:
+        return value.expand(sizes) if step.shape else None
+    except RuntimeError:
         return None
-    return replace(before, axes=(*axes[: gone[0]], *axes[gone[0] + 1 :]))
 
 
-def _resized(step: Step, before: Positions) -> Positions | None:
-    """The same axes with other sizes: pooled, padded, every second one; tokens put before them."""
-    axes, skip, extra = [], before.skip, before.extra
-    for i, (axis, then, now) in enumerate(
-        zip(before.axes, before.shape, step.shape or (), strict=True)
-    ):
-        if then == now:
-            axes.append(axis)
-        elif before.tokens and i == before.places[0]:
-            count = math.prod(before.size)
-            if step.kind == AVERAGE or now < count:
-                return None
-            # What is taken away came first; what is put there, where it stands.
-            skip = min(skip, now - count) if now < then else skip + _ahead(step, before, i)
-            axes, extra = [*axes, axis], now - count
-        elif all(of == CHANNELS for of, _, _ in axis):
-            axes.append(((CHANNELS, now, 1),))
-        elif len(axis) == 1 and axis[0][0] >= 0 and axis[0][2] == 1:
-            axes.append(((axis[0][0], now, 1),))
-        else:
+def _coordinates(step: Step, read: Positions) -> Tensor | None:
+    """The coordinates of the result of a step that is read so, from 0 on; NaN of class tokens."""
+    grid = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in read.size), indexing="ij"))
+    if read.tokens:
+        around = (read.skip, read.extra - read.skip)
+        grid = torch.nn.functional.pad(grid.flatten(1), around, value=torch.nan)
+    axes = (read.batch, *read.places)
+    grid = grid.permute(sorted(range(len(axes)), key=axes.__getitem__))
+    for axis in read.others:
+        grid = grid.unsqueeze(axis)
+    return _like(grid, step, len(read.size))
+
+
+def _resized(step: Step, read: Positions) -> tuple[Tensor | None, Positions]:
+    """The same axes with other sizes: pooled, padded, enlarged."""
+    shape = step.shape or ()
+    size = read.size if read.tokens else tuple(shape[axis] for axis in read.places)
+    channels = math.prod(shape[axis] for axis in read.others)
+    read = replace(read, size=size, channels=channels)
+    return _coordinates(step, read), read
+
+
+def _read(where: Tensor, batch: int, count: int, guess: bool = False) -> Positions | None:
+    """How coordinates stand in the axes; None where they are no grid in its order."""
+    if where.shape[batch] != count:
+        return None
+    axes = [axis for axis in range(where.ndim) if axis != batch]
+    lines = where.movedim(batch, 0)
+    for place in range(1, where.ndim):
+        lines = lines.narrow(place, 0, 1) if lines.stride(place) == 0 else lines
+    lines, along = lines.nan_to_num(-1), [list[int]() for _ in range(count)]
+    for i in range(len(axes)):
+        differs = (lines != lines.narrow(i + 1, 0, 1)).flatten(1).any(1)
+        for k in differs.nonzero()[:, 0].tolist():
+            along[k].append(i)
+    used = {i for one in along for i in one}
+    if not used or any(len(one) > 1 for one in along):
+        return None
+    spare = [i for i, axis in enumerate(axes) if where.shape[axis] == 1 and i not in used]
+    constant = along.count([])
+    skip = extra = 0
+    if len(used) == 1 < count and not 0 < constant <= len(spare):  # tokens
+        places = [*used]
+        line = lines.movedim(places[0] + 1, 1)[..., None].flatten(2)[:, :, 0]
+        known = (line[0] >= 0).nonzero()[:, 0]
+        sides = [one[known].unique() for one in line]
+        size, skip = tuple(map(len, sides)), int(known[0])
+        grid = torch.cartesian_prod(*sides).T
+        extra = line.shape[1] - grid.shape[1]
+        if not torch.equal(line[:, skip : skip + grid.shape[1]], grid):
             return None
-    return replace(before, axes=tuple(axes), skip=skip, extra=extra)
-
-
-def _ahead(step: Step, before: Positions, axis: int) -> int:
-    """How many tokens are joined in front of those whose positions are known."""
-    count = 0
-    for other in step.read:
-        if other.shape == before.shape:
-            break
-        count += (other.shape or (0,) * (axis + 1))[axis]
-    return count
-
-
-def _viewed(step: Step, before: Positions) -> Positions | None:
-    """Axes that were merged or split, as by view, flatten, unsqueeze."""
-    tokens = before.axes[before.places[0]] if before.extra else ()
-    whole = (_TOKENS, math.prod(before.size) + before.extra, 1)
-    left = [f for axis in before.axes for f in ((whole,) if tokens and axis == tokens else axis)]
-    left = [factor for factor in left if factor[:2] != (CHANNELS, 1)]
-    axes = []
-    for i, size in enumerate(step.shape or ()):
-        axis: list[Factor] = []
-        if i == step.batch and left and left[0][0] == PICTURES:
-            axis.append(left.pop(0))
-        room = size
-        while left and left[0][0] != PICTURES and (room > 1 or (left[0][1] == 1 and not axis)):
-            of, count, apart = left.pop(0)
-            inner = count // math.gcd(count, room)
-            if inner > 1:  # a part of it: the slower one
-                if of == _TOKENS or count == inner:
-                    return None
-                left.insert(0, (of, inner, apart))
-            axis.append((of, count // inner, apart * inner))
-            room //= count // inner
-        if room > 1:
+    else:
+        if constant > len(spare):
             return None
-        axes.append(tokens if axis == [whole] else _joined(axis))
-    if any(count > 1 for _, count, _ in left) or any(f[0] == _TOKENS for a in axes for f in a):
-        return None
-    return replace(before, axes=(*axes[:-1], (*axes[-1], *left)))
-
-
-def _joined(factors: list[Factor]) -> Axis:
-    """Neighbouring factors of one thing as one."""
-    axis: list[Factor] = []
-    for of, count, apart in factors:
-        last = axis[-1] if axis else None
-        if last and last[0] == of and (of == CHANNELS or last[2] == count * apart):
-            axis[-1] = (of, last[1] * count, apart)
-        else:
-            axis.append((of, count, apart))
-    return tuple(axis)
+        places = [one[0] if one else spare.pop() for one in along]
+        sides = [lines[k].movedim(i, 0).flatten(1)[:, 0] for k, i in enumerate(places)]
+        if any(side[0] < 0 or bool((side.diff() <= 0).any()) for side in sides):
+            return None
+        size = tuple(map(len, sides))
+    others = tuple(axis for i, axis in enumerate(axes) if i not in places)
+    channels = math.prod(where.shape[axis] for axis in others)
+    return Positions(
+        size, batch, tuple(axes[i] for i in places), others, channels, skip, extra, guess
+    )

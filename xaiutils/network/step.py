@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
-from xaiutils.network.kinds import CONSTANT, FORMS, LIKE
+from xaiutils.network.kinds import CONSTANT, FORMS, LIKE, PASS, ROUTING
 
 
 class GraphError(ValueError):
@@ -91,6 +91,13 @@ class Step:
             return {}
         known = {a.name: a.default_value for a in schema.arguments}
         return known | dict(zip(known, self.args, strict=False)) | self.kwargs
+
+    def behind(self, kinds: tuple[str, ...] = (ROUTING, PASS)) -> Step:
+        """The step whose values this one only hands on, through ``kinds``, or itself."""
+        step = self
+        while step.kind in kinds and len(step.varying) == 1:
+            step = step.varying[0]
+        return step
 
     def arguments(self, values: Mapping[Step, Any], *names: str) -> list[Any]:
         """The arguments of these names, None for one that the operation has not."""

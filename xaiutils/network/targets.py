@@ -29,10 +29,9 @@ class Score:
 
     Attributes:
         name: What settings and messages call it.
-        function: ``(output, *classes, *given)`` to (N,), differentiable by the output, of which it
-            must read each picture's alone.
+        function: ``(output, *classes, *given)`` to (N,), differentiable by the output.
         classes: The classes that it is about; a classifier turns names into indices.
-        given: The tensors and numbers that it is computed with. Nobody may change them.
+        given: The tensors and numbers that it is computed with.
         held: The same with what merely scales it, such as a norm, held constant: what relevance
             starts from where it is not ``function``.
     """
@@ -44,46 +43,34 @@ class Score:
     held: Callable[..., Tensor] | None = None
 
     def __call__(self, output: Tensor, *, held: bool = False) -> Tensor:
-        """The score of each picture, (N,), of outputs (N, ...).
+        """The score of each picture, (N,), of outputs (N, ...); a function of yours sees one alone.
 
         Raises:
             ValueError: The output has no such class, or another shape than the score is for; or
-                what comes out is not one number per picture, or depends on the other pictures.
+                what comes out is not one number per picture.
         """
-        found = self._asked(output, held)
-        if isinstance(found, Tensor) and found.is_complex():
-            raise ValueError(f"target must be a score of real numbers, {self.name} gives complex")
-        if not isinstance(found, Tensor) or found.shape != output.shape[:1]:
-            came = checks.shape(found) if isinstance(found, Tensor) else checks.describe(found)
-            raise ValueError(
-                f"target must be a score with one number per picture, ({len(output)},) of outputs "
-                f"{_sizes(output)}, {self.name} gives {came}; .flatten(1).mean(1) makes one number "
-                "of several"
-            )
-        if len(output) > 1 and getattr(self.function, "__module__", "") != __name__:
-            rows = output.detach().split(1)
-            alone, beside = torch.cat([self._asked(row, held) for row in rows]), found.detach()
-            finite = beside[beside.isfinite()].abs()  # sums of many terms round by the largest
-            near = 1e-5 * float(finite.max()) if len(finite) else 0.0
-            other = ~torch.isclose(beside, alone, rtol=1e-4, atol=near, equal_nan=True)
-            if bool(other.any()):
-                i = int(other.nonzero()[0])
-                raise ValueError(
-                    "target must be a score that reads each picture's output alone, "
-                    f"{self.name} gives {float(beside[i]):.6g} for image {i} beside others and "
-                    f"{float(alone[i]):.6g} without them"
-                )
-        return found
-
-    def _asked(self, output: Tensor, held: bool) -> Any:
         function = self.held or self.function if held else self.function
+        own = getattr(self.function, "__module__", "") == __name__
         try:
-            return function(output, *self.classes, *self.given)
+            found = [
+                function(row, *self.classes, *self.given)
+                for row in ([output] if own else output.split(1))
+            ]
         except Exception as error:  # a function of yours can do anything there
             raise ValueError(
                 f"target must be a score of outputs {_sizes(output)}, {self.name} fails: "
                 f"{checks.text_of(error) or type(error).__name__}"
             ) from error
+        count = len(output) if own else 1
+        for one in found:
+            if not isinstance(one, Tensor) or one.shape != (count,) or one.is_complex():
+                came = f"{one.dtype} {checks.shape(one)}" if isinstance(one, Tensor) else repr(one)
+                raise ValueError(
+                    f"target must be a score with one real number per picture, ({count},) of "
+                    f"{count} of the outputs {_sizes(output)}, {self.name} gives {came}; "
+                    ".flatten(1).mean(1) makes one number of several"
+                )
+        return torch.cat(found)
 
     def about(self, index: Callable[[int | str], int]) -> Score:
         """The score with class indices in place of names, which ``index`` finds."""
@@ -132,10 +119,6 @@ class Scores:
     def key(self) -> tuple[Any, ...]:
         """What decides the numbers, for a memo."""
         return tuple(score.key for score in self.each)
-
-    def __repr__(self) -> str:
-        """The names, and how many pictures."""
-        return f"Scores({self.name} of {len(self)} pictures)"
 
 
 Question = Tensor | Scores  # what is asked of N pictures: class indices (N,), or a score of each

@@ -72,21 +72,15 @@ def one_answer(module: nn.Module, x: Tensor) -> Tensor:
 
 
 class Uncaptured:
-    """What is known of a network without its graph: how it ends, and its feature maps.
+    """What is known of a network without its graph.
 
-    ``why`` there is no graph; the shape of one picture's ``output``, (1, ...); the ``ending``, a
-    kind, where it is a softmax or sigmoid; of each layer that gives ``maps`` (N, C, h, w) the shape
-    of one, in the order of calls; whether the output is ``differentiable`` by the picture; the
-    ``default`` layer of the CAM, or none, and the reason.
+    ``why`` there is none; the shape of one picture's ``output``, (1, ...); the kind of its
+    ``ending``, a softmax or sigmoid; the shapes of the ``maps`` (1, C, h, w) by layer, in order;
+    whether it is ``differentiable``; the ``default`` CAM layer, or none, and the reason.
     """
 
     def __init__(self, module: nn.Module, shape: tuple[int, ...], why: str) -> None:
-        """Ask ``module`` for one random picture of ``shape`` (C, H, W).
-
-        Raises:
-            GraphError, ValueError: It does not take the picture, is not in eval mode, or cannot be
-                copied.
-        """
+        """Ask ``module`` for one random picture of ``shape`` (C, H, W)."""
         self.module, self.why = module, why
         x = torch.rand((1, *shape), generator=chance.torchs(0), device="cpu").to(example(module))
         twin, seen = Whole(module), []
@@ -113,10 +107,8 @@ class Uncaptured:
         """Why there is no graph, what works without one, and what does not."""
         works = ["prediction", "occlusion", "LIME", "the metrics that ask for outputs alone"]
         fails = ["relevance", "the hybrid", "DeepLIFT", "guided backpropagation"]
-        gradients = (works if self.differentiable else fails).append
-        gradients(
-            "gradients (of the branch that each picture takes; what leaves torch is constant)"
-        )
+        gradients = "gradients (of the branch that each picture takes)"
+        (works if self.differentiable else fails).append(gradients)
         (works if self.differentiable and self.maps else fails).append("CAMs")
         return f"{self.why}; what works: {', '.join(works)}; what does not: {', '.join(fails)}"
 
@@ -124,13 +116,10 @@ class Uncaptured:
         """The last map that a convolution, activation or norm gives before the class layer."""
         if isinstance(self.module, torch.jit.ScriptModule):
             return "", "none: TorchScript computes its layers where no hook sees them"
-        weighted = [
-            i for i, one in enumerate(seen) if isinstance(one[1], (nn.Linear, *_CONVOLUTIONS))
-        ]
+        weights = (nn.Linear, *_CONVOLUTIONS)
+        weighted = [i for i, (_, part, _) in enumerate(seen) if isinstance(part, weights)]
         before = seen[: weighted[-1]] if weighted else seen
-        first: dict[int, nn.Module] = {}
-        for _, part, value in before:
-            first.setdefault(id(value), part)
+        first = {id(value): part for _, part, value in reversed(before)}
         good = [
             (path, value)
             for path, part, value in before
@@ -148,12 +137,6 @@ class Uncaptured:
             f"{seen[weighted[-1]][0] if weighted else 'the output'}: without a graph nothing says "
             "whether all flows through it"
         )
-
-    def choose(self, chosen: Any) -> tuple[str, str]:
-        """As `xaiutils.network.cam_layer.choose_cam_layer`; no layer where none is seen."""
-        if chosen is None:
-            return self.default
-        return self.find(chosen).path, "chosen by the caller"
 
     def find(self, layer: Any) -> Step:
         """A step that stands for a module that gives maps, by its path; raises if there is none."""
@@ -202,7 +185,7 @@ class Uncaptured:
 
 
 def require_gradient(out: Tensor) -> Tensor:
-    """Raise if nothing that the output is computed from can be differentiated."""
+    """The output, if it can be differentiated."""
     if not out.requires_grad:
         raise GraphError(
             "module must compute its output with gradients by torch, and it leaves torch or enters "
@@ -212,10 +195,9 @@ def require_gradient(out: Tensor) -> Tensor:
 
 
 def _is_map(part: nn.Module, value: Tensor, x: Tensor) -> bool:
-    """Whether a result is a map (1, C, h, w) of a picture (1, C, H, W).
+    """Whether a result is a map (1, C, h, w): its sides are the picture's by one factor.
 
-    Of a convolution or norm it is one; of others by its sides, which are those of the picture, made
-    smaller by one factor: with channels last they are not.
+    With channels last they are not; a convolution or norm gives nothing else.
     """
     if value.ndim != x.ndim or len(value) != 1 or value[0, 0].numel() < 2:
         return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,16 +41,10 @@ def require_usable(module: nn.Module) -> None:
 
 
 def require_same(
-    module: nn.Module,
-    predict: Callable[[Tensor], Tensor],
-    shape: tuple[int, ...],
-    mixing: Callable[[Tensor], Any],
+    module: nn.Module, predict: Callable[[Tensor], Tensor], shape: tuple[int, ...]
 ) -> None:
-    """Raise if what was captured computes, of two random pictures of ``shape`` (C, ...), another
-    output of the first than ``module`` of it alone.
-
-    ``predict`` is as captured, pictures (N, C, ...) to outputs (N, ...); ``mixing`` gives of the
-    pictures the `Step` that mixes them first, or None.
+    """Raise if ``predict`` gives, of the first of two random pictures of ``shape`` (C, ...),
+    another output than ``module`` of it alone.
     """
     like = example(module)
     if like.is_meta:
@@ -62,11 +55,9 @@ def require_same(
         expected = read_output(module(x[:1].clone()))
     worst = float((predict(x)[:1] - expected).abs().max())
     if not worst <= 1e-3 * float(expected.abs().max()) + 1e-6:
-        step = mixing(x)
-        first = f"; the first to mix pictures is {step}, {step.line}" if step else ""
         raise ValueError(
             "module must compute the same for a picture alone and among others, and without "
-            f"chance, in eval mode; its outputs differ by {worst:g}{first}"
+            f"chance, in eval mode; its outputs differ by {worst:g}"
         )
 
 

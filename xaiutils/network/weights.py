@@ -58,8 +58,7 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], str]:
     """A state dict from a file, and the file's sha256; tensors only, never pickle.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: Another kind of file, or one that holds more than tensors.
+        FileNotFoundError, ValueError: No such file; another kind, or one of more than tensors.
     """
     file = Path(path)
     if not file.is_file():
@@ -80,23 +79,19 @@ def read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], str]:
             f"weights must be a state dict of tensors, {file.name} is not: it is damaged or needs "
             f"pickle, which can run code and is refused ({reason})"
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
+    ):
         raise ValueError(
             f"weights must be a state dict of tensors, {file.name} holds "
             f"{checks.describe(state)}; save model.state_dict() alone"
         )
     for key, value in state.items():
-        if not isinstance(key, str):
+        dense = value.layout == torch.strided and not value.is_nested
+        if not dense or value.is_meta or value.is_quantized:
             raise ValueError(
-                f"weights must have the names of parameters as keys, {file.name} has {key!r}; "
-                "save model.state_dict() alone"
-            )
-        if value.is_meta or value.is_nested or value.is_quantized or value.layout != torch.strided:
-            kind = "quantised" if value.is_quantized else "nested" if value.is_nested else None
-            kind = kind or ("without data (meta)" if value.is_meta else str(value.layout))
-            raise ValueError(
-                f"weights must be dense tensors with their numbers, {key!r} in {file.name} is "
-                f"{kind}; save the state dict of the loaded network, dense and on the CPU"
+                f"weights must be dense tensors with their numbers, {key!r} in {file.name} is not; "
+                "save the state dict of the loaded network, dense and on the CPU"
             )
     return state, digest
 
@@ -105,48 +100,28 @@ def load_state_dict(module: nn.Module, state: dict[str, Tensor]) -> None:
     """Fill ``module`` with ``state``; every key must fit.
 
     Raises:
-        ValueError: Keys are missing, unexpected or of another shape, or their numbers are of
-            another kind (complex or whole where the network has real ones); they are listed.
+        ValueError: Keys are missing, unexpected or of another shape, which torch lists, or their
+            numbers are of another kind (complex or whole where the network has real ones).
     """
     own = module.state_dict()
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in state if key not in own]
-    shapes = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in state and own[key].shape != state[key].shape
-    ]
-    if unexpected and all(key.startswith("module.") for key in unexpected):
+    for key in own.keys() & state.keys():
+        if _kind(state[key]) != _kind(own[key]):
+            raise ValueError(
+                f"weights must be numbers of the network's kind, got {key} {state[key].dtype} "
+                f"instead of {own[key].dtype}; PyTorch would cast them without a word: save the "
+                "float weights that the network was trained with"
+            )
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
         raise ValueError(
-            "weights must have the network's own keys, all of these begin with 'module.' (of a "
-            "DataParallel): save network.module.state_dict()"
-        )
-    if missing or unexpected or shapes:
-        raise ValueError(
-            f"weights must fit {type(module).__name__}; missing: {_some(missing)}; "
-            f"unexpected: {_some(unexpected)}; of another shape: {_some(shapes)}"
-            + ("; a network that you changed, give to wrap" if shapes else "")
-        )
-    kinds = [
-        f"{key} {state[key].dtype} instead of {own[key].dtype}"
-        for key in own
-        if key in state and _kind(state[key]) != _kind(own[key])
-    ]
-    if kinds:
-        raise ValueError(
-            f"weights must be numbers of the network's kind, got {_some(kinds)}; PyTorch would "
-            "cast them without a word: save the float weights that the network was trained with"
-        )
-    module.load_state_dict(state, strict=False)  # only batch counters can be missing
+            f"weights must fit {type(module).__name__}, as saved by network.state_dict() without a "
+            f"DataParallel around it; a network that you changed, give to wrap: {error}"
+        ) from error
 
 
-def _kind(tensor: Tensor) -> str:
-    return "complex" if tensor.is_complex() else "real" if tensor.is_floating_point() else "whole"
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:5])
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown or "none"
+def _kind(tensor: Tensor) -> tuple[bool, bool]:
+    return tensor.is_complex(), tensor.is_floating_point()
 
 
 def published_hash(url: str) -> str:

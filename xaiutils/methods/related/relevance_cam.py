@@ -53,7 +53,7 @@ def relevance_cam(
 def feature_map(classifier: Classifier, plan: Plan, layer: str | None) -> Step:
     """The step called ``layer``, or the classifier's CAM layer; it must give feature maps."""
     step = plan.graph.find(layer or classifier.cam_layer)
-    if not reading(plan.graph, step).plain:
+    if reading(plan.graph, step).kind:
         raise ValueError(f"layer must give feature maps (N, C, h, w), {step} gives {step.shape}")
     if step not in plan.visited:
         raise ValueError(f"layer must be one that relevance passes through, {step} is not")
