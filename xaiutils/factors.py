@@ -63,7 +63,8 @@ class Pass:
         if plan is None:  # else `plan_for` has looked at x
             checked_classifier(classifier).check(x)
         self.classifier, self.start, self._plan = classifier, start, plan
-        self.x = x.contiguous()  # laid out last, a backward pass can kill the process: training.py
+        # Channels last, a backward pass can kill the process: see data/train_scenes.py.
+        self.x = x.contiguous()
         if start != "":
             checks.choice("start", start, targets.STARTS)
         self._network = plan.graph if plan else classifier.maps_for(x)

@@ -24,6 +24,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+import quantus  # noqa: F401, once in a process its import draws from Python's random state
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
