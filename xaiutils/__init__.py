@@ -66,10 +66,13 @@ def __getattr__(name: str) -> Any:
     """Load a public name from the module where it lives, or that module."""
     with extras_named():
         if name in _NAMES:
-            return getattr(import_module(f"xaiutils.{_NAMES[name]}"), name)
-        if name in _MODULES:
-            return import_module(f"xaiutils.{_MODULES[name]}")
-    raise AttributeError(f"module 'xaiutils' has no attribute {name!r}")
+            found = getattr(import_module(f"xaiutils.{_NAMES[name]}"), name)
+        elif name in _MODULES:
+            found = import_module(f"xaiutils.{_MODULES[name]}")
+        else:
+            raise AttributeError(f"module 'xaiutils' has no attribute {name!r}")
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:

@@ -9,6 +9,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+MODEL = "a name in MODELS, or module:function; by default SqueezeNet 1.1 with a package's weights"
+
 
 def add_command(
     commands: Any, name: str, help: str, example: str, run: Callable[..., None] | None = None

@@ -61,7 +61,7 @@ def _checked(error: Exception) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     from xaiutils import __version__
-    from xaiutils.apps.cli import add_command
+    from xaiutils.apps.cli import MODEL, add_command
     from xaiutils.apps.cli.explain import add_explain
     from xaiutils.apps.cli.study import add_study
     from xaiutils.apps.cli.user_study import add_user_study
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     about = "list the explainers, and which suit a network"
     example = "--model resnet18 --weights random"
     add = add_command(commands, "methods", about, example, _methods).add_argument
-    add("--model", default="scenes_vgg_seed0", help="a name in MODELS, or module:function")
+    add("--model", help=MODEL)
     add("--weights", help="published name, state-dict file, or random")
 
     about = "list the metrics: direction, needs, cost"
@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _methods(model: str, weights: str | None) -> None:
+def _methods(model: str | None, weights: str | None) -> None:
     from xaiutils.methods import FAMILIES, METHODS
     from xaiutils.network.classifier import load_model
 

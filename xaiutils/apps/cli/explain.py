@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from xaiutils.apps.cli import add_command
+from xaiutils.apps.cli import MODEL, add_command
 from xaiutils.support import checks
 from xaiutils.support.files import plain, write_whole
 
@@ -46,11 +46,11 @@ class _Found(NamedTuple):
 def add_explain(commands: Any) -> None:
     """Add the command to the subparsers ``commands``."""
     about = "explain pictures: a figure, an overlay and an NPZ for each"
-    example = "sample:chelsea --model resnet18 --out maps"
+    example = "sample:chelsea --out maps"
     add = add_command(commands, "explain", about, example, _explain).add_argument
     about = "a file, a folder, or sample:chelsea; an .npy file for a network of arrays"
     add("pictures", nargs="+", metavar="PICTURE", help=about)
-    add("--model", default="scenes_vgg_seed0", help="a name in MODELS, or module:function")
+    add("--model", help=MODEL)
     add("--weights", help="published name, state-dict file, or random")
     add("--preset", help="preprocessing of which published weights")
     add("--target", help="class name or index; the predicted class by default")

