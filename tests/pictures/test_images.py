@@ -205,7 +205,7 @@ def test_huge_pictures_are_refused_from_the_header(monkeypatch: pytest.MonkeyPat
     data = encoded(PIL.Image.new("1", (3000, 2000)))
     with pytest.raises(ValueError, match="at most 1000 pixels, got 3000 x 2000; give a smaller"):
         load_image(data, max_pixels=1000)
-    with pytest.raises(ValueError, match=r"source \(an array\) must have at most 10 pixels"):
+    with pytest.raises(ValueError, match=r"source \(an array\) must have .* at most 10 pixels"):
         load_image(GRADIENT, max_pixels=10)
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ValueError, match=r"must be a picture .* exceeds limit of 2000 pixels"):
@@ -223,9 +223,9 @@ def test_huge_pictures_are_refused_from_the_header(monkeypatch: pytest.MonkeyPat
         (np.zeros((2, 2), dtype=np.int64), TypeError, "must be uint8, uint16, bool or float"),
         (np.zeros((2, 2, 5), dtype=np.uint8), ValueError, r"got \(2, 2, 5\)"),
         (np.zeros(3), ValueError, r"must be an array \(H, W\), .* got \(3,\)"),
-        (np.zeros((0, 5)), ValueError, r"at least one pixel, got the size \(5, 0\)"),
+        (np.zeros((0, 5)), ValueError, "sides of 1 to 65535 pixels .* got 5 x 0"),
         (torch.zeros(1, 3, 2, 2), ValueError, r"must be a tensor .* got \(1, 3, 2, 2\)"),
-        (PIL.Image.new("RGB", (0, 5)), ValueError, "at least one pixel"),
+        (PIL.Image.new("RGB", (0, 5)), ValueError, "sides of 1 to 65535 pixels .* got 0 x 5"),
         (PIL.Image.merge("La", [PIL.Image.new("L", (2, 2))] * 2), ValueError, "RGB, got mode La"),
         (
             PIL.Image.new("I", (2, 2), 70000),
@@ -409,7 +409,7 @@ def test_wrong_images() -> None:
         PIXELS([noise(4, 4), noise(5, 4)])
     with pytest.raises(ValueError, match=r"picture must be at least \(9, 9\), got \(8, 20\)"):
         Transform(resize=None, crop=(9, 9))(noise(8, 20))
-    with pytest.raises(ValueError, match="the resized picture must have sides of at most"):
+    with pytest.raises(ValueError, match="the resized picture must have sides of 1 to"):
         Transform()(noise(1, 5000))
 
 
@@ -597,5 +597,5 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
 def test_a_side_too_long_is_refused_from_the_header(size: tuple[int, int]) -> None:
     head = struct.pack("<IIIHHIIIIII", 40, *size, 1, 24, 0, 0, 0, 0, 0, 0)  # BMP: width, height
     data = b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + head[:40]
-    with pytest.raises(ValueError, match="sides of at most 65535 pixels"):
+    with pytest.raises(ValueError, match="sides of 1 to 65535 pixels"):
         load_image(data)

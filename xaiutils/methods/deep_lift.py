@@ -128,7 +128,8 @@ class SideBySide(nn.Module):
         """(N, C, H, W) to (N, C, windows down times their height, windows across times width)."""
         shape = torch.empty_like(x, device="meta")
         counts = F.max_pool2d(shape, *self.pooling, ceil_mode=self.ceil_mode).shape[-2:]
-        settings = zip(*(_pair(value) for value in self.pooling), strict=True)
+        pairs = (value if isinstance(value, tuple) else (value,) * 2 for value in self.pooling)
+        settings = zip(*pairs, strict=True)
         rows, columns = (
             _places(count, side, *each).to(x.device)
             for count, side, each in zip(counts, x.shape[-2:], settings, strict=True)
@@ -142,7 +143,3 @@ def _places(count: int, side: int, kernel: int, stride: int, padding: int, dilat
     inside = (at >= 0) & (at < side)
     first = at.gather(1, inside.int().argmax(1, keepdim=True))
     return at.where(inside, first).flatten()
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])

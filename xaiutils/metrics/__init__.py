@@ -15,8 +15,8 @@ from xaiutils.metrics import (
     regions,
     road,
 )
-from xaiutils.metrics.complexity import gini
 from xaiutils.metrics.localisation import mass_accuracy, own_share, rank_accuracy
+from xaiutils.metrics.paper import gini
 from xaiutils.metrics.record import CannotScore, Explainer, Metric, Score
 from xaiutils.metrics.stats import mean_interval
 from xaiutils.support.checks import Registry

@@ -126,18 +126,11 @@ def _open(source: Any) -> tuple[io.BytesIO | io.BufferedReader, str]:
 
 
 def check_size(name: str, size: Sequence[int], max_pixels: int = MAX_PIXELS) -> None:
-    """Raise unless both sides are >= 1 and their product at most ``max_pixels``."""
-    if min(size) < 1:
-        raise ValueError(f"{name} must have at least one pixel, got the size {tuple(size)}")
-    if max(size) > MAX_SIDE:
+    """Raise unless both sides are in 1..`MAX_SIDE`, and their product is at most ``max_pixels``."""
+    if min(size) < 1 or max(size) > MAX_SIDE or size[0] * size[1] > max_pixels:
         raise ValueError(
-            f"{name} must have sides of at most {MAX_SIDE} pixels, got {size[0]} x {size[1]}; "
-            "cut it into pieces, or give a smaller copy"
-        )
-    if size[0] * size[1] > max_pixels:
-        raise ValueError(
-            f"{name} must have at most {max_pixels} pixels, got {size[0]} x {size[1]}; "
-            "give a smaller copy, or raise max_pixels"
+            f"{name} must have sides of 1 to {MAX_SIDE} pixels and at most {max_pixels} pixels, "
+            f"got {size[0]} x {size[1]}; give a smaller copy, or raise max_pixels"
         )
 
 
