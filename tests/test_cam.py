@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import reference_cam as reference
 import torch
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from hypothesis.extra import numpy as st_numpy
 from torch import Tensor, nn
 

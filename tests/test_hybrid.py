@@ -11,8 +11,7 @@ import pytest
 import reference_cam as reference
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from hypothesis.extra import numpy as st_numpy
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn

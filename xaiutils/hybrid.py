@@ -94,6 +94,10 @@ def bound(cam: Tensor, threshold: float = THRESHOLD, *, dimensions: int = 2) -> 
 
     Raises:
         ValueError: A map beyond [0, 1], a threshold beyond [0, 1).
+
+    Example:
+        >>> xai.bound(torch.tensor([[[0.0, 0.2, 0.6, 1.0]]]), threshold=0.2)
+        tensor([[[0.0000, 0.0000, 0.5000, 1.0000]]])
     """
     checks.maps("cam", cam, dimensions)
     threshold = checks.number("threshold", threshold, low=0, below=1)
@@ -115,6 +119,10 @@ def fuse(bounded: Tensor, relevance: Tensor, *, dimensions: int = 2) -> Tensor:
 
     Raises:
         TypeError, ValueError: They are no finite maps of one shape.
+
+    Example:
+        >>> xai.fuse(torch.tensor([[[0.0, 0.5, 1.0]]]), torch.tensor([[[3.0, 2.0, -1.0]]]))
+        tensor([[[ 0.,  1., -1.]]])
     """
     checks.maps("bounded", bounded, dimensions)
     checks.maps("relevance", relevance, dimensions)
@@ -134,6 +142,12 @@ def smooth(map: Tensor, sigma: float, *, dimensions: int = 2) -> Tensor:
 
     Raises:
         TypeError, ValueError: ``map`` is no finite batch of maps, or ``sigma`` is below 0.
+
+    Example:
+        >>> point = torch.zeros(1, 5, 5)
+        >>> point[0, 2, 2] = 1
+        >>> xai.smooth(point, sigma=1)[0, 2]
+        tensor([0.0233, 0.0966, 0.1592, 0.0966, 0.0233])
     """
     checks.maps("map", map, dimensions)
     sigma = checks.number("sigma", sigma, low=0)
@@ -201,6 +215,14 @@ def explain(
     Raises:
         TypeError, ValueError: An argument is wrong; the message says which, the rule and what
             came. A network with an operation that has no rule raises GraphError, a ValueError.
+
+    Example:
+        >>> classifier = xai.load_model()
+        >>> e = xai.explain(classifier, classifier.preprocess(xai.load_image("sample:coffee")))
+        >>> classifier.classes[e.target[0]], tuple(e.hybrid.shape)
+        ('espresso', (1, 224, 224))
+        >>> bool(e.conservation.residual.abs() < 1e-4 * e.conservation.start)
+        True
     """
     threshold = checks.number("threshold", threshold, low=0, below=1)
     if sigma is not None:
@@ -266,6 +288,13 @@ def class_activation_map(
         classifier, x, target: As in `explain`.
         cam: In `CAMS`, which names each one's source (by default Chattopadhay et al. 2018).
         cam_layer: Module path, or a list of them; by default the classifier's.
+
+    Example:
+        >>> classifier = xai.load_model()
+        >>> x = classifier.preprocess(xai.load_image("sample:coffee"))
+        >>> cam = xai.class_activation_map(classifier, x, "cup", cam="layer_cam")
+        >>> float(cam.min()), float(cam.max())
+        (0.0, 1.0)
     """
     layers = layers_named(classifier, cam_layer)
     return Pass(classifier, x, target, layers=layers).cam(cam)
@@ -300,6 +329,13 @@ def relevance(
     Args:
         classifier, x, target, composite, input_rule, start, gates: As in `explain`.
         layers: Names of layers whose relevance is wanted as well.
+
+    Example:
+        >>> classifier = xai.load_model()
+        >>> x = classifier.preprocess(xai.load_image("sample:coffee"))
+        >>> found = xai.relevance(classifier, x, "espresso", composite="epsilon_plus")
+        >>> tuple(found.map.shape), round(float(found.ledger.shares()["input"]), 2)
+        ((1, 3, 224, 224), 0.99)
     """
     plan = plan_for(classifier, x, composite, input_rule, gates)
     return Pass(classifier, x, target, plan=plan, start=start, read=tuple(layers)).relevance()

@@ -8,8 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from reference_attention import bilinear_rule, layer_norm_rule, rollout, softmax_rule
 from torch import Tensor, nn
 

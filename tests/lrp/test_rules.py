@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import reference as twin
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
 from xaiutils.lrp import rules

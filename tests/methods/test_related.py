@@ -13,8 +13,7 @@ import reference
 import reference_cam
 import reference_related as twin
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from networks import untrained
 from torch import Tensor, nn
 from untouched import state_of

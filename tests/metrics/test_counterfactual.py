@@ -8,8 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
 from xaiutils.cases.case import Case, Piece, load_cases
@@ -17,8 +16,7 @@ from xaiutils.cases.workloads import load_workload
 from xaiutils.metrics.counterfactual import TABLE, drops
 from xaiutils.network.classifier import wrap
 from xaiutils.pictures import scenes
-from xaiutils.support import asking
-from xaiutils.support import cache as memo
+from xaiutils.support import asking, cache as memo
 
 (RECORD,) = TABLE
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import reference_faithfulness as literal
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from pytorch_grad_cam.metrics.road import (
     NoisyLinearImputer,
     RemoveLeastRelevantFirst,

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import reference_localisation as literal
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 

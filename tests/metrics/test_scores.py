@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from xaiutils.methods import baselines
 from xaiutils.metrics import gini, mass_accuracy, mean_interval, own_share, rank_accuracy

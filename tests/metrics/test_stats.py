@@ -10,8 +10,7 @@ import pytest
 import reference_stats as twin
 import scipy.stats
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from xaiutils import metrics
 from xaiutils.metrics import stats

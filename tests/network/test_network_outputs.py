@@ -27,8 +27,7 @@ from xaiutils.evidence.agreement import agreement_rows
 from xaiutils.hybrid import explain
 from xaiutils.methods import METHODS, CannotExplain
 from xaiutils.methods.related import fg_cam, sglrp
-from xaiutils.metrics import METRICS
-from xaiutils.metrics import flipping as flip
+from xaiutils.metrics import METRICS, flipping as flip
 from xaiutils.metrics.record import picture_seed
 from xaiutils.metrics.scoring import contender, score
 from xaiutils.network.classifier import Classifier, wrap

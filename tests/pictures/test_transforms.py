@@ -10,10 +10,8 @@ import PIL.Image
 import pytest
 import torch
 from torch import nn
-from torchvision import models
-from torchvision import transforms as v1
-from torchvision.transforms import InterpolationMode as Mode
-from torchvision.transforms import v2
+from torchvision import models, transforms as v1
+from torchvision.transforms import InterpolationMode as Mode, v2
 
 from xaiutils.hybrid import explain
 from xaiutils.network.classifier import wrap

@@ -5,8 +5,7 @@ import io
 import numpy as np
 import PIL.Image
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from xaiutils.plots import raster
 from xaiutils.plots.panel import Panel, checked_panel, draw

@@ -7,8 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from xaiutils.network.classifier import load_model
 from xaiutils.network.hookable import Twin

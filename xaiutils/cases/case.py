@@ -142,6 +142,11 @@ def load_cases(
         work, indices: Positions in ``work.samples``.
         classifier: Another network than the workload's, with the same preprocessing.
         right_only: Leave out pictures whose predicted class is not their label.
+
+    Example:
+        >>> cases = xai.load_cases(xai.load_workload("photographs"), [0, 1])
+        >>> [(case.id, case.classifier.classes[case.target]) for case in cases]
+        [('chelsea', 'tiger cat'), ('coffee', 'espresso')]
     """
     if not len(indices):
         raise ValueError("indices must name at least one sample, got none")

@@ -59,5 +59,12 @@ def combine(
 
     The figure is cut at ``threshold`` and the product blurred by ``sigma``, both as in `explain`;
     see `xaiutils.methods.combination`.
+
+    Example:
+        >>> classifier = xai.load_model()
+        >>> x = classifier.preprocess(xai.load_image("sample:coffee"))
+        >>> bounded = xai.combine("grad_cam_plus_plus", "gradient_x_input", threshold=0.2)
+        >>> tuple(bounded(classifier, x, "espresso").shape)
+        (1, 224, 224)
     """
     return _combine(method_named(cam), method_named(method), threshold, sigma)

@@ -21,7 +21,7 @@ from xaiutils.support.borrowed import silenced
 
 
 def hooking() -> AbstractContextManager[None]:
-    """captum warns that it hooks the network; here that is the twin, which nobody else has."""
+    """Captum warns that it hooks the network; here that is the twin, which nobody else has."""
     return silenced("Setting .*hooks", UserWarning)
 
 

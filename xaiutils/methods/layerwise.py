@@ -45,9 +45,9 @@ def explain_layers(
     composite: str | Composite = "paper",
     cam: str = "grad_cam_plus_plus",
 ) -> list[LayerView]:
-    """Steps 1 to 5 with the factors of each layer instead of the last CAM and the pixels.
+    r"""Steps 1 to 5 with the factors of each layer instead of the last CAM and the pixels.
 
-    :math:`R_l = \\sum_k R_{lk}` has the resolution of the layer's maps, as the CAM has, and both
+    :math:`R_l = \sum_k R_{lk}` has the resolution of the layer's maps, as the CAM has, and both
     are upsampled bilinearly. One pass for all.
 
     Args:

@@ -67,7 +67,7 @@ CAM: dict[str, Any] = {"sign": NONNEGATIVE, "pictures_only": True, "refuses": no
 def captum_lrp_first_call(
     classifier: Classifier, x: Tensor, target: Tensor, *, set_bias_to_zero: bool
 ) -> Tensor:
-    """captum 0.9.0's LRP with its rules, as the first call on a model gives it: (N, H, W), signed.
+    """Captum 0.9.0's LRP with its rules, as the first call on a model gives it: (N, H, W), signed.
 
     Trap: ``Alpha1_Beta0_Rule`` clamps the weights alone, and so is not α = 1, β = 0 where a layer
     reads negative values, as the first one does of every normalised picture: x = (1, -2) and
@@ -95,7 +95,7 @@ def captum_lrp_first_call(
     refuses=partial(_refused, given=()),
 )
 def captum_lrp_second_call(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
-    """captum 0.9.0's LRP as every call after the first on a model gives it: (N, H, W), signed.
+    """Captum 0.9.0's LRP as every call after the first on a model gives it: (N, H, W), signed.
 
     Trap: ``attribute()`` of captum 0.9.0 deletes the rules when it ends (its issue 1059). From
     the second call on ``EpsilonRule`` with ε = 1e-9 stands everywhere, which is LRP-0 in practice.

@@ -48,8 +48,7 @@ def infidelity(
         samples: n.
         normalize: Whether beta is free; 1 otherwise.
     """
-    from captum.metrics import infidelity as captum_infidelity
-    from captum.metrics import infidelity_perturb_func_decorator
+    from captum.metrics import infidelity as captum_infidelity, infidelity_perturb_func_decorator
 
     checks.choice("perturbation", perturbation, PERTURBATIONS)
     if not isinstance(multiply_by_inputs, bool):

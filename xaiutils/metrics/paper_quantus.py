@@ -15,8 +15,7 @@ from xaiutils.cases.case import Case
 from xaiutils.metrics.record import BATCH, CannotScore, Explainer, require_order
 from xaiutils.network.classifier import Classifier
 from xaiutils.network.targets import Question, Scores, answer, key_of
-from xaiutils.support import asking, chance, checks
-from xaiutils.support import cache as memo
+from xaiutils.support import asking, cache as memo, chance, checks
 from xaiutils.support.borrowed import environment_kept, seeing, silenced
 
 Floats = np.ndarray

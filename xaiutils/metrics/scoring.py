@@ -20,8 +20,7 @@ from torch import Tensor
 from xaiutils.cases.case import Case
 from xaiutils.methods import METHODS, SHIPPED
 from xaiutils.methods.record import CannotExplain, Method
-from xaiutils.metrics import METRICS
-from xaiutils.metrics import SHIPPED as SHIPPED_METRICS
+from xaiutils.metrics import METRICS, SHIPPED as SHIPPED_METRICS
 from xaiutils.metrics.record import Explainer, Metric, Score
 from xaiutils.metrics.score_table import COLUMNS
 from xaiutils.network.classifier import Classifier
@@ -113,6 +112,12 @@ def score(
         One row for each score with the columns `COLUMNS`; ``value`` is NaN where there is none,
         and ``why`` says the reason. Where a method or metric of yours changed the network or the
         like, its row says what, and it was put back before the next row.
+
+    Example:
+        >>> cases = xai.load_cases(xai.load_workload("photographs"), [1])
+        >>> table = xai.score(cases, ["hybrid", "random_map"], ["relevance_mass"])
+        >>> dict(zip(table["method"], table["value"].round(2)))
+        {'hybrid': 0.89, 'random_map': 0.55}
     """
     for argument, value in (("methods", methods), ("metrics", metrics), ("seeds", seeds)):
         if isinstance(value, str) or not len(value):

@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import bootstrap, norm, rankdata
-from scipy.stats import wilcoxon as signed_rank_test
+from scipy.stats import bootstrap, norm, rankdata, wilcoxon as signed_rank_test
 from torch import Tensor
 
 from xaiutils.support import checks

@@ -165,8 +165,10 @@ def is_attention(step: Step) -> bool:
 
 
 def _all(graph: Graph) -> Maps:
-    """How each step is read; where it could not be followed to the last that all flows through,
-    from the first behind that looks like tokens, or like a map where there is none.
+    """How each step is read.
+
+    Where that could not be followed to the last that all flows through, from the first behind that
+    looks like tokens, or like a map where there is none.
     """
     if graph.positions is None:
         found = positions(graph)

@@ -22,8 +22,7 @@ from xaiutils.network.cam_layer import choose_cam_layer, reading
 from xaiutils.network.fixed import Fixed
 from xaiutils.network.graph import Graph, Network
 from xaiutils.network.hookable import Twin
-from xaiutils.network.kinds import GATE
-from xaiutils.network.kinds import SOFTMAX as SOFTMAX_STEP
+from xaiutils.network.kinds import GATE, SOFTMAX as SOFTMAX_STEP
 from xaiutils.network.packaged import load_packaged
 from xaiutils.network.positions import Positions
 from xaiutils.network.step import GraphError
@@ -380,6 +379,12 @@ def load_model(
         TypeError: A function of yours that returns something else.
         ValueError: Unknown name, weights that do not fit (the keys are listed), a pickle.
         FileNotFoundError: No such file; or the weights are neither on disk nor to be downloaded.
+
+    Example:
+        >>> classifier = xai.load_model()
+        >>> x = classifier.preprocess(xai.load_image("sample:coffee"))
+        >>> classifier.cam_layer, classifier.top(x, 1)[0][0][0]
+        ('features', 'espresso')
     """
     if name is None:
         name, weights = DEFAULT_MODEL, PACKAGE if weights is None else weights
@@ -454,6 +459,16 @@ def wrap(
             finite, a batch norm without statistics, a transform that is not read.
         GraphError: A ValueError: the network does not take pictures of that size, or mixes those
             of a batch; the message has the reason.
+
+    Example:
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        ...     torch.nn.Flatten(), torch.nn.Linear(8, 2),
+        ... ).eval()
+        >>> classifier = xai.wrap(network, ["benign", "malignant"], size=64)
+        >>> x = classifier.preprocess(xai.load_image("sample:coffee"))
+        >>> classifier.cam_layer, tuple(x.shape)
+        ('1', (1, 3, 64, 64))
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {checks.describe(module)}")

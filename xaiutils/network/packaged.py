@@ -116,7 +116,7 @@ _FIRES = dict(zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True))
 
 
 def _squeezenet(content: bytes) -> nn.Module:
-    """torchvision's SqueezeNet 1.1, whose first convolution takes torchvision's pictures."""
+    """Torchvision's SqueezeNet 1.1, whose first convolution takes torchvision's pictures."""
     layers = _ArraysOnly(io.BytesIO(content)).load()
     names = {"conv1": "features.0", "conv10": "classifier.1"}
     for fire, place in _FIRES.items():

@@ -43,8 +43,9 @@ def require_usable(module: nn.Module) -> None:
 def require_same(
     module: nn.Module, predict: Callable[[Tensor], Tensor], shape: tuple[int, ...]
 ) -> None:
-    """Raise if ``predict`` gives, of the first of two random pictures of ``shape`` (C, ...),
-    another output than ``module`` of it alone.
+    """Raise unless a picture of ``shape`` (C, ...) gives the same among two as alone.
+
+    ``predict`` is asked for two random ones, ``module`` for the first.
     """
     like = example(module)
     if like.is_meta:

@@ -18,7 +18,7 @@ from xaiutils.support.borrowed import environment_kept
 
 
 def zoo() -> Any:
-    """torchvision's models: to import them takes a second, and scenes do without."""
+    """Torchvision's models: to import them takes a second, and scenes do without."""
     with environment_kept():
         from torchvision import models
 

@@ -72,6 +72,10 @@ def load_image(
     Raises:
         FileNotFoundError, TypeError: there is no such file; a source or dtype of another type.
         ValueError: not a picture, truncated, of several pages, too large, or out of range.
+
+    Example:
+        >>> xai.load_image("sample:chelsea").size
+        (451, 300)
     """
     checks.number("max_pixels", max_pixels, low=1)
     if full_scale is not None and checks.number("full_scale", full_scale) <= 0:

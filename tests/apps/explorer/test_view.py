@@ -14,8 +14,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import xaiutils
 from xaiutils import METHODS, METRICS, combine, explain, explore, load_model, wrap

@@ -17,8 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.stats import norm, t as student
 
 from xaiutils.apps.userstudy.bradley_terry import chance_to_win, fit
 from xaiutils.apps.userstudy.design import LEVELS, NONE, SUS, Design
