@@ -77,14 +77,15 @@ class Workload:
             found.append(torch.as_tensor(mask))
         return torch.stack(found)
 
-    def rival(self, sample: Sample) -> tuple[int, Tensor] | None:
-        """Of a scene with two targets, the class of the other one and where it is, (H, W) bool."""
-        scene = sample.scene
-        if scene is None or len(scene.targets) < 2 or scenes.label(scene) != sample.label:
-            return None
-        label = scenes.CLASSES.index(scene.objects[scene.targets[1]].kind)
-        mask = self.classifier.transform.mask(scenes.masks(scene)["other"])
-        return label, torch.from_numpy(mask)
+
+def rival_of(sample: Sample, classifier: Classifier) -> tuple[int, Tensor] | None:
+    """Of a scene with two targets, the class of the other one and where it is, (H, W) bool."""
+    scene = sample.scene
+    if scene is None or len(scene.targets) < 2:
+        return None
+    label = scenes.CLASSES.index(scene.objects[scene.targets[1]].kind)
+    mask = classifier.transform.mask(scenes.masks(scene)["other"])
+    return label, torch.from_numpy(mask)
 
 
 def load_workload(
