@@ -11,7 +11,7 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from xaiutils.cases.workloads import Workload
+from xaiutils.cases.workloads import Workload, rival_of
 from xaiutils.network.classifier import Classifier, checked_classifier
 from xaiutils.network.targets import Question, Score, answer
 from xaiutils.pictures import scenes
@@ -172,7 +172,7 @@ def _case(work: Workload, sample: Sample, x: Tensor, classifier: Classifier) -> 
         target = int(classifier.predicted(classifier.predict(x)))
     else:
         target = int(checks.targets("label", sample.label, 1, len(classifier.classes)))
-    transform, rival = classifier.transform, work.rival(sample)
+    transform, rival = classifier.transform, rival_of(sample, classifier)
     mask = located(sample, transform)
     found = sample_target(sample, transform).boxes.tolist() if sample.boxes else []
     return Case(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaiutils.cases.workloads import Workload, load_workload
+from xaiutils.cases.workloads import Workload, load_workload, rival_of
 from xaiutils.pictures import scenes
 from xaiutils.pictures.images import Sample
 from xaiutils.support import checks
@@ -93,7 +93,7 @@ def _asked(work: Workload, sample: Sample) -> list[tuple[int, Tensor, Tensor, bo
     """For each object of a picture: class, where it is, what stands against it, if an object."""
     if sample.label is None:
         raise ValueError(f"samples must have a label, {sample.id} has none")
-    own, rival = work.masks([sample])[0], work.rival(sample)
+    own, rival = work.masks([sample])[0], rival_of(sample, work.classifier)
     relabelled = sample.scene is not None and scenes.label(sample.scene) != sample.label
     if rival is None or relabelled:  # by others' numbers the rival's class is unknown
         return [(sample.label, own, ~own, False)]

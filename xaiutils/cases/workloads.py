@@ -79,18 +79,18 @@ class Workload:
             found.append(torch.as_tensor(mask))
         return torch.stack(found)
 
-    def rival(self, sample: Sample) -> tuple[int, Tensor] | None:
-        """Where there is a second object, its class and where it is, (H, W) bool."""
-        if sample.rival is not None:
-            kind, boxes = sample.rival
-            other = sample_target(replace(sample, boxes=boxes), self.classifier.transform)
-            return kind, torch.from_numpy(other.mask)
-        scene = sample.scene
-        if scene is None or len(scene.targets) < 2:
-            return None
-        label = scenes.CLASSES.index(scene.objects[scene.targets[1]].kind)
-        mask = self.classifier.transform.mask(scenes.masks(scene)["other"])
-        return label, torch.from_numpy(mask)
+
+def rival_of(sample: Sample, classifier: Classifier) -> tuple[int, Tensor] | None:
+    """Where there is a second object, its class and where the network sees it, (H, W) bool."""
+    if sample.rival is not None:
+        kind, boxes = sample.rival
+        other = sample_target(replace(sample, boxes=boxes), classifier.transform)
+        return kind, torch.from_numpy(other.mask)
+    scene = sample.scene
+    if scene is None or len(scene.targets) < 2:
+        return None
+    label = scenes.CLASSES.index(scene.objects[scene.targets[1]].kind)
+    return label, torch.from_numpy(classifier.transform.mask(scenes.masks(scene)["other"]))
 
 
 def load_workload(

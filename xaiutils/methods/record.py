@@ -115,7 +115,7 @@ class Method:
         pictures_only: Whether it takes pictures (N, C, H, W) alone, no signals and no volumes.
         stochastic: Whether chance decides. Its function is given ``seed`` and draws by a generator
             of its own: the random states of torch, NumPy and Python belong to the caller.
-        needs: What it explains with: ``"segments"``, ``"baselines"``.
+        needs: What it explains with: ``"segments"``, labelled 0, 1, ..., or ``"baselines"``.
         settings: Their defaults, each with its reason.
         refuses: Why this method cannot explain a classifier, or None.
         alone: Whether its function is given each image by itself, as with ``stochastic`` or
