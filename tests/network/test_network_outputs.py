@@ -17,7 +17,6 @@ import reference_faithfulness as literal
 import torch
 from torch import Tensor, nn
 
-from xaiutils.apps.cli import explain as cli_explain
 from xaiutils.apps.explorer import Subject, explore, output
 from xaiutils.apps.userstudy import build
 from xaiutils.cases.case import Case, load_cases
@@ -231,9 +230,9 @@ def test_words_follow_the_outputs():
     assert said["labels"] == f"{float(several[0].sigmoid()):.1%}"
     assert said["classes"] == f"{float(several.softmax(0)[0]):.1%}"
     age = wrap(network(1), ["age"], size=(HEIGHT, WIDTH))
-    assert cli_explain._said(age, torch.tensor([[41.25]]), 0) == "age (41.25)"
+    assert age.said(torch.tensor([41.25]), 0) == "41.25"
     label = replace(age, outputs="sigmoid")
-    assert cli_explain._said(label, torch.tensor([[0.0]]), 0) == "age (50.0%)"
+    assert label.said(torch.tensor([0.0]), 0) == "50.0%"
 
 
 def test_of_several_values_none_is_predicted():
@@ -374,8 +373,7 @@ def test_a_study_books_no_right_answer_where_no_class_is_predicted(monkeypatch):
     monkeypatch.setattr(study, "_case", lambda tools, picture: case)
     monkeypatch.setattr(study, "score_case", lambda *asked: None)
     about = SimpleNamespace(seeds=(0,), model="net", scores=dict)
-    pen = SimpleNamespace(at=lambda doing: None, require_harmless=lambda doing: None)
-    book = study._Rows(about, pen)
+    book = study._Rows(about, lambda doing: None, {})
     picture = SimpleNamespace(image_id="a", wnid=None, label=0)
     study._score_picture(SimpleNamespace(entrants=[]), picture, book)
     (row,), (note,) = book.rows, book.log

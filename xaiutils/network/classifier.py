@@ -622,11 +622,12 @@ def _load_torchvision(
     record: ModelRecord, weights: str | Path | None, preset: str | None, cam_layer: str | None
 ) -> Classifier:
     enum = zoo().get_model_weights(record.name)
+    sets = [one.name for one in enum]
     if preset is not None:
-        checks.choice("preset", preset, record.weights)
+        checks.choice("preset", preset, sets)
     chosen = enum[preset] if preset is not None else enum.DEFAULT
     notes: tuple[str, ...] = ()
-    if weights is None or str(weights) in record.weights:
+    if weights is None or str(weights) in sets:
         chosen = enum.DEFAULT if weights is None else enum[str(weights)]
         module, source = download(record.name, chosen), f"torchvision {chosen.name}"
     elif weights == "random":
@@ -635,7 +636,7 @@ def _load_torchvision(
         state, digest = read_state_dict(weights)
         published = [w for w in enum if digest.startswith(published_hash(w.url))]
         chosen = published[0] if published and preset is None else chosen
-        if not published and preset is None and len(record.weights) > 1:
+        if not published and preset is None and len(sets) > 1:
             notes = (f"preprocessing of {chosen.name} assumed; other presets: preset=",)
         module, source = untrained(record.name), f"{Path(weights).name}, sha256 {digest}"
         load_state_dict(module, state)

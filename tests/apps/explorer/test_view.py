@@ -20,12 +20,13 @@ import xaiutils
 from xaiutils import METHODS, METRICS, combine, explain, explore, load_model, wrap
 from xaiutils.apps.explorer import Subject, View, compute, tiles
 from xaiutils.apps.explorer.output import arrays, code, link, spent, tile_html
-from xaiutils.apps.explorer.sources import networks, pictures, uploaded
+from xaiutils.apps.explorer.sources import LISTED, networks, pictures, uploaded
 from xaiutils.apps.explorer.view import chance, curves
 from xaiutils.cases.workloads import Workload, load_workload
 from xaiutils.lrp.composites import paper
 from xaiutils.metrics.flipping import flipping_curve
 from xaiutils.pictures import scenes
+from xaiutils.pictures.photographs import PHOTOGRAPHS
 from xaiutils.plots.style import png_bytes
 from xaiutils.support import asking
 
@@ -289,7 +290,7 @@ def test_a_folder_of_pictures(tmp_path):
 def test_the_code_of_every_listed_picture_gives_it_again():
     work = load_workload("scenes", "duo")
     found = pictures(None, work)
-    assert len(found) == 48
+    assert len(found) == LISTED + len(PHOTOGRAPHS)
     for one in (found[3], found[-1]):
         again = eval(one.code, {"xai": __import__("xaiutils")})
         assert again.id == one.open().id == one.label

@@ -21,6 +21,7 @@ from xaiutils.cases.workloads import Workload
 from xaiutils.lrp.composites import COMPOSITES
 from xaiutils.methods.record import CannotExplain
 from xaiutils.pictures import scenes
+from xaiutils.pictures.photographs import PHOTOGRAPHS
 from xaiutils.plots.style import png_bytes
 from xaiutils.support import asking
 
@@ -249,7 +250,7 @@ def test_two_pictures_of_one_name_are_both_there():
     labels = list(explorer.controls.picture.options)
     assert labels[:3] == [sample.id, f"{sample.id} (2)", "chelsea"]
     assert "chelsea (2)" in labels
-    assert len(labels) == 3 + 8
+    assert len(labels) == 3 + len(PHOTOGRAPHS)
 
 
 # Slow methods
