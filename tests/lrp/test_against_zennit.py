@@ -38,6 +38,7 @@ SIDES = {  # of the picture; these networks take any size that their pooling all
     "vgg16": 64,
     "vgg16_bn": 64,
     "squeezenet1_0": 64,
+    "squeezenet1_1": 64,  # with the weights of its package
     "resnet18": 64,
     "resnet50": 64,
     "vgg19_bn": 64,
@@ -84,6 +85,8 @@ def network(name: str, dtype: torch.dtype) -> nn.Module:
     """The network, lively: biases normal with 0.05, batch norms that do something."""
     if name.startswith("scenes"):
         return copy.deepcopy(load_model(name).module).to(dtype)
+    if name == "squeezenet1_1":
+        return copy.deepcopy(load_model(name, "package").module).to(dtype)
     torch.manual_seed(0)
     build = Branches if name == "branches" else partial(torchvision.models.get_model, name)
     net = build().to(dtype)

@@ -17,6 +17,7 @@ from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
 import xaiutils as xai
 from xaiutils.network import packaged
 
+ROOT = Path(__file__).parents[2]
 NAMES = ("squeezenet1_1", "efficientnet_lite0")
 
 
@@ -149,3 +150,56 @@ def test_published_weights_that_cannot_be_had_name_the_packaged_ones(monkeypatch
     monkeypatch.setattr("torchvision.models.get_model", offline)
     with pytest.raises(FileNotFoundError, match='weights="package"'):
         xai.load_model("squeezenet1_1", weights=SqueezeNet1_1_Weights.DEFAULT.name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [224, 225, 161])
+def test_lite0_equals_timms(size, monkeypatch):
+    libraries = ROOT / "build" / "networks"  # where `make models` installs timm
+    monkeypatch.syspath_prepend(str(libraries))
+    timm = pytest.importorskip("timm", reason="timm is not installed: make models does it")
+    ours = xai.load_model("efficientnet_lite0").module
+    theirs = timm.create_model("tf_efficientnet_lite0").eval()
+    names = zip(theirs.state_dict(), ours.state_dict().values(), strict=True)
+    theirs.load_state_dict(dict(names))
+    x = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(ours(x), theirs(x))
+    assert bool(ours(x).abs().max() > 1)
+
+
+def test_lite0_written_with_functions_has_the_same_map(monkeypatch):
+    """Padding, ReLU6 and addition spelled otherwise; relevance to the last bits."""
+    classifier = xai.load_model("efficientnet_lite0")
+    x = classifier.preprocess([xai.sample_photograph("camera")])
+    composites = ("paper", "epsilon_plus")
+    before = [xai.explain(classifier, x, "tripod", composite=one) for one in composites]
+
+    def forward(self, x):
+        for step in self.features:
+            x = step(x)
+        x = F.adaptive_avg_pool2d(x, 1)
+        return F.linear(torch.flatten(x, 1), self.classifier.weight, self.classifier.bias)
+
+    def block(self, x):
+        given = x
+        for layer in self.layers:
+            x = layer(x)
+        return torch.add(given, x) if self.skips else x
+
+    def padded(self, x):
+        height, width = x.shape[2:]
+        missing = [
+            max((-(-side // self.stride) - 1) * self.stride + self.kernel - side, 0)
+            for side in (width, height)
+        ]
+        zeros = [part for m in missing for part in (m // 2, m - m // 2)]
+        return torch.constant_pad_nd(x, zeros, 0.0)
+
+    monkeypatch.setattr(packaged.EfficientNetLite0, "forward", forward)
+    monkeypatch.setattr(packaged._Block, "forward", block)
+    monkeypatch.setattr(packaged.SamePad, "forward", padded)
+    again = xai.load_model("efficientnet_lite0")
+    for one, composite in zip(before, composites, strict=True):
+        two = xai.explain(again, x, "tripod", composite=composite)
+        torch.testing.assert_close(one.relevance, two.relevance, rtol=0, atol=1e-9)
+        torch.testing.assert_close(one.hybrid, two.hybrid, rtol=0, atol=1e-9)
