@@ -297,6 +297,7 @@ def test_links_are_followed(kaggle: Path, tmp_path_factory: Any) -> None:
         (HEADER + "a,cat 1 2 3 4\n", r"row 2 must give the class as a wnid .*, got 'cat'"),
         (HEADER + f"a,{CAT} 1 2 3 nan\n", "row 2 must give finite boxes"),
         (HEADER + f"a,{CAT} 1 2 inf 4\n", "row 2 must give finite boxes"),
+        (HEADER + f"a,{CAT} 1 4 3 4\n", r"and y0 < y1, got \[1.0, 4.0, 3.0, 4.0\]"),
         (HEADER + f"a,{CAT} 1 2 1 4\n", r"x0 < x1 and y0 < y1, got \[1.0, 2.0, 1.0, 4.0\]"),
         (HEADER + f"a,{CAT} 1 2 3 4\na,{CAT} 1 2 3 4\n", "row 3 must be a new ImageId"),
         (HEADER + 'a,"n1', "must be a UTF-8 CSV table"),

@@ -34,6 +34,7 @@ from xaiutils.evidence.study import (
     study_status,
     work,
 )
+from xaiutils.evidence.study.parts import read_part, write_part
 from xaiutils.evidence.study.work import BROKEN, CHANGED, MISSING
 from xaiutils.metrics import scoring
 from xaiutils.pictures import scenes
@@ -80,6 +81,15 @@ def test_what_is_not_of_one_study_is_not_merged(undisturbed, tmp_path):
         merge_studies(tmp_path / "merged", [undisturbed, other])
     with pytest.raises(FileExistsError, match="must be new or of study"):
         merge_studies(other.path, [undisturbed])
+
+
+def test_two_that_disagree_about_a_part_are_not_merged(undisturbed, tmp_path):
+    changed = open_study(shutil.copytree(undisturbed.path, tmp_path / "changed"))
+    rows = read_part(changed.path, changed.study.hash, 1).to_pylist()
+    rows[0]["value"] += 1
+    write_part(changed.path, changed.study.hash, 1, rows)
+    with pytest.raises(ValueError, match="disagree about part 1"):
+        merge_studies(tmp_path / "merged", [undisturbed, changed])
 
 
 @pytest.mark.parametrize(
