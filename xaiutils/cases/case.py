@@ -146,7 +146,7 @@ def load_cases(
     Example:
         >>> cases = xai.load_cases(xai.load_workload("photographs"), [0, 1])
         >>> [(case.id, case.classifier.classes[case.target]) for case in cases]
-        [('chelsea', 'tiger cat'), ('coffee', 'espresso')]
+        [('camera', 'tripod'), ('coffee', 'espresso')]
     """
     if not len(indices):
         raise ValueError("indices must name at least one sample, got none")
