@@ -70,7 +70,7 @@ def test_setup_cells_come_first_and_one_holds_the_parameters(path):
     parameters = [cell for cell in code if "parameters" in tags(cell)]
     assert len(parameters) == 1
     assert "setup" in tags(parameters[0])
-    assert "WORKLOAD = None" in parameters[0].source
+    assert "WORKLOAD = " in parameters[0].source
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_the_code_blocks_run(capsys, tmp_path, monkeypatch):
     printed = capsys.readouterr().out
     assert "unreceived" in printed
     assert "last activated feature map (94 x 158)" in printed
-    assert names["maps"].shape == (1, 128, 128)
+    assert names["maps"].shape == (1, 224, 224)
     assert "oracle_mask" in printed
 
 
