@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
 import xaiutils as xai
-classifier = xai.load_model("scenes_vgg_seed0")
+classifier = xai.load_model()
 x = classifier.preprocess(xai.sample_photograph("chelsea"))
 e = xai.explain(classifier, x)
 print(xai.__file__, classifier.classes[e.target[0]], float(e.conservation.shares()["input"][0]))
