@@ -356,7 +356,7 @@ def test_a_method_that_fails_is_a_row_and_ends_nothing(fresh, result, monkeypatc
     def fails(classifier, x, target, **settings):
         if float(x.sum()) > mean:
             raise ZeroDivisionError("too bright")
-        return METHODS["random_map"].function(classifier, x, target)
+        return METHODS["random_map"].function(classifier, x, target, **settings)
 
     classifier = load_model("scenes_vgg_seed0")
     sums = sorted(float(classifier.preprocess(s).sum()) for s in scenes.samples("test", 10))
