@@ -285,6 +285,7 @@ def test_the_command_prints_draws_and_keeps_the_notes(
     drawn = []
     monkeypatch.setattr(plots, "save", lambda figure, path, scale: drawn.append(figure))
     command = ["explain", str(tmp_path / "p.png"), "--target", str(target)]
+    command += ["--model", "scenes_vgg_seed0"]
     assert cli.main([*command, "--out", str(tmp_path / "out")]) == 0
     assert "the logit is negative (" in capsys.readouterr().out
     with np.load(tmp_path / "out" / "p.npz") as kept:

@@ -1,7 +1,10 @@
 """xaiutils: Grad-CAM++ x composite-LRP hybrid explanations of CNNs.
 
-The verbs of explaining and of scoring, ready for ``import xaiutils as xai``; each name is loaded
-when it is first used, so that importing the package stays light.
+The paper: `cam` (step 1), `lrp` (step 3), `hybrid` (bounding figure, fusion, smoothing, all five);
+`factors` has both factors from one pass. Below: `network`, `pictures`, `support`. Above: `cases`,
+`methods`, `metrics`, `evidence`, `apps`. Beside: `plots`.
+
+Each name is loaded when it is first used, so that importing the package stays light.
 """
 
 from __future__ import annotations

@@ -27,6 +27,9 @@ def picture(tmp_path):
     return path
 
 
+SHAPES = ("--model", "scenes_vgg_seed0")
+
+
 @pytest.fixture
 def undrawn(monkeypatch):
     """Figures take most of a command's time, and are not looked at."""
@@ -34,7 +37,7 @@ def undrawn(monkeypatch):
 
 
 def test_explain_writes_the_maps_that_explain_computes(picture, tmp_path, capsys):
-    assert cli.main(["explain", str(picture), "--out", str(tmp_path / "out")]) == 0
+    assert cli.main(["explain", *SHAPES, str(picture), "--out", str(tmp_path / "out")]) == 0
     classifier = load_model("scenes_vgg_seed0")
     found = explain(classifier, classifier.preprocess(scenes.sample("unit", 3).image))
     with np.load(tmp_path / "out" / "three.npz") as saved:
@@ -52,7 +55,7 @@ def test_pictures_of_one_name_get_their_endings(picture, tmp_path, undrawn):
         image.save(tmp_path / "three.bmp")
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "._three.png").write_bytes(b"of another system")
-    assert cli.main(["explain", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    assert cli.main(["explain", *SHAPES, str(tmp_path), "--out", str(tmp_path / "out")]) == 0
     names = sorted(path.stem for path in (tmp_path / "out").glob("*.npz"))
     assert names == ["three_bmp", "three_png"]
 
@@ -74,7 +77,7 @@ def test_a_picture_that_a_method_cannot_explain_does_not_stop_the_others(
 def test_explain_takes_a_class_by_name_and_every_setting(picture, tmp_path, undrawn):
     options = ["--target", "ring", "--threshold", "0.4", "--sigma", "0", "--composite", "epsilon"]
     options += ["--cam", "layer_cam", "--cam-layer", "features.9", "--out", str(tmp_path / "out")]
-    assert cli.main(["explain", str(picture), *options]) == 0
+    assert cli.main(["explain", *SHAPES, str(picture), *options]) == 0
     with np.load(tmp_path / "out" / "three.npz") as saved:
         assert saved["target"] == scenes.CLASSES.index("ring")
         np.testing.assert_array_equal(saved["hybrid"], saved["product"])
@@ -88,7 +91,7 @@ def test_a_picture_that_cannot_be_read_does_not_stop_the_others(picture, tmp_pat
     (folder / "notes.txt").write_text("not asked for")
     scenes.sample("unit", 4).image.save(folder / "four.png")
     out = tmp_path / "out"
-    assert cli.main(["explain", str(folder), str(picture), "--out", str(out)]) == 2
+    assert cli.main(["explain", *SHAPES, str(folder), str(picture), "--out", str(out)]) == 2
     assert sorted(path.stem for path in out.glob("*.npz")) == ["four", "three"]
     said = capsys.readouterr().err
     assert "broken.png must be a picture" in said
@@ -151,13 +154,13 @@ def test_an_array_is_explained_from_its_file(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sample:chelsea", "--target", "7"], "class must be a name or in 0..5, got 7"),
+        ([*SHAPES, "sample:chelsea", "--target", "7"], "class must be a name or in 0..5, got 7"),
         (["sample:chelsea", "--set", "steps=3"], "--set must go with --method"),
         (["."], "must be a folder with pictures"),
         ([""], "got an empty name"),
         (["absent.png"], "must be an existing file"),
         (["sample:chelsea", "--model", "scenes_vgg_sed0"], "did you mean scenes_vgg_seed0"),
-        (["sample:chelsea", "--target", "rung"], "did you mean ring"),
+        ([*SHAPES, "sample:chelsea", "--target", "rung"], "did you mean ring"),
         (["sample:chelsea", "--threshold", "1"], "threshold must be >= 0 and < 1, got 1"),
         (["sample:chelsea", "--sigma", "-1"], "sigma must be >= 0, got -1"),
         (["a/one.png", "b/one.png"], "different file names, got one_png twice"),
@@ -173,7 +176,7 @@ def test_a_wrong_argument_is_one_line_and_exit_code_2(arguments, message, tmp_pa
 
 def test_another_method_is_drawn_alone_and_inside_the_figure(picture, tmp_path, capsys):
     out = tmp_path / "out"
-    command = ["explain", str(picture), "--method", "lrp_epsilon", "--target", "ring"]
+    command = ["explain", *SHAPES, str(picture), "--method", "lrp_epsilon", "--target", "ring"]
     assert cli.main([*command, "--out", str(out)]) == 0
     assert "ring (0.1%) -> " in capsys.readouterr().out
     classifier = load_model("scenes_vgg_seed0")
@@ -186,18 +189,18 @@ def test_another_method_is_drawn_alone_and_inside_the_figure(picture, tmp_path, 
     with PIL.Image.open(out / "three_lrp_epsilon.png") as drawn:
         assert drawn.width > 800
     settings = ["--method", "hybrid", "--sigma", "5", "--set", "threshold=0.4", "--target", "2"]
-    assert cli.main(["explain", str(picture), *settings, "--out", str(out)]) == 0
+    assert cli.main(["explain", *SHAPES, str(picture), *settings, "--out", str(out)]) == 0
     with np.load(out / "three_hybrid.npz") as saved:
         expected = explain(classifier, x, 2, sigma=5, threshold=0.4).hybrid[0]
         np.testing.assert_array_equal(saved["map"], expected)
-    assert cli.main(["explain", str(picture), "--method", "saliency", "--sigma", "5"]) == 2
+    assert cli.main(["explain", *SHAPES, str(picture), "--method", "saliency", "--sigma", "5"]) == 2
     assert "setting of saliency must be" in capsys.readouterr().err
-    assert cli.main(["explain", str(picture), "--method", "lpr"]) == 2
+    assert cli.main(["explain", *SHAPES, str(picture), "--method", "lpr"]) == 2
     assert "method must be a known name, got 'lpr'" in capsys.readouterr().err
 
 
 def test_no_setting_is_pickled_into_the_maps(picture, tmp_path, undrawn):
-    command = ["explain", str(picture), "--method", "layer_cam", "--set", "layer=None"]
+    command = ["explain", *SHAPES, str(picture), "--method", "layer_cam", "--set", "layer=None"]
     assert cli.main([*command, "--out", str(tmp_path)]) == 0
     with np.load(tmp_path / "three_layer_cam.npz") as saved:  # refuses pickled objects
         assert {
@@ -209,7 +212,7 @@ def test_no_setting_is_pickled_into_the_maps(picture, tmp_path, undrawn):
 def test_full_scale_of_12_bits(tmp_path, undrawn):
     values = np.linspace(0, 4095, 128 * 128).astype(np.uint16).reshape(128, 128)
     PIL.Image.fromarray(values).save(tmp_path / "twelve.png")
-    command = ["explain", str(tmp_path / "twelve.png"), "--full-scale", "4095"]
+    command = ["explain", *SHAPES, str(tmp_path / "twelve.png"), "--full-scale", "4095"]
     assert cli.main([*command, "--out", str(tmp_path / "out")]) == 0
     with np.load(tmp_path / "out" / "twelve.npz") as saved:
         classifier = load_model("scenes_vgg_seed0")

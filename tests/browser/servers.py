@@ -69,6 +69,7 @@ def free_port() -> int:
 @contextmanager
 def _running(words: list[str], url: str, path: str) -> Iterator[int]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "BROWSER": "true"}
+    environment["XAIUTILS_WORKLOAD"] = "scenes"  # small, with two objects and exact masks
     process = subprocess.Popen(
         words, env=environment, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,

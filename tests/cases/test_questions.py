@@ -13,7 +13,7 @@ from xaiutils import metrics
 from xaiutils.cases.questions import Questions, load_questions
 from xaiutils.cases.workloads import load_workload
 from xaiutils.pictures import scenes
-from xaiutils.pictures.images import Sample
+from xaiutils.pictures.images import PHOTOGRAPHS, Sample
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,9 @@ def pairs():
 def test_two_photographs_beside_each_other_are_asked_about_both(pairs):
     alone = load_workload("photographs")
     said = alone.classifier.predict(alone.classifier.preprocess(alone.samples)).argmax(1).tolist()
-    right = [one for one, kind in zip(alone.samples, said, strict=True) if one.label == kind]
-    assert pairs.pictures == len(right) * (len(right) - 1) // 2
+    found = zip(alone.samples, said, strict=True)
+    right = [one for one, kind in found if one.label == kind and one.boxes]
+    assert pairs.pictures == len(right) * (len(right) - 1)
     assert len(pairs.target) == 2 * pairs.pictures
     assert bool(pairs.paired.all())
     left, other = right[0], right[1]
@@ -101,9 +102,19 @@ def test_of_a_pair_each_object_lies_in_its_own_half(pairs):
     assert torch.equal(pairs.own[1], pairs.rival[0])
 
 
+def test_single_photographs_are_asked_about_where_their_object_is_known():
+    singles = load_questions("photographs", 100, split="test")
+    assert {sample.id for sample in singles.samples} == {
+        name for name, record in PHOTOGRAPHS.items() if record.boxes
+    }
+    assert float(singles.own.double().mean((1, 2)).max()) < 0.95  # else every map is right
+
+
 def test_a_network_that_knows_no_photograph_cannot_be_asked_about_two():
     with pytest.raises(ValueError, match="must name two of the photographs rightly"):
         load_workload("photographs", "duo", model="squeezenet1_0", weights="random")
+    with pytest.raises(ValueError, match="names 0 of the 0 whose class it has"):
+        load_workload("photographs", "duo", model="scenes_vgg_seed0")
 
 
 def test_other_pictures_are_asked_about_their_label(monkeypatch):

@@ -38,6 +38,25 @@ def test_photographs_come_with_a_network_that_knows_them():
     assert {(sample.label, sample.boxes) for sample in shapes.samples} == {(None, ())}
 
 
+def test_what_a_workload_cannot_have_is_refused(monkeypatch, tmp_path):
+    with pytest.raises(ValueError, match="model must know the scenes' classes disc, square"):
+        workloads.load_workload("scenes", model="efficientnet_lite0")
+    for name in ("scenes", "photographs"):
+        with pytest.raises(ValueError, match="split must be a known name, got 'dou'"):
+            workloads.load_workload(name, "dou")
+        with pytest.raises(ValueError, match=f"root must be left out for {name}"):
+            workloads.load_workload(name, root=str(tmp_path))
+    monkeypatch.setenv("XAIUTILS_WEIGHTS", str(tmp_path / "none.pth"))
+    with pytest.raises(FileNotFoundError, match=r"none\.pth is none"):
+        workloads.load_workload("photographs")
+
+
+def test_photographs_whose_object_is_not_known_are_left_out_where_that_is_asked(monkeypatch):
+    monkeypatch.setenv(workloads.PLACED, "1")
+    work = workloads.load_workload("photographs")
+    assert {one.id for one in work.samples} == {n for n, one in PHOTOGRAPHS.items() if one.boxes}
+
+
 def test_scene_workload_counts_and_masks():
     work = workloads.load_workload("scenes", "duo")
     assert len(work.samples) == scenes.SPLITS["duo"].count

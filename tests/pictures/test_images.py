@@ -271,6 +271,13 @@ def test_photograph_errors(monkeypatch: pytest.MonkeyPatch) -> None:
         sample_photograph("chelsea")
 
 
+def test_another_picture_under_a_photographs_name_is_refused(monkeypatch) -> None:
+    other = replace(PHOTOGRAPHS["chelsea"], file=PHOTOGRAPHS["coffee"].file)
+    monkeypatch.setitem(PHOTOGRAPHS, "chelsea", other)
+    with pytest.raises(ValueError, match=r"must have sha256 .* requirements\.lock"):
+        sample_photograph("chelsea")
+
+
 def test_a_photograph_has_the_label_of_the_network_that_has_its_class() -> None:
     sample = sample_photograph("coffee", ("cup", "espresso"))
     assert (sample.label, sample.boxes) == (1, PHOTOGRAPHS["coffee"].boxes)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaiutils.cases.workloads import Workload, load_workload, rival_of
+from xaiutils.cases.workloads import Workload, load_workload, rival_of, with_objects
 from xaiutils.pictures import scenes
 from xaiutils.pictures.images import Sample
 from xaiutils.support import checks
@@ -72,6 +72,8 @@ def load_questions(name: str | None = None, count: int = 40, *, split: str = "du
     """
     count = checks.whole("count", count)
     work = load_workload(name, split)
+    if work.name == "photographs":
+        work = with_objects(work)
     indices = range(min(count, len(work.samples)))
     chosen, x = work.batch(indices)
     asked = [_asked(work, sample) for sample in chosen]

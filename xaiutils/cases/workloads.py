@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import combinations
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from xaiutils.network.classifier import Classifier, load_model
+from xaiutils.network.weights import DEFAULT_MODEL, PACKAGE
 from xaiutils.pictures import imagenet, scenes
 from xaiutils.pictures.boxes import located, sample_target
 from xaiutils.pictures.images import PHOTOGRAPHS, Sample, Transform, sample_photograph
@@ -108,7 +109,8 @@ def load_workload(
         name: ``scenes``, ``photographs`` or ``imagenet``; or ``module:function``, a function of
             yours that returns a `Workload`.
         split: Of the scenes: test, duo, hard, calibration, ...; of the photographs ``duo`` is two
-            beside each other, of those that the network names rightly alone. ImageNet has one.
+            beside each other, of those that the network names rightly alone. They share
+            photographs, so that intervals over them would be too narrow. Others have one split.
         model, weights: As for `load_model`, instead of ``XAIUTILS_MODEL`` and ``XAIUTILS_WEIGHTS``;
             by default for photographs `load_model`'s own, for ImageNet ``vgg16``, for scenes
             ``scenes_vgg_seed0``, or another shipped one.
@@ -116,8 +118,9 @@ def load_workload(
         allow_missing: Accept a list of ImageNet's pictures that names more than there are.
 
     Raises:
-        ValueError: An unknown name; a model for a workload that brings its own; labelled pictures
-            of ImageNet whose classes are not as many as the model's.
+        ValueError: An unknown name; a model for a workload that brings its own, or for scenes one
+            with other classes; labelled pictures of ImageNet whose classes are not as many as the
+            model's; fewer than two photographs that the network names rightly, for pairs.
     """
     name = name or os.environ.get("XAIUTILS_WORKLOAD", "scenes")
     if ":" in name:
@@ -128,18 +131,23 @@ def load_workload(
             raise ValueError(f"the Workload of {name} must have a name of its own, got {work.name}")
         return _as_asked(replace(work, source=name))
     checks.choice("name", name, WORKLOADS)
+    checks.choice("split", split, scenes.SPLITS)  # which callers name whatever the workload
+    if root is not None and name != "imagenet":
+        raise ValueError(f"root must be left out for {name}, which has its own pictures")
     if name == "scenes":
         classifier = load_model(model or "scenes_vgg_seed0", weights)
-        count = scenes.SPLITS[checks.choice("split", split, scenes.SPLITS)].count
+        if classifier.classes != tuple(scenes.CLASSES):
+            raise ValueError(
+                f"model must know the scenes' classes {', '.join(scenes.CLASSES)}, "
+                f"{classifier.name} knows others: scenes_vgg_seed0 and its like do"
+            )
+        count = scenes.SPLITS[split].count
         samples = _Scenes(partial(scenes.sample, split), range(count))
         return Workload(name, classifier, samples, split)
-    if model is None:  # else these weights are another network's
-        model = os.environ.get("XAIUTILS_MODEL") or ("vgg16" if name == "imagenet" else None)
-        weights = weights or (os.environ.get("XAIUTILS_WEIGHTS") if model else None)
-    classifier = load_model(model, weights)
+    classifier = load_model(*model_asked(name, model, weights))
     if name == "photographs":
         singles = [sample_photograph(photo, classifier.classes) for photo in PHOTOGRAPHS]
-        alone = Workload(name, classifier, singles)
+        alone = _as_asked(Workload(name, classifier, singles))
         return _in_pairs(alone) if split == "duo" else alone
     pictures = imagenet.open_imagenet(root, allow_missing=allow_missing)
     if pictures.layout != "folder" and len(pictures.wnids) != len(classifier.classes):
@@ -151,20 +159,34 @@ def load_workload(
     return _as_asked(Workload(name, classifier, pictures))
 
 
+def model_asked(name: str, model: str | None, weights: str | None) -> tuple[str, str | None]:
+    """The model and weights of photographs or ImageNet, where nobody names them the default."""
+    if model is not None:  # what the environment says of weights is of another network
+        return model, weights
+    weights = weights or os.environ.get("XAIUTILS_WEIGHTS")
+    if named := os.environ.get("XAIUTILS_MODEL"):
+        return named, weights
+    return ("vgg16", weights) if name == "imagenet" else (DEFAULT_MODEL, weights or PACKAGE)
+
+
 def _in_pairs(work: Workload) -> Workload:
     """Two photographs beside each other, as the network sees each: every two that it knows."""
-    known, x = work.batch([i for i, one in enumerate(work.samples) if one.label is not None])
     classifier = work.classifier
-    said = classifier.predicted(classifier.predict(x)).tolist()
+    known = [one for one in work.samples if one.boxes]
+    said: list[int] = []
+    if known:
+        x = classifier.preprocess(known)
+        said = classifier.predicted(classifier.predict(x)).tolist()
     right = [one for one, kind in zip(known, said, strict=True) if one.label == kind]
     if len(right) < 2:
         raise ValueError(
-            f"model must name two of the photographs rightly to be asked about pairs of them, "
-            f"{classifier.name} names {len(right)} of {len(known)}"
+            "model must name two of the photographs rightly to be asked about pairs of them, "
+            f"{classifier.name} names {len(right)} of the {len(known)} whose class it has"
         )
-    assert isinstance(classifier.transform, Transform)
-    plain = replace(classifier.transform, resize=None, crop=None)
-    pairs = [_beside(classifier, *two) for two in combinations(right, 2)]
+    transform = classifier.transform
+    assert isinstance(transform, Transform)  # an `Arrays` has taken no photograph
+    plain = replace(transform, resize=None, crop=None)
+    pairs = [_beside(classifier, *two) for two in permutations(right, 2)]
     return replace(
         work, classifier=replace(classifier, transform=plain), samples=pairs, split="duo"
     )

@@ -6,7 +6,8 @@ is a list of terms (an input and a weight), a bias and a factor :math:`c`, and
 .. math:: R_i = \sum_{\text{parts}} c \sum_{\text{terms}} x_i \sum_j w_{ij} \frac{R_j}{z_j},
           \qquad z_j = \sum_{\text{terms}} \sum_i x_i w_{ij} + b_j .
 
-walk.py computes these sums; a new rule is a new list of parts. Sources: Bach et al. 2015
+walk.py computes these sums; a new rule is a new list of parts and is registered nowhere: a row of
+a `Composite` (composites.py) names it. Sources: Bach et al. 2015
 (doi 10.1371/journal.pone.0130140); Montavon et al. 2017 (Deep Taylor, arXiv 1512.02479);
 Montavon et al. 2019 (Layer-Wise Relevance Propagation: An Overview); Lapuschkin et al. 2019
 (arXiv 1902.10178); Andéol et al. 2021 (arXiv 2106.13727).

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy._core.multiarray import _reconstruct
 from torch import Tensor, nn
 
 from xaiutils.network.weights import untrained
@@ -96,9 +95,11 @@ def _content(name: str) -> bytes:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that makes NumPy arrays, lists and dicts, and refuses to import else."""
+    """An unpickler that makes NumPy arrays, lists and dicts, and imports nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
+        from numpy._core.multiarray import _reconstruct
+
         known = {
             ("numpy", "ndarray"): np.ndarray,
             ("numpy", "dtype"): np.dtype,
@@ -236,6 +237,6 @@ def _lite(content: bytes) -> nn.Module:
     state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     with chance.Drawn(0):
         module = EfficientNetLite0()
-    # The file has other names, in the same order.
+    # The file, whose hash is known, has other names in the same order.
     module.load_state_dict(dict(zip(module.state_dict(), state.values(), strict=True)))
     return module

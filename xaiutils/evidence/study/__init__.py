@@ -1,5 +1,7 @@
 """Studies: images × methods × metrics, in parts, on one core or many, killed and resumed.
 
+`engines` runs one, and goes on with what there is; `folder` makes and opens one; `work` scores.
+
 opened = create_study("results/mine", methods=["hybrid", "lrp_paper"], metrics=["srg"])
 run_study(opened, workers=2)
 table = load_study(opened)

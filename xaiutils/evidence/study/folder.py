@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from xaiutils.cases.workloads import Workload, load_workload
+from xaiutils.cases.workloads import Workload, load_workload, model_asked
 from xaiutils.evidence import fingerprint
 from xaiutils.evidence.study.configuration import (
     DEVICES,
@@ -243,10 +243,8 @@ def _absolute(place: Place, name: str) -> Place:
     """The same place from any working folder, with what the environment says written down."""
     if name == "scenes" or ":" in name:
         return place
-    model, weights, root = place.model, place.weights, place.root
-    if model is None:
-        model = os.environ.get("XAIUTILS_MODEL", "vgg16")
-        weights = weights or os.environ.get("XAIUTILS_WEIGHTS")
+    root = place.root
+    model, weights = model_asked(name, place.model, place.weights)
     if weights is not None and (file := Path(weights).expanduser()).is_file():
         weights = str(file.resolve())
     root = root or os.environ.get("XAIUTILS_IMAGENET") if name == "imagenet" else None
