@@ -130,7 +130,7 @@ def create_study(
     place = _absolute(Place(model, weights, root), source)
     work = load_workload(source, split, **asdict(place))
     if split not in ("test", work.split):
-        raise ValueError(f"split must be left out for {source}, which has one, got {split!r}")
+        raise ValueError(f"split must be one that {source} has, got {split!r}")
     settings = settings_of(methods, metrics)  # after the workload, which may have added some
     require_settings(work, [*map(parse_method, methods)], dict(map(parse_metric, metrics)))
     count = len(work.samples)
